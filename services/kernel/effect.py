@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hook around everything that leaves the process: transactions, statements, peer and device calls.
+
+Production leaves it empty. Tests install an observer that lists the points, or kills or fails the process there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Observer = Callable[[str, str], None]
+"""Called with the label of the effect and ``"before"`` or ``"after"``; whatever it raises is what happened there."""
+
+_observer: Observer | None = None
+
+
+@contextmanager
+def effect(label: str) -> Iterator[None]:
+    """Marks the block as one effect called *label*, such as ``"network.AttachPort"``."""
+    observer = _observer
+    if observer is None:
+        yield
+        return
+    observer(label, "before")
+    yield
+    observer(label, "after")
+
+
+@contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """Installs *observer* for the block; tests only, one at a time in a process."""
+    global _observer  # noqa: PLW0603 -- the one hook of the process, see the module's docstring
+    previous, _observer = _observer, observer
+    try:
+        yield
+    finally:
+        _observer = previous

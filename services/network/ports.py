@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fabric as network needs it: writing a switch port's configuration apart from reading it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SwitchPort:
+    """One port of one switch: Contrail's physical-router and physical-interface."""
+
+    switch: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """What is configured on a switch port.
+
+    Attributes:
+        untagged: the VLAN of untagged frames; 0 for none.
+        tagged: pairs of (tag on the wire, VLAN of the fabric).
+
+    A port with neither carries no traffic: that is quarantine.
+    """
+
+    untagged: int = 0
+    tagged: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PortFact:
+    """What the switch or controller answered about one port.
+
+    Attributes:
+        config: what is configured there; None if it did not answer.
+        read_time: when it was read.
+        digest: SHA-256 over the raw answer, 32 bytes; empty if there was none.
+        detail: what it said instead of an answer, for people.
+    """
+
+    port: SwitchPort
+    config: PortConfig | None
+    read_time: datetime
+    digest: bytes = b""
+    detail: str = ""
+
+
+class Fabric(Protocol):
+    """The switches, or the controller that configures them: simulated, Contrail, Neutron."""
+
+    def write(self, port: SwitchPort, config: PortConfig, *, mac_address: str, request_id: str) -> None:
+        """Asks for *config* on *port*; may be called again. It may take effect later, or never: only read() tells.
+
+        Raises:
+            PeerUnavailable: the switch or controller does not take the wish; a retry may help.
+        """
+        ...
+
+    def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
+        """Each of *ports* as configured now, in order; never from a cache. A port that cannot be read has ``config`` None."""
+        ...

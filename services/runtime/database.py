@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database as the stores see it: plain SQL in transactions, the same over SQLite and PostgreSQL.
+
+How values are stored, in both: moments as INTEGER microseconds (`services.runtime.times`), JSON and UUIDs as TEXT, bytes as
+BLOB/BYTEA, booleans as INTEGER 0/1. Statements are written with ``?`` for parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+from services.kernel.errors import BmsError, InvalidField, PeerUnavailable
+
+T = TypeVar("T")
+
+Row = Mapping[str, Any]
+"""One row by column name. What a column holds is known to the store alone, hence Any."""
+
+
+class UniqueViolation(Exception):
+    """A row with this key exists; the transaction it happened in is lost.
+
+    Raised out of `Database.transact`. A store that expects the clash writes ``ON CONFLICT DO NOTHING`` and looks at the
+    number of rows changed, which works in the middle of a transaction too.
+    """
+
+
+class DatabaseInUse(BmsError):
+    """Another process has the SQLite file open."""
+
+    reason = "DATABASE_IN_USE"
+
+
+class Transaction(Protocol):
+    """One transaction in progress."""
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """Which database this is, for the few statements that differ."""
+        ...
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> int:
+        """Runs a statement; answers how many rows it changed."""
+        ...
+
+    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
+        """The first row that a statement answers (also of INSERT or UPDATE .. RETURNING), None if there is none."""
+        ...
+
+    def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """Every row that a statement answers."""
+        ...
+
+    def after_commit(self, wake: Callable[[], None]) -> None:
+        """Calls *wake* once, after the commit; never if the transaction is undone.
+
+        The same callable given twice is called once. It must be quick and raise nothing: it says that there is news.
+        """
+        ...
+
+
+class Database(Protocol):
+    """A service's own database."""
+
+    def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+        """Runs *fn* in a transaction and commits it durably before answering what *fn* answered.
+
+        Args:
+            fn: pure but for its transaction: it may run twice, and it never calls `transact` itself.
+            label: names the effect points: ``db.<label>`` around everything, ``db.<label>.statement``, ``db.<label>.commit``.
+
+        Raises:
+            UniqueViolation: a key exists already.
+            PeerUnavailable: the database does not answer; nothing, or everything, was written.
+        """
+        ...
+
+    def read(self, fn: Callable[[Transaction], T]) -> T:
+        """Runs *fn* over one snapshot; it never writes."""
+        ...
+
+    def close(self) -> None:
+        """Closes every connection; transactions under way end first."""
+        ...
+
+
+def open_database(url: str) -> Database:
+    """Opens ``sqlite:///path`` (relative, or absolute with a fourth slash) or ``postgresql://...``.
+
+    Raises:
+        DatabaseInUse: another process has the SQLite file open.
+        InvalidField: the URL has another scheme.
+        PeerUnavailable: the PostgreSQL server does not answer.
+    """
+    if url.startswith("sqlite:///"):
+        from services.runtime.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the driver that is used is loaded
+
+        return SqliteDatabase(url.removeprefix("sqlite:///"))
+    if url.startswith(("postgresql://", "postgres://")):
+        from services.runtime.postgres import PostgresDatabase  # noqa: PLC0415 -- as above
+
+        return PostgresDatabase(url)
+    scheme = url.partition(":")[0][:20]
+    raise InvalidField(
+        "database_url", f"{scheme!r} is not a database we know", remedy="Give sqlite:///path or postgresql://...", scheme=scheme
+    )
+
+
+def unavailable(what: str) -> PeerUnavailable:
+    """The failure to raise when the database does not answer; *what* never holds a URL or a password."""
+    return PeerUnavailable(
+        f"the database does not answer: {what}", remedy="Try again; if it lasts, look at the database server.", peer="database"
+    )

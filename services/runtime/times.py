@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How moments are stored: microseconds since 1970 in UTC, as an integer that both databases sort and compare alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """*moment* (aware) as whole microseconds since the epoch; exact, no float in between."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The aware UTC moment that `to_micros` made *micros* of."""
+    return _EPOCH + timedelta(microseconds=micros)

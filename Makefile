@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything anyone does with this tree. Needs make and Python 3.11 or newer with venv; the rest goes into .venv.
+# `make` alone lists the targets.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Which Python makes the environment; later ones are its own.
+PYTHON ?= python3
+# Further arguments for pytest, as in: make test PYTEST_ARGS="-k prefix -x"
+PYTEST_ARGS ?=
+# How many tests run at once.
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CONTRACTS := $(shell find protos/bms -name '*.proto')
+IMAGE := build/contracts.binpb
+# The contracts as last released; there is none before the first release (see `make release-contracts`).
+RELEASED := $(wildcard protos/released.binpb)
+
+# ---- for everybody ---------------------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.run $(VENV)/.stubs ## start five services and a simulated rack, and play the whole story
+	@$(BIN)/bms demo
+
+.PHONY: run
+run: $(VENV)/.run $(VENV)/.stubs ## start the same and stay up until Ctrl-C
+	@exec $(BIN)/bms up
+
+.PHONY: test
+test: dev ## run the tests that need nothing but pip
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not rabbitmq and not openstack and not containers and not story" $(PYTEST_ARGS)
+
+# ---- while changing it -----------------------------------------------------------------------------------------------
+
+.PHONY: dev
+dev: $(VENV)/.dev $(VENV)/.stubs ## install everything that tests and checks need
+
+.PHONY: gen
+gen: $(VENV)/.run ## generate the contracts' code again
+	@$(BIN)/python protos/build_hook.py
+	@touch $(VENV)/.stubs
+
+.PHONY: fmt
+fmt: dev ## format everything
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/buf format --write --path protos
+
+.PHONY: check
+check: lint types contracts ## every check that runs no test
+
+.PHONY: lint
+lint: dev ## style, formatting and which module may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: types
+types: dev ## strict type checks
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: dev ## contracts: style, comments, form, and that nobody's stubs break
+	@$(BIN)/python protos/build_hook.py --image $(IMAGE)
+	@$(BIN)/buf lint $(IMAGE) --config buf.yaml
+	@$(BIN)/buf format --diff --exit-code --path protos
+	@if test -n "$(RELEASED)"; then $(BIN)/buf breaking $(IMAGE) --against $(RELEASED) --config buf.yaml; \
+	else echo "contracts: nothing released yet that could break"; fi
+
+.PHONY: release-contracts
+release-contracts: dev ## keep the contracts as they are now as what may not be broken
+	@$(BIN)/python protos/build_hook.py --image protos/released.binpb
+
+# ---- what takes longer -----------------------------------------------------------------------------------------------
+
+.PHONY: test-all
+test-all: dev ## every test; needs podman, RabbitMQ and the like
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not containers and not story" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "containers or story" --timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: slow
+slow: dev ## the tests that only take long
+	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story" --timeout=900 $(PYTEST_ARGS)
+
+.PHONY: story
+story: dev ## the whole story as a test, with processes killed on the way
+	@$(BIN)/python -m pytest -m story --timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: containers
+containers: dev ## build the images and run the compose file with podman
+	@$(BIN)/python -m pytest -m containers --timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: dev ## the benchmarks; each prints ratios
+	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+.PHONY: wheels
+wheels: dev ## the product's wheel and the contracts' own, in dist/
+	@rm -rf dist
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./protos
+	@ls dist
+
+.PHONY: clean
+clean: ## remove what the targets above made, the environment included
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find protos/bms \( -name '*_pb2*' -o -name py.typed \) -delete
+	find services telemetry tests protos -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment -------------------------------------------------------------------------------------------------
+# Each file below stands for a finished step, so that a step runs again only when what it depends on has changed.
+
+# Build tools first, into the environment itself: with them there, pip builds the product in place in seconds instead
+# of making an isolated environment for the build each time.
+$(VENV)/.tools: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not: $$($(PYTHON) --version 2>&1)"; \
+	  echo "Name another one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || { echo "[1/3] making $(VENV)"; $(PYTHON) -m venv $(VENV); } || { \
+	  rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "[2/3] installing build tools"
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "setuptools", "wheel", sep="\n")' > $(VENV)/build-requires.txt
+	@$(PIP) install --requirement $(VENV)/build-requires.txt
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.tools
+	@echo "[3/3] installing the product"
+	@$(PIP) install --no-build-isolation --editable '.[demo]'
+	@touch $@ $(VENV)/.stubs
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "[+] installing what tests and checks need"
+	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@ $(VENV)/.stubs
+
+# Installing generates the stubs as well; this is for contracts that changed since.
+$(VENV)/.stubs: $(CONTRACTS) protos/build_hook.py | $(VENV)/.run
+	@echo "generating the contracts' code"
+	@$(BIN)/python protos/build_hook.py
+	@touch $@

@@ -1,11 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may call what: the rule of every RPC, in one table.
+"""Who may call what: every method of every service, in one table.
 
-A method that is not in the table is refused. Rules are data; services/runtime/auth.py applies them.
+A method that is not here is refused, so that nobody can forget its rule. See `services.runtime.auth.Rule` for the words.
 """
 
 from __future__ import annotations
 
+from services.kernel.calls import Role
 from services.runtime.auth import Rule
 
-RULES: dict[str, Rule] = {}
+ANYONE = Rule(anyone=True)
+SIGNED_IN = Rule(signed_in=True)
+ADMIN = Rule(roles=frozenset({Role.ADMIN}))
+SERVICE = Rule(roles=frozenset({Role.SERVICE}))
+ADMIN_OR_SERVICE = Rule(roles=frozenset({Role.ADMIN, Role.SERVICE}))
+"""For the site's administrators and for services calling each other."""
+SITE_READERS = Rule(roles=frozenset({Role.ADMIN, Role.SERVICE, Role.READER}))
+"""Administrators, services and auditors: what is the site's own. What every tenant may see too is SIGNED_IN."""
+
+
+def members(project_field: str) -> Rule:
+    """Whoever may change what belongs to the project that *project_field* of the request names."""
+    return Rule(roles=frozenset({Role.ADMIN, Role.MEMBER}), project_field=project_field)
+
+
+def readers(project_field: str) -> Rule:
+    """Whoever may read what belongs to the project that *project_field* of the request names."""
+    return Rule(roles=frozenset({Role.ADMIN, Role.MEMBER, Role.READER}), project_field=project_field)
+
+
+COMMON: dict[str, Rule] = {
+    "/grpc.health.v1.Health/Check": ANYONE,
+    "/grpc.health.v1.Health/List": ANYONE,
+    "/grpc.health.v1.Health/Watch": ANYONE,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANYONE,
+    "/google.longrunning.Operations/GetOperation": SIGNED_IN,
+    "/google.longrunning.Operations/ListOperations": SIGNED_IN,
+    "/google.longrunning.Operations/WaitOperation": SIGNED_IN,
+    "/google.longrunning.Operations/CancelOperation": SIGNED_IN,
+    "/google.longrunning.Operations/DeleteOperation": SIGNED_IN,
+}
+
+INVENTORY: dict[str, Rule] = {
+    "/bms.inventory.v1.InventoryService/CreateServer": ADMIN,
+    "/bms.inventory.v1.InventoryService/GetServer": ADMIN_OR_SERVICE,
+    "/bms.inventory.v1.InventoryService/ListServers": ADMIN_OR_SERVICE,
+    "/bms.inventory.v1.InventoryService/UpdateServer": ADMIN,
+    "/bms.inventory.v1.InventoryService/DeleteServer": ADMIN,
+    "/bms.inventory.v1.InventoryService/ImportServers": ADMIN,
+    "/bms.inventory.v1.InventoryService/CreateFlavor": ADMIN,
+    "/bms.inventory.v1.InventoryService/GetFlavor": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/ListFlavors": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/UpdateFlavor": ADMIN,
+    "/bms.inventory.v1.InventoryService/DeleteFlavor": ADMIN,
+    "/bms.inventory.v1.InventoryService/CreateImage": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/GetImage": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/ListImages": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/UpdateImage": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/DeleteImage": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/ListPools": SIGNED_IN,
+    "/bms.inventory.v1.InventoryService/ExplainPlacement": ADMIN,
+    "/bms.inventory.v1.InventoryService/ReserveServers": SERVICE,
+    "/bms.inventory.v1.InventoryService/ReleaseReservation": SERVICE,
+    "/bms.inventory.v1.InventoryService/ReportServer": SERVICE,
+    "/bms.inventory.v1.InventoryService/GetServerCredentials": SERVICE,
+    "/bms.inventory.v1.InventoryService/ListEvents": ADMIN_OR_SERVICE,
+}
+
+LIFECYCLE: dict[str, Rule] = {
+    "/bms.lifecycle.v1.LifecycleService/GetServerStatus": ADMIN_OR_SERVICE,
+    "/bms.lifecycle.v1.LifecycleService/ListServerStatuses": ADMIN_OR_SERVICE,
+    "/bms.lifecycle.v1.LifecycleService/SummarizeFleet": ADMIN_OR_SERVICE,
+    "/bms.lifecycle.v1.LifecycleService/DiagnoseServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/ProvideServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/QuarantineServer": ADMIN_OR_SERVICE,
+    "/bms.lifecycle.v1.LifecycleService/RecoverServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/SetMaintenance": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/ClearMaintenance": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/CreateInstance": members("parent"),
+    "/bms.lifecycle.v1.LifecycleService/GetInstance": readers("name"),
+    "/bms.lifecycle.v1.LifecycleService/ListInstances": readers("parent"),
+    "/bms.lifecycle.v1.LifecycleService/DeleteInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/StartInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/StopInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/RebootInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/RebuildInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/RescueInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/UnrescueInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/AttachNetwork": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/DetachNetwork": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/ListEvents": SIGNED_IN,
+}
+
+IPAM: dict[str, Rule] = {
+    "/bms.ipam.v1.IpamService/CreatePrefix": members("parent"),
+    "/bms.ipam.v1.IpamService/GetPrefix": readers("name"),
+    "/bms.ipam.v1.IpamService/ListPrefixes": readers("parent"),
+    "/bms.ipam.v1.IpamService/DeletePrefix": members("name"),
+    "/bms.ipam.v1.IpamService/LeaseAddress": members("parent"),
+    "/bms.ipam.v1.IpamService/ReleaseLease": members("name"),
+    "/bms.ipam.v1.IpamService/GetLease": readers("name"),
+    "/bms.ipam.v1.IpamService/ListLeases": readers("parent"),
+    "/bms.ipam.v1.IpamService/ListEvents": SIGNED_IN,
+}
+
+NETWORK: dict[str, Rule] = {
+    "/bms.network.v1.NetworkService/CreateNetwork": members("parent"),
+    "/bms.network.v1.NetworkService/GetNetwork": readers("name"),
+    "/bms.network.v1.NetworkService/ListNetworks": readers("parent"),
+    "/bms.network.v1.NetworkService/DeleteNetwork": members("name"),
+    "/bms.network.v1.NetworkService/RegisterServerPorts": SERVICE,
+    "/bms.network.v1.NetworkService/AttachPorts": SERVICE,
+    "/bms.network.v1.NetworkService/ReadServerPorts": ADMIN_OR_SERVICE,
+    "/bms.network.v1.NetworkService/ListPortAttachments": ADMIN_OR_SERVICE,
+    "/bms.network.v1.NetworkService/ListEvents": ADMIN_OR_SERVICE,
+}
+
+TELEMETRY: dict[str, Rule] = {
+    "/bms.telemetry.v1.TelemetryService/WatchEvents": SIGNED_IN,
+    "/bms.telemetry.v1.TelemetryService/QueryEvents": SIGNED_IN,
+    "/bms.telemetry.v1.TelemetryService/GetUve": ADMIN_OR_SERVICE,
+    "/bms.telemetry.v1.TelemetryService/ListUves": ADMIN_OR_SERVICE,
+    "/bms.telemetry.v1.TelemetryService/ListSandeshMessages": ADMIN_OR_SERVICE,
+    "/bms.telemetry.v1.TelemetryService/GetPipelineStatus": ADMIN_OR_SERVICE,
+}
+
+RULES: dict[str, Rule] = {**COMMON, **INVENTORY, **LIFECYCLE, **IPAM, **NETWORK, **TELEMETRY}

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.api import field_behavior_pb2
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 
 ROOT = Path(__file__).resolve().parents[2]
 
-READING_VERBS = ("Audit", "Diagnose", "Explain", "Get", "List", "Query", "Read", "Verify", "Wait", "Watch")
+READING_VERBS = ("Audit", "Diagnose", "Explain", "Get", "List", "Query", "Read", "Summarize", "Verify", "Watch")
 """First words of RPCs that change nothing; whatever begins otherwise is taken to change something."""
 
 # What an etag is for: that nobody overwrites or removes what he has not seen.
@@ -44,12 +44,15 @@ class Contracts:
 
     image: FileDescriptorSet
 
+    def __repr__(self) -> str:
+        return f"{len(self.image.file)} files"
+
     @cached_property
     def files(self) -> tuple[FileDescriptor, ...]:
         """The files of package ``bms.*``."""
         pool = descriptor_pool.DescriptorPool()
         for file in self.image.file:
-            pool.Add(file)  # type: ignore[no-untyped-call]
+            pool.Add(file)
         return tuple(pool.FindFileByName(file.name) for file in self.image.file if file.package.startswith("bms."))
 
     @cached_property
@@ -101,7 +104,9 @@ class Contracts:
 
 def behaviors(field: FieldDescriptor) -> list[str]:
     """The ``google.api.field_behavior`` of *field*, as words: ``REQUIRED``, ``OUTPUT_ONLY``."""
-    given = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    # The stubs of googleapis-common-protos call an extension by the type that descriptors have.
+    extension: Any = field_behavior_pb2.field_behavior
+    given = field.GetOptions().Extensions[extension]
     return [field_behavior_pb2.FieldBehavior.Name(value) for value in given]
 
 
@@ -125,30 +130,34 @@ def _with_nested(message: Descriptor) -> Iterator[Descriptor]:
         yield from _with_nested(nested)
 
 
-def _paths(package: str, file: object) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _paths(package: str, file: FileDescriptorProto) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Full names and their paths in source_code_info; the numbers are those of descriptor.proto's fields."""
 
-    def message(prefix: str, value: object, path: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        name = f"{prefix}.{value.name}"  # type: ignore[attr-defined]
+    def message(prefix: str, value: DescriptorProto, path: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        if value.options.map_entry:
+            return
+        name = f"{prefix}.{value.name}"
         yield name, path
-        for number, field in enumerate(value.field):  # type: ignore[attr-defined]
+        for number, field in enumerate(value.field):
             yield f"{name}.{field.name}", (*path, 2, number)
-        for number, nested in enumerate(value.nested_type):  # type: ignore[attr-defined]
+        for number, nested in enumerate(value.nested_type):
             yield from message(name, nested, (*path, 3, number))
-        for number, enum in enumerate(value.enum_type):  # type: ignore[attr-defined]
+        for number, enum in enumerate(value.enum_type):
             yield from enumeration(name, enum, (*path, 4, number))
 
-    def enumeration(prefix: str, value: object, path: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        name = f"{prefix}.{value.name}"  # type: ignore[attr-defined]
+    def enumeration(
+        prefix: str, value: EnumDescriptorProto, path: tuple[int, ...]
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        name = f"{prefix}.{value.name}"
         yield name, path
-        for number, member in enumerate(value.value):  # type: ignore[attr-defined]
+        for number, member in enumerate(value.value):
             yield f"{name}.{member.name}", (*path, 2, number)
 
-    for number, each in enumerate(file.message_type):  # type: ignore[attr-defined]
+    for number, each in enumerate(file.message_type):
         yield from message(package, each, (4, number))
-    for number, each in enumerate(file.enum_type):  # type: ignore[attr-defined]
-        yield from enumeration(package, each, (5, number))
-    for number, service in enumerate(file.service):  # type: ignore[attr-defined]
+    for number, enum in enumerate(file.enum_type):
+        yield from enumeration(package, enum, (5, number))
+    for number, service in enumerate(file.service):
         yield f"{package}.{service.name}", (6, number)
         for place, method in enumerate(service.method):
             yield f"{package}.{service.name}.{method.name}", (6, number, 2, place)

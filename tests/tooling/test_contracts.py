@@ -187,7 +187,7 @@ def test_every_rpc_has_its_rule(contracts: Contracts) -> None:
 
 def test_buf_lint_is_clean(contracts: Contracts, tmp_path: Path) -> None:
     """
-    buf's STANDARD and COMMENTS rules hold, but for the exceptions that buf.yaml gives its reasons for.
+    The rules STANDARD and COMMENTS of buf hold, but for the exceptions that buf.yaml gives its reasons for.
     """
     ran = _buf("lint", _written(contracts.image, tmp_path / "now.binpb"))
 
@@ -200,9 +200,7 @@ def test_buf_notices_what_breaks_a_caller(contracts: Contracts, tmp_path: Path) 
     """
     before = _written(contracts.image, tmp_path / "before.binpb")
     changed = FileDescriptorSet.FromString(contracts.image.SerializeToString())
-    message = next(
-        message for file in changed.file if file.package == "bms.event.v1" for message in file.message_type
-    )
+    message = next(message for file in changed.file if file.package == "bms.event.v1" for message in file.message_type)
     gone = message.field.pop()
     after = _written(changed, tmp_path / "after.binpb")
 

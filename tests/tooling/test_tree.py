@@ -15,7 +15,7 @@ from tests.tooling.descriptors import ROOT
 # Written in pieces, or this file would be its own first finding.
 _MACHINE = r"(?<![\w./])/(?:work|farm)/|/root" + "/"
 _HOSTS = "|".join(
-    re.escape(host).replace("~", "")
+    re.escape(host.replace("~", ""))
     for host in (
         "py~pi.org",
         "files.python~hosted",

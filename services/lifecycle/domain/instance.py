@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An instance: a tenant's hold on a server, and how its networks are laid on the server's ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.kernel.errors import WrongState
+from services.lifecycle.domain.server import Port, Tag
+
+
+class InstanceState(StrEnum):
+    """How an instance stands; the words of bms.lifecycle.v1.Instance.State."""
+
+    PENDING = "pending"
+    DEPLOYING = "deploying"
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    RESCUED = "rescued"
+    ERROR = "error"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkWish:
+    """A network an instance shall be on: ``vlan_tag`` 0 is untagged, ``fixed_address`` "" is any."""
+
+    network: str
+    fixed_address: str = ""
+    vlan_tag: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One interface as it is, filled in as it becomes known."""
+
+    network: str
+    vlan_tag: int = 0
+    port: str = ""
+    mac_address: str = ""
+    address: str = ""
+    prefix_length: int = 0
+    gateway: str = ""
+    lease: str = ""
+    connected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A tenant's hold on a server.
+
+    Attributes:
+        name: ``projects/{project}/instances/{instance}``.
+        server: its UUID; "" while one is sought and after it was given back.
+        operation: the operation at work on it.
+        actor: who asked for the operation at work.
+        excluded: servers that refused it and must not be asked for again.
+        resume: the state to return to when a verb that changed nothing failed.
+        version: rises with each change; every write is a compare-and-set on it.
+        fence: the number of the last claim for placing it.
+    """
+
+    name: str
+    project: str
+    flavor: str
+    image: str
+    networks: tuple[NetworkWish, ...]
+    create_time: datetime
+    update_time: datetime
+    hostname: str = ""
+    ssh_public_keys: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    state: InstanceState = InstanceState.PENDING
+    server: str = ""
+    interfaces: tuple[Interface, ...] = ()
+    error: str = ""
+    site_note: str = ""
+    operation: str = ""
+    actor: str = ""
+    excluded: tuple[str, ...] = ()
+    resume: InstanceState | None = None
+    version: int = 0
+    fence: int = 0
+
+    @property
+    def login_address(self) -> str:
+        """The address of the first network's interface; "" until it is leased."""
+        if not self.networks:
+            return ""
+        first = self.networks[0].network
+        return next((one.address for one in self.interfaces if one.network == first), "")
+
+
+def lay_out(networks: Sequence[NetworkWish], ports: Sequence[Port]) -> dict[str, tuple[Tag, ...]]:
+    """Which port carries which networks: port name -> its networks, ports without any left out.
+
+    Untagged networks take a port (or a port group) each, boot ports first; tagged ones ride on the first port that does
+    not carry their tag yet. The members of a group carry the same; only the first is named here, network gives the
+    others the same wish.
+
+    Raises:
+        WrongState: there are not enough ports that are plugged in.
+    """
+    slots: list[str] = []
+    groups: set[str] = set()
+    for port in sorted((one for one in ports if one.linked), key=lambda one: (not one.pxe_enabled, one.name)):
+        if port.port_group:
+            if port.port_group in groups:
+                continue
+            groups.add(port.port_group)
+        slots.append(port.name)
+    laid: dict[str, list[Tag]] = {slot: [] for slot in slots}
+    free = list(slots)
+    for wish in networks:
+        if wish.vlan_tag:
+            continue
+        if not free:
+            raise _no_port(networks, slots)
+        laid[free.pop(0)].append(Tag(wish.network))
+    for wish in networks:
+        if not wish.vlan_tag:
+            continue
+        slot = next((one for one in slots if all(tag.vlan_tag != wish.vlan_tag for tag in laid[one])), None)
+        if slot is None:
+            raise _no_port(networks, slots)
+        laid[slot].append(Tag(wish.network, wish.vlan_tag))
+    return {slot: tuple(tags) for slot, tags in laid.items() if tags}
+
+
+def _no_port(networks: Sequence[NetworkWish], slots: Sequence[str]) -> WrongState:
+    msg = f"{len(networks)} networks do not fit on {len(slots)} ports that are plugged in"
+    return WrongState(
+        msg,
+        remedy="Give vlan_tag to some of the networks, so that they share a port, or choose a flavor of servers with more ports.",
+        networks=str(len(networks)),
+        ports=str(len(slots)),
+    )

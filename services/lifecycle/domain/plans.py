@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each intent does, step by step, and where a step that fails leads.
+
+An API call records an intent; the worker walks its plan. The order of the steps is the product's promise (design of
+deploy and release): power off observed, then ports, then addresses, then cleaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from services.lifecycle.domain.states import State, Trigger
+
+
+class StepName(StrEnum):
+    """One step; its code is in services/lifecycle/steps."""
+
+    VERIFY_BMC = "verify_bmc"
+    REGISTER_PORTS = "register_ports"
+    POWER_OFF = "power_off"
+    POWER_ON = "power_on"
+    REBOOT = "reboot"
+    INSPECT = "inspect"
+    LEASE_ADDRESSES = "lease_addresses"
+    COOL_ADDRESSES = "cool_addresses"
+    ATTACH_PROVISIONING = "attach_provisioning"
+    ATTACH_CLEANING = "attach_cleaning"
+    ATTACH_RESCUE = "attach_rescue"
+    ATTACH_TENANT = "attach_tenant"
+    DETACH_ALL = "detach_all"
+    DETACH_NETWORK = "detach_network"
+    WRITE_IMAGE = "write_image"
+    BOOT_RESCUE = "boot_rescue"
+    CLEAN = "clean"
+    END_INSTANCE = "end_instance"
+    REPORT = "report"
+    CLOSE = "close"
+
+
+class OnFailure(StrEnum):
+    """Where a step that fails leads."""
+
+    QUARANTINE = "quarantine"
+    """All ports to quarantine, before anything else."""
+    STAY = "stay"
+    """Nothing was changed: the operation fails, the server stays what it was."""
+    UNDO = "undo"
+    """Nothing was done to the server: leases are given back and it is available again."""
+    SILENT = "silent"
+    """Release with a BMC that does not answer: ports first, then quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan.
+
+    Attributes:
+        name: which code runs.
+        limit: how long it may take, from entering it; None waits for ever, under an alarm.
+        weight: its share of the operation's per cent.
+        enter: the trigger that entering this step is, if it changes the server's state.
+        on_failure: where its failure leads.
+        retries: how often a failure that says so may be tried again from its start.
+        description: what it does, for people.
+        erases: whether it erases disks.
+    """
+
+    name: StepName
+    description: str
+    limit: timedelta | None
+    weight: int = 5
+    enter: Trigger | None = None
+    on_failure: OnFailure = OnFailure.QUARANTINE
+    retries: int = 0
+    erases: bool = False
+
+
+class IntentKind(StrEnum):
+    """What somebody wants done to a server."""
+
+    PROVIDE = "provide"
+    DEPLOY = "create"
+    RELEASE = "delete"
+    RELEASE_SILENT = "delete_silent"
+    STOP = "stop"
+    START = "start"
+    REBOOT = "reboot"
+    REBUILD = "rebuild"
+    RESCUE = "rescue"
+    UNRESCUE = "unrescue"
+    ATTACH = "attach"
+    DETACH = "detach"
+    QUARANTINE = "quarantine"
+    RECOVER = "recover"
+    UNDO = "undo"
+    CLOSE = "close"
+
+
+_MINUTE = timedelta(minutes=1)
+_N, _F = StepName, OnFailure
+
+
+def _power_off(*, enter: Trigger | None = None, fails: OnFailure = _F.QUARANTINE) -> Step:
+    return Step(_N.POWER_OFF, "power off, read back from the BMC", 5 * _MINUTE, enter=enter, on_failure=fails)
+
+
+def _detach_all(*, enter: Trigger | None = None) -> Step:
+    # Taking a server off its networks is never given up: it is tried again for ever, under an alarm.
+    return Step(_N.DETACH_ALL, "all ports to quarantine, read back from the fabric", None, enter=enter)
+
+
+def _clean(*, enter: Trigger) -> tuple[Step, ...]:
+    return (
+        Step(_N.ATTACH_CLEANING, "boot port to the private cleaning network, read back", 5 * _MINUTE, enter=enter),
+        Step(_N.CLEAN, "erase every inspected disk", timedelta(hours=5), weight=60, erases=True),
+        _power_off(),
+        _detach_all(),
+    )
+
+
+_REPORT = Step(_N.REPORT, "tell inventory", None, weight=1, on_failure=_F.STAY)
+_AVAILABLE = Step(_N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.CLEANED, on_failure=_F.STAY)
+
+
+def _image(*, enter: Trigger | None = None) -> tuple[Step, ...]:
+    return (
+        Step(_N.ATTACH_PROVISIONING, "boot port to the private provisioning network, read back", 5 * _MINUTE, enter=enter),
+        Step(_N.WRITE_IMAGE, "write the image and verify its checksum on the disk", 60 * _MINUTE, weight=60, retries=2),
+        _power_off(),
+        _detach_all(enter=Trigger.IMAGED),
+    )
+
+
+def _to_tenant(*, enter: Trigger | None = None, last: Trigger | None = None) -> tuple[Step, ...]:
+    return (
+        Step(_N.ATTACH_TENANT, "ports to the tenant's networks, read back", 5 * _MINUTE, enter=enter),
+        Step(_N.POWER_ON, "power on, read back from the BMC", 5 * _MINUTE),
+        Step(_N.REPORT, "tell inventory", None, weight=1, enter=last, on_failure=_F.STAY),
+    )
+
+
+_ONBOARD = (
+    Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE),
+    Step(_N.REGISTER_PORTS, "every port to quarantine, read back from the fabric", None),
+    _power_off(),
+)
+_INSPECT = Step(_N.INSPECT, "inspect cores, memory, ports and disks", 30 * _MINUTE, weight=10, enter=Trigger.VERIFIED)
+
+_PLANS: dict[IntentKind, tuple[Step, ...]] = {
+    IntentKind.PROVIDE: (*_ONBOARD, _INSPECT, *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
+    IntentKind.RECOVER: (
+        *_ONBOARD,
+        Step(_N.COOL_ADDRESSES, "addresses it still held into cool-down", None),
+        Step(_N.END_INSTANCE, "end the instance that held it", None, weight=1),
+        _INSPECT,
+        *_clean(enter=Trigger.INSPECTED),
+        _AVAILABLE,
+    ),
+    IntentKind.DEPLOY: (
+        Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
+        *_image(enter=Trigger.PROVISION),
+        *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    IntentKind.UNDO: (
+        Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
+        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.UNRESERVE, on_failure=_F.STAY),
+    ),
+    IntentKind.REBUILD: (
+        _power_off(),
+        _detach_all(),
+        *_image(),
+        *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    IntentKind.RESCUE: (
+        _power_off(),
+        _detach_all(),
+        Step(_N.ATTACH_RESCUE, "boot port to the rescue network, read back", 5 * _MINUTE),
+        Step(_N.BOOT_RESCUE, "start the rescue system", 20 * _MINUTE, weight=40),
+        Step(_N.REPORT, "tell inventory", None, weight=1, enter=Trigger.BOOTED, on_failure=_F.STAY),
+    ),
+    IntentKind.UNRESCUE: (
+        _power_off(),
+        _detach_all(enter=Trigger.UNRESCUE),
+        *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    IntentKind.STOP: (_power_off(fails=_F.STAY), _detach_all()),
+    # A server found on while its ports are in quarantine is powered off before they return.
+    IntentKind.START: (_power_off(fails=_F.STAY), *_to_tenant()),
+    IntentKind.REBOOT: (Step(_N.REBOOT, "one power cycle, read back from the BMC", 10 * _MINUTE, on_failure=_F.STAY),),
+    IntentKind.ATTACH: (
+        Step(_N.LEASE_ADDRESSES, "lease its address", 10 * _MINUTE, on_failure=_F.STAY),
+        Step(_N.ATTACH_TENANT, "port to the tenant's network, read back", 5 * _MINUTE),
+    ),
+    IntentKind.DETACH: (
+        Step(_N.DETACH_NETWORK, "port off the network, read back from the fabric", None),
+        Step(_N.COOL_ADDRESSES, "its address into cool-down", None),
+    ),
+    IntentKind.RELEASE: (
+        _power_off(fails=_F.SILENT),
+        _detach_all(enter=Trigger.POWERED_OFF),
+        Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
+        Step(_N.END_INSTANCE, "end the instance", None, weight=1),
+        *_clean(enter=Trigger.DETACHED),
+        _AVAILABLE,
+    ),
+    # The BMC is silent, or the server is in quarantine already: ports are cut first, the tenant's deletion ends,
+    # addresses are kept until power off was read, and an administrator leads out of quarantine.
+    IntentKind.RELEASE_SILENT: (
+        _detach_all(),
+        Step(_N.END_INSTANCE, "end the instance, with a warning if power off was not read", None, enter=Trigger.QUARANTINE),
+        _REPORT,
+        Step(_N.POWER_OFF, "wait until power off can be read", None),
+        Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
+    ),
+    IntentKind.QUARANTINE: (
+        _detach_all(),
+        _REPORT,
+        Step(_N.POWER_OFF, "power off, when the BMC answers", None),
+    ),
+    IntentKind.CLOSE: (
+        Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),
+    ),
+}
+
+
+def plan_of(kind: IntentKind) -> tuple[Step, ...]:
+    """The steps of *kind*, in order."""
+    return _PLANS[kind]
+
+
+def percent(kind: IntentKind, index: int, within: int) -> int:
+    """How far a plan is, 0 to 100, when step *index* is *within* per cent done."""
+    plan = _PLANS[kind]
+    total = sum(step.weight for step in plan)
+    done = sum(step.weight for step in plan[:index])
+    now = plan[index].weight * min(max(within, 0), 100) / 100 if index < len(plan) else 0
+    return min(100, int(100 * (done + now) / total))

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server as lifecycle knows it: one frozen value, changed by replacing.
+
+Facts beside the state (power, port classes, instance, maintenance, isolation) are not states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.kernel.events import DiskSeen, Head
+from services.lifecycle.domain.plans import IntentKind, Step, percent, plan_of
+from services.lifecycle.domain.states import LIMITS, State, Trigger, after
+from services.lifecycle.ports import HardwareFacts
+
+
+class Power(StrEnum):
+    """A server's power, as last read."""
+
+    NEVER = ""
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class PortClass(StrEnum):
+    """What a port may do; the words of bms.network.v1."""
+
+    QUARANTINE = "quarantine"
+    PROVISIONING = "provisioning"
+    CLEANING = "cleaning"
+    RESCUE = "rescue"
+    TENANT = "tenant"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """A network on a port: ``vlan_tag`` 0 is untagged."""
+
+    network: str
+    vlan_tag: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port: where it is plugged in, what was asked of it, what was read back.
+
+    Attributes:
+        name: ``servers/{uuid}/ports/{port}``.
+        observed: the class last read back; UNKNOWN before the first reading.
+        networks: what was read back with it.
+        read_time: when.
+        requested: while a change is out, the class asked for; None when settled. The port then counts as both.
+        wanted: the networks asked for with it.
+    """
+
+    name: str
+    mac_address: str
+    switch_name: str
+    switch_port: str
+    pxe_enabled: bool = False
+    port_group: str = ""
+    observed: PortClass = PortClass.UNKNOWN
+    networks: tuple[Tag, ...] = ()
+    read_time: datetime | None = None
+    requested: PortClass | None = None
+    wanted: tuple[Tag, ...] = ()
+
+    @property
+    def linked(self) -> bool:
+        """Whether it is plugged in, as far as anybody said."""
+        return bool(self.switch_name and self.switch_port)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address the server holds for an instance, as ipam granted it."""
+
+    name: str
+    network: str
+    vrf: str
+    address: str
+    prefix_length: int
+    gateway: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a server waits for: ``code`` is registered in domain/waits.py; ``next_try`` None means until something else happens."""
+
+    code: str
+    reason: str
+    since: datetime
+    next_try: datetime | None = None
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What somebody wants done, and how far it is.
+
+    Attributes:
+        id: a UUID; with the step's name and attempt it makes the request ids of every act.
+        kind: which plan.
+        operation: the operation's name; "" for what lifecycle does by itself.
+        actor: who asked.
+        index: the step at work, an index into the plan.
+        step_since: when that step was entered.
+        attempt: how often the step was begun, from 1.
+        acted: whether the step's act was sent.
+        within: per cent of the step that is done.
+        network: for ATTACH and DETACH: the network's name.
+        request_id: the caller's idempotency key, for the record.
+        warnings: what went other than asked for, though it ended well.
+    """
+
+    id: str
+    kind: IntentKind
+    operation: str
+    actor: str
+    step_since: datetime
+    index: int = 0
+    attempt: int = 1
+    acted: bool = False
+    within: int = 0
+    network: str = ""
+    request_id: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> Step:
+        """The step at work."""
+        return plan_of(self.kind)[self.index]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no step follows."""
+        return self.index + 1 >= len(plan_of(self.kind))
+
+    @property
+    def percent(self) -> int:
+        """How far the whole plan is, 0 to 100."""
+        return percent(self.kind, self.index, self.within)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What inventory should know of a server: the pool row's content."""
+
+    available: bool
+    reason: str
+    held_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server's whole life as it stands.
+
+    Attributes:
+        uuid: one identity everywhere.
+        version: rises with each change; every write is a compare-and-set on it.
+        fence: the number of the last claim; raised by each.
+        head: the end of its event chain.
+        disks: the disks as last inspected.
+        clean_time: when the last clean pass over all of them ended; None before the first and once voided.
+        isolated: every port was read back in quarantine after the last change.
+        leases: addresses held for the instance, or still held after it ended with a silent BMC.
+        facts: what inspection found and inventory has not been told yet.
+        reported: what inventory was told last.
+        closed: its log is closed and inventory has let it go; only the chain's end is kept.
+    """
+
+    uuid: str
+    display_name: str
+    state_since: datetime
+    state: State = State.ENROLLED
+    power: Power = Power.NEVER
+    power_time: datetime | None = None
+    ports: tuple[Port, ...] = ()
+    disks: tuple[DiskSeen, ...] = ()
+    clean_time: datetime | None = None
+    isolated: bool = False
+    instance: str = ""
+    leases: tuple[Lease, ...] = ()
+    maintenance: bool = False
+    maintenance_reason: str = ""
+    fault: str = ""
+    fault_message: str = ""
+    unmanaged: bool = False
+    intent: Intent | None = None
+    wait: Wait | None = None
+    facts: HardwareFacts | None = None
+    reported: Report | None = None
+    closed: bool = False
+    version: int = 0
+    fence: int = 0
+    head: Head = field(default_factory=Head)
+
+    @property
+    def name(self) -> str:
+        """``servers/{uuid}``."""
+        return f"servers/{self.uuid}"
+
+    @property
+    def linked_ports(self) -> tuple[Port, ...]:
+        """The ports that are plugged in."""
+        return tuple(port for port in self.ports if port.linked)
+
+    @property
+    def boot_ports(self) -> tuple[Port, ...]:
+        """The ports it boots from: those with PXE, else the first that is plugged in."""
+        linked = self.linked_ports
+        return tuple(port for port in linked if port.pxe_enabled) or linked[:1]
+
+    @property
+    def state_deadline(self) -> datetime | None:
+        """When it should have left its state; None if it may stay."""
+        limit = LIMITS.get(self.state)
+        return self.state_since + limit if limit else None
+
+    def overdue_by(self, now: datetime) -> timedelta | None:
+        """By how much the limit of its state is exceeded; None if it is not."""
+        deadline = self.state_deadline
+        return now - deadline if deadline and now > deadline else None
+
+    def moved(self, trigger: Trigger, now: datetime) -> Server:
+        """The server after *trigger*.
+
+        Raises:
+            WrongState: *trigger* cannot happen in its state.
+        """
+        target = after(self.state, trigger)
+        if target is self.state:
+            return self
+        return replace(self, state=target, state_since=now)
+
+    def wanted_report(self) -> Report:
+        """What inventory should hold of it now."""
+        if self.instance:
+            return Report(available=False, reason="IN_USE", held_by=self.instance)
+        if self.maintenance:
+            return Report(available=False, reason="MAINTENANCE", held_by="")
+        if self.state is State.AVAILABLE and self.intent is None:
+            return Report(available=True, reason="", held_by="")
+        return Report(available=False, reason=self.state.value.upper(), held_by="")
+
+
+def isolated(ports: tuple[Port, ...]) -> bool:
+    """Whether every port that is plugged in was read back in quarantine, with no change out."""
+    return all(port.observed is PortClass.QUARANTINE and port.requested is None for port in ports if port.linked)

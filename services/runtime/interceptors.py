@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between the wire and a servicer, outermost first:
+
+request id and log context, log line and metrics, errors, authentication and authorisation, checks of the contract.
+
+The layers are functions around the servicer's method, put together once per method. A request then costs one interceptor
+of gRPC's, not five.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+
+from services.kernel.calls import Call, Caller
+from services.kernel.clock import Clock, Ids, RandomIds, SystemClock
+from services.kernel.errors import BmsError, Forbidden, InvalidField, Unauthenticated
+from services.runtime import status as statuses
+from services.runtime.auth import Callers, Check, Rule, compile_rule
+from services.runtime.checks import MAX_STRING, Checker
+from services.runtime.context import current, current_call
+from services.runtime.metrics import Metrics
+
+__all__ = ["Guard", "current_call", "interceptors"]
+
+REQUEST_ID = "x-request-id"
+_ANONYMOUS = Caller(subject="")
+_MAX_CORRELATION = 128
+
+_log = structlog.get_logger("bms.rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A request as it came off the wire.
+
+    Attributes:
+        message: the parsed request; None if its bytes are no such message.
+        suspect: see `services.runtime.checks.Checker.check`.
+    """
+
+    message: Message | None
+    suspect: bool = False
+
+
+class Guard:
+    """Everything about a call that needs no gRPC server: shared by the synchronous and the asyncio interceptor."""
+
+    def __init__(
+        self,
+        callers: Callers,
+        rules: Mapping[str, Rule],
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._callers = callers
+        self._rules = rules
+        self._clock = clock or SystemClock()
+        self._ids = ids or RandomIds()
+        self._checks: dict[str, Check] = {}
+        self.checker = Checker()
+        self.metrics = metrics
+
+    def is_open(self, method: str) -> bool:
+        """Whether *method* is for anyone."""
+        rule = self._rules.get(method)
+        return rule is not None and rule.anyone
+
+    def correlation(self, metadata: Mapping[str, str | bytes]) -> str:
+        """The caller's request id if he gave a sensible one, else a fresh one."""
+        given = metadata.get(REQUEST_ID)
+        if isinstance(given, str) and 0 < len(given) <= _MAX_CORRELATION and given.isprintable():
+            return given
+        return self._ids.uuid()
+
+    def admit(self, method: str, metadata: Mapping[str, str | bytes], correlation: str, arrived: Arrived) -> Call:
+        """The call, if its caller may make it and its request is well-formed.
+
+        Raises:
+            BmsError: why not.
+        """
+        rule = self._rules.get(method)
+        if rule is None:
+            msg = f"{method} has no rule, so nobody may call it"
+            raise Forbidden(msg, method=method)
+        caller = _ANONYMOUS if rule.anyone else self._caller(metadata)
+        request = arrived.message
+        if request is None:
+            raise InvalidField("", "the request's bytes are not a message of this method", remedy="Send what the contract says.")
+        check = self._checks.get(method)
+        if check is None:
+            check = self._checks[method] = compile_rule(rule)
+        check(caller, request)
+        self.checker.check(request, suspect=arrived.suspect)
+        return Call(
+            caller=caller,
+            method=method,
+            correlation=correlation,
+            now=self._clock.now(),
+            request_id=getattr(request, "request_id", ""),
+            validate_only=getattr(request, "validate_only", False),
+        )
+
+    def _caller(self, metadata: Mapping[str, str | bytes]) -> Caller:
+        given = metadata.get("authorization")
+        if not isinstance(given, str) or given[:7].lower() != "bearer ":
+            msg = "no bearer token was sent"
+            raise Unauthenticated(msg, remedy="Send the metadata `authorization: Bearer <token>`.")
+        return self._callers.caller_of(given[7:].strip())
+
+    def told(self, method: str, call: Call | None, correlation: str, code: str, started: float, error: BaseException | None) -> None:
+        """Writes the one log line of a call, and counts it."""
+        seconds = time.perf_counter() - started
+        if self.metrics is not None:
+            self.metrics.observe(method, code, seconds)
+        facts: dict[str, Any] = {"method": method, "code": code, "ms": round(seconds * 1000, 2), "request_id": correlation}
+        if call is not None:
+            facts["caller"] = call.caller.subject
+        if error is None:
+            _log.info("rpc", **facts)
+        elif isinstance(error, BmsError):
+            _log.info("rpc", **facts, reason=error.reason, error=str(error)[:500])
+        else:
+            _log.error("rpc", **facts, exc_info=error)
+
+
+def interceptors(
+    callers: Callers,
+    rules: Mapping[str, Rule],
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    metrics: Metrics | None = None,
+) -> tuple[grpc.ServerInterceptor[Any, Any], ...]:
+    """The interceptors of a synchronous server.
+
+    Args:
+        callers: knows the bearer tokens.
+        rules: who may call what, by full method; a method without a rule is refused.
+    """
+    return (_Layers(Guard(callers, rules, clock=clock, ids=ids, metrics=metrics)),)
+
+
+class _Layers(grpc.ServerInterceptor):  # type: ignore[type-arg] -- generic in its stubs alone
+    """All layers around each method, built once per method."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._built: dict[str, Any] = {}
+        self._streams = threading.BoundedSemaphore(4)
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        method = handler_call_details.method
+        built = self._built.get(method)
+        if built is None:
+            handler = continuation(handler_call_details)
+            if handler is None:
+                return None
+            built = self._built[method] = self._build(method, handler)
+        return built
+
+    def _build(self, method: str, handler: Any) -> Any:
+        if handler.request_streaming or handler.response_streaming:
+            return handler if self._guard.is_open(method) else grpc.unary_unary_rpc_method_handler(_no_streams)
+        return grpc.unary_unary_rpc_method_handler(
+            self._around(method, handler.unary_unary),
+            request_deserializer=arrival(handler.request_deserializer),
+            response_serializer=serialized,
+        )
+
+    def _around(self, method: str, serve: Callable[[Any, Any], Any]) -> Callable[[Arrived, grpc.ServicerContext], Any]:
+        guard = self._guard
+
+        def layered(arrived: Arrived, context: grpc.ServicerContext) -> Any:
+            started = time.perf_counter()
+            metadata = dict(context.invocation_metadata())
+            correlation = guard.correlation(metadata)
+            call: Call | None = None
+            try:
+                call = guard.admit(method, metadata, correlation, arrived)
+                token = current.set(call)
+                try:
+                    answer = serve(arrived.message, context)
+                finally:
+                    current.reset(token)
+            except BmsError as error:
+                guard.told(method, call, correlation, statuses.code_of(error).name, started, error)
+                _abort(context, statuses.to_status(error, correlation))
+            except Exception as error:  # noqa: BLE001 -- nobody foresaw it: the log has everything, the caller an id
+                guard.told(method, call, correlation, "INTERNAL", started, error)
+                _abort(context, statuses.internal(correlation))
+            guard.told(method, call, correlation, "OK", started, None)
+            return answer
+
+        return layered
+
+
+def arrival(parse: Callable[[bytes], Message]) -> Callable[[bytes], Arrived]:
+    """A deserialiser that never fails: what cannot be parsed is refused later, in our words, instead of as INTERNAL."""
+
+    def parsed(data: bytes) -> Arrived:
+        try:
+            return Arrived(parse(data), len(data) > MAX_STRING or b"\x00" in data)
+        except (DecodeError, ValueError):
+            return Arrived(None)
+
+    return parsed
+
+
+def serialized(message: Any) -> bytes:
+    """A response's bytes; also of one that is stored as bytes (`services.runtime.eventlog.Stored`)."""
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _abort(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:
+    # abort_with_status would do the same on the wire, but grpc_testing does not know it.
+    context.set_trailing_metadata(statuses.trailers(status))
+    context.abort(statuses.code_number(status.code), status.message)
+
+
+def _no_streams(_request: object, context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "this service offers no streams")

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log: one line an event, facts as fields, secrets never."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from services.runtime.settings import LogSettings
+
+REDACTED = "[redacted]"
+_WORDS = ("password", "secret", "token", "user_data", "userdata", "config_drive", "authorization", "private_key")
+_HARMLESS = frozenset({"page_token", "next_page_token"})
+_MAX_DEPTH = 8
+
+_registered: set[str] = set()
+_known: dict[str, bool] = {}
+
+
+def register_secret(value: str) -> None:
+    """Keeps *value* out of every log line from now on, wherever it turns up; short ones are not taken."""
+    if len(value) >= 8:  # noqa: PLR2004 -- shorter values occur by chance in what is no secret
+        _registered.add(value)
+
+
+def redact(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces what must not be logged: structlog's processor."""
+    for key, value in event.items():
+        if _is_secret(key):
+            event[key] = REDACTED
+        elif isinstance(value, str | bytes | Mapping | list | tuple):
+            event[key] = _clean(value, 0)
+    return event
+
+
+def _is_secret(key: str) -> bool:
+    known = _known.get(key)
+    if known is None:
+        low = key.lower().replace("-", "_")
+        known = key not in _HARMLESS and any(word in low for word in _WORDS)
+        if len(_known) < 10_000:  # noqa: PLR2004 -- keys may come from outside: the memory of them is bounded
+            _known[key] = known
+    return known
+
+
+def _clean(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        for secret in _registered:
+            if secret in value:
+                value = value.replace(secret, REDACTED)
+        return value
+    if isinstance(value, bytes):
+        return f"[{len(value)} bytes]"
+    if depth >= _MAX_DEPTH:
+        return "[deep]"
+    if isinstance(value, Mapping):
+        return {key: REDACTED if _is_secret(str(key)) else _clean(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item, depth + 1) for item in value]
+    return value
+
+
+def configure(settings: LogSettings, service: str) -> None:
+    """Sets structlog and the standard library's logging up for this process; lines go to standard error."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    render: list[Any] = (
+        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_dumps)]
+        if settings.json
+        else [redact, _as_text, structlog.dev.ConsoleRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _Named(service),
+            *render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer) if settings.json else structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+
+
+class _Named:
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __call__(self, _logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = self._service
+        return event
+
+
+def _as_text(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event
+
+
+def _dumps(value: Any, **_: Any) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)

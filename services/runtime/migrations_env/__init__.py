@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Alembic needs to run any service's migrations."""

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How every mutating RPC writes: once, in one transaction with the answer it gave."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar, cast
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from services.kernel.calls import Call
+from services.kernel.errors import Busy, InvalidField
+from services.runtime.checks import is_uuid
+from services.runtime.database import Database, Transaction
+from services.runtime.times import to_micros
+
+M = TypeVar("M", bound=Message)
+
+KEPT = timedelta(hours=24)
+"""How long a request_id is remembered."""
+
+_PURGE_EVERY = 64
+_PURGE_BATCH = 256
+
+
+class Replies:
+    """The answers given to requests that had a request_id.
+
+    Args:
+        key: secret of 32 bytes. The requests' MACs are kept, not the requests: those may hold passwords.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._kept = 0
+
+    def find(self, tx: Transaction, call: Call, request: Message) -> Message | None:
+        """The answer given to *request* before; None if it is new.
+
+        Raises:
+            Busy: the same request is under way in this moment.
+            InvalidField: the id was used for another request.
+        """
+        if not is_uuid(call.request_id):
+            raise InvalidField("request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats.")
+        if tx.dialect == "postgresql":
+            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it sees the
+            # answer of the one before.
+            key = int.from_bytes(hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True)
+            row = tx.one("SELECT pg_try_advisory_xact_lock(?::bigint) AS free", (key,))
+            if row is None or not row["free"]:
+                msg = f"the request {call.request_id} is still being worked on"
+                raise Busy(msg, remedy="Wait a second, then send the same request again.", request_id=call.request_id)
+        row = tx.one(
+            "SELECT mac, type, reply, create_time FROM replies WHERE caller = ? AND method = ? AND request_id = ?",
+            self._key_of(call),
+        )
+        if row is None:
+            return None
+        if row["create_time"] < to_micros(call.now - KEPT):
+            tx.execute("DELETE FROM replies WHERE caller = ? AND method = ? AND request_id = ?", self._key_of(call))
+            return None
+        if not hmac.compare_digest(bytes(row["mac"]), self._mac(request)):
+            raise InvalidField(
+                "request_id",
+                "was used for another request",
+                remedy="Make a fresh UUID for each request; repeat one only with the very same content.",
+            )
+        kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(row["type"]))
+        return cast("Message", kind.FromString(bytes(row["reply"])))
+
+    def keep(self, tx: Transaction, call: Call, request: Message, reply: Message) -> None:
+        """Keeps *reply*, in the transaction that did what it tells; now and then drops old ones."""
+        tx.execute(
+            "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*self._key_of(call), self._mac(request), reply.DESCRIPTOR.full_name, reply.SerializeToString(), to_micros(call.now)),
+        )
+        self._kept += 1
+        if self._kept % _PURGE_EVERY == 0:
+            skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
+            tx.execute(
+                "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id FROM replies"
+                f" WHERE create_time < ? ORDER BY create_time LIMIT ?{skip})",  # noqa: S608 -- constants
+                (to_micros(call.now - KEPT), _PURGE_BATCH),
+            )
+
+    def _mac(self, request: Message) -> bytes:
+        return hmac.new(self._key, request.SerializeToString(deterministic=True), hashlib.sha256).digest()
+
+    @staticmethod
+    def _key_of(call: Call) -> tuple[str, str, str]:
+        return call.caller.subject, call.method, call.request_id.lower()
+
+
+class _Undone(Exception):  # noqa: N818 -- not an error: it carries the answer out of a transaction that is rolled back
+    def __init__(self, reply: Message) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+class Writer:
+    """Runs the writing of mutating RPCs.
+
+    Args:
+        database: where the verbs write.
+        replies: where answers are kept.
+    """
+
+    def __init__(self, database: Database, replies: Replies) -> None:
+        self._database = database
+        self._replies = replies
+
+    def once(self, call: Call, request: Message, verb: Callable[[Transaction], M]) -> M:
+        """Runs *verb* in one transaction with its answer, or answers what the same request was answered before.
+
+        With ``validate_only`` everything runs and is rolled back: the same checks, the same errors, the answer that would have
+        been given, and nothing written. A refusal is not kept: the same request may go through later.
+
+        Args:
+            verb: does the work and makes the response; may run twice.
+
+        Raises:
+            InvalidField: request_id is not a UUID, or was used for another request.
+            Busy: the same request is under way.
+        """
+
+        def run(tx: Transaction) -> M:
+            if call.validate_only:
+                raise _Undone(verb(tx))
+            if not call.request_id:
+                return verb(tx)
+            before = self._replies.find(tx, call, request)
+            if before is not None:
+                return cast("M", before)
+            reply = verb(tx)
+            self._replies.keep(tx, call, request, reply)
+            return reply
+
+        try:
+            return self._database.transact(run, label=call.method.rpartition("/")[2])
+        except _Undone as undone:
+            return cast("M", undone.reply)

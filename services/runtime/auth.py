@@ -43,7 +43,11 @@ def make_token() -> str:
 
 
 def token_entry(
-    token: str, subject: str, *, site_roles: tuple[Role, ...] = (), project_roles: Mapping[str, tuple[Role, ...]] | None = None
+    token: str,
+    subject: str,
+    *,
+    site_roles: tuple[Role, ...] = (),
+    project_roles: Mapping[str, tuple[Role, ...]] | None = None,
 ) -> dict[str, Any]:
     """What a tokens file says of *token*; the file is a JSON list of these (`Tokens`)."""
     return {
@@ -90,7 +94,9 @@ class Tokens:
         entry = self._entries.get(hashlib.sha256(bearer.encode()).hexdigest())
         if entry is None:
             msg = "the token is not known"
-            raise Unauthenticated(msg, remedy="Send `authorization: Bearer <token>` with a token the administrator gave you.")
+            raise Unauthenticated(
+                msg, remedy="Send `authorization: Bearer <token>` with a token the administrator gave you."
+            )
         if entry.expires and time.time() > entry.expires:
             msg = "the token has expired"
             raise Unauthenticated(msg, remedy="Ask the administrator for a new token.", subject=entry.caller.subject)
@@ -209,9 +215,12 @@ def _passing(rule: Rule) -> frozenset[Role]:
 
 def _project(name: str, field: str) -> str:
     parts = name.split("/")
-    if len(parts) < 2 or parts[0] != "projects" or not parts[1]:  # noqa: PLR2004 -- "projects" and its id
+    if len(parts) < 2 or parts[0] != "projects" or not parts[1]:
         shown = name if len(name) <= 100 else name[:97] + "..."
         raise InvalidField(
-            field, f"{shown!r} does not begin with projects/{{project}}", remedy="Name the project: projects/{project}/...", given=shown
+            field,
+            f"{shown!r} does not begin with projects/{{project}}",
+            remedy="Name the project: projects/{project}/...",
+            given=shown,
         )
     return parts[1]

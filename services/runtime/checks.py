@@ -61,7 +61,9 @@ class Checker:
         """What to look at in messages of this type."""
         plan = self._plans.get(descriptor.full_name)
         if plan is None:
-            plan = self._plans[descriptor.full_name] = _Plan()  # there before it is filled: messages may hold themselves
+            plan = self._plans[descriptor.full_name] = (
+                _Plan()
+            )  # there before it is filled: messages may hold themselves
             plan.fill(descriptor, self)
         return plan
 
@@ -69,7 +71,19 @@ class Checker:
 class _Plan:
     """What to look at in messages of one type."""
 
-    __slots__ = ("enums", "floats", "maps", "masked", "messages", "paged", "repeated", "request_id", "required", "special", "texts")
+    __slots__ = (
+        "enums",
+        "floats",
+        "maps",
+        "masked",
+        "messages",
+        "paged",
+        "repeated",
+        "request_id",
+        "required",
+        "special",
+        "texts",
+    )
 
     def __init__(self) -> None:
         self.required: list[tuple[str, bool]] = []
@@ -122,7 +136,9 @@ class _Plan:
         elif field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
             self.floats.append((field.name, field.is_repeated))
 
-    def look(self, message: Any, path: str, suspect: bool, demanded: frozenset[str] | None = None) -> Iterator[FieldViolation]:
+    def look(
+        self, message: Any, path: str, suspect: bool, demanded: frozenset[str] | None = None
+    ) -> Iterator[FieldViolation]:
         """What is wrong in *message*, found at *path* (ending in a dot, "" at the top).
 
         Args:

@@ -94,21 +94,26 @@ def open_database(url: str) -> Database:
         PeerUnavailable: the PostgreSQL server does not answer.
     """
     if url.startswith("sqlite:///"):
-        from services.runtime.sqlite import SqliteDatabase  # noqa: PLC0415 -- only the driver that is used is loaded
+        from services.runtime.sqlite import SqliteDatabase
 
         return SqliteDatabase(url.removeprefix("sqlite:///"))
     if url.startswith(("postgresql://", "postgres://")):
-        from services.runtime.postgres import PostgresDatabase  # noqa: PLC0415 -- as above
+        from services.runtime.postgres import PostgresDatabase
 
         return PostgresDatabase(url)
     scheme = url.partition(":")[0][:20]
     raise InvalidField(
-        "database_url", f"{scheme!r} is not a database we know", remedy="Give sqlite:///path or postgresql://...", scheme=scheme
+        "database_url",
+        f"{scheme!r} is not a database we know",
+        remedy="Give sqlite:///path or postgresql://...",
+        scheme=scheme,
     )
 
 
 def unavailable(what: str) -> PeerUnavailable:
     """The failure to raise when the database does not answer; *what* never holds a URL or a password."""
     return PeerUnavailable(
-        f"the database does not answer: {what}", remedy="Try again; if it lasts, look at the database server.", peer="database"
+        f"the database does not answer: {what}",
+        remedy="Try again; if it lasts, look at the database server.",
+        peer="database",
     )

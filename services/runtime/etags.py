@@ -20,4 +20,10 @@ def check(given: str, version: int, name: str = "") -> None:
     if given and given != etag(version):
         msg = f"{name or 'the resource'} has changed since it was read: its etag is {etag(version)}"
         shown = given if len(given) <= 60 else given[:57] + "..."
-        raise Stale(msg, remedy="Read it again, then repeat the change with the new etag.", given=shown, current=etag(version), name=name)
+        raise Stale(
+            msg,
+            remedy="Read it again, then repeat the change with the new etag.",
+            given=shown,
+            current=etag(version),
+            name=name,
+        )

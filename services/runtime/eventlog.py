@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import structlog
-from bms.event.v1 import event_pb2
 
+from bms.event.v1 import event_pb2
 from services.kernel.calls import Caller, Role
 from services.kernel.chain import body_digest, digest
 from services.kernel.clock import Ids
@@ -211,7 +211,9 @@ class Stored:
         return self._data
 
 
-def serve_list_events(log: EventLog, request: event_pb2.ListEventsRequest, caller: Caller) -> event_pb2.ListEventsResponse:
+def serve_list_events(
+    log: EventLog, request: event_pb2.ListEventsRequest, caller: Caller
+) -> event_pb2.ListEventsResponse:
     """Answers a service's ListEvents RPC.
 
     What comes back is no parsed message but the stored bytes in the form of one: parsed and serialised again, a map's entries
@@ -220,11 +222,17 @@ def serve_list_events(log: EventLog, request: event_pb2.ListEventsRequest, calle
     Raises:
         InvalidField: a number is negative, or the wait is longer than 30 s.
     """
-    for name, value in (("after", request.after), ("page_size", request.page_size), ("wait_seconds", request.wait_seconds)):
+    for name, value in (
+        ("after", request.after),
+        ("page_size", request.page_size),
+        ("wait_seconds", request.wait_seconds),
+    ):
         if value < 0:
             raise InvalidField(name, "is negative")
     if request.wait_seconds > MAX_WAIT:
-        raise InvalidField("wait_seconds", f"is more than {MAX_WAIT}", remedy=f"Wait {MAX_WAIT} seconds, then ask again.")
+        raise InvalidField(
+            "wait_seconds", f"is more than {MAX_WAIT}", remedy=f"Wait {MAX_WAIT} seconds, then ask again."
+        )
     limit = min(request.page_size or DEFAULT_LIMIT, MAX_LIMIT)
     listed = log.list(after=request.after, limit=limit, wait=request.wait_seconds, stream=request.stream)
     sees_all = bool(caller.site_roles & {Role.ADMIN, Role.SERVICE, Role.READER})
@@ -247,7 +255,7 @@ def serve_list_events(log: EventLog, request: event_pb2.ListEventsRequest, calle
 
 def _varint(number: int) -> bytes:
     out = bytearray()
-    while number > 127:  # noqa: PLR2004 -- seven bits a byte
+    while number > 127:
         out.append(number & 127 | 128)
         number >>= 7
     out.append(number)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bms.event.v1 import event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from bms.event.v1 import event_pb2
 from services.kernel.events import Event, Evidence
 
 
@@ -28,7 +28,9 @@ def body_of(event: Event, salt: bytes) -> event_pb2.EventBody:
     """What those see who may see it."""
     return event_pb2.EventBody(
         salt=salt,
-        cause=event_pb2.Cause(operation=event.operation, request_id=event.request_id, fence=event.fence, step=event.step),
+        cause=event_pb2.Cause(
+            operation=event.operation, request_id=event.request_id, fence=event.fence, step=event.step
+        ),
         actor=event.actor,
         project=event.project,
         instance=event.instance,

@@ -93,5 +93,8 @@ def _skip(text: str, at: int) -> int:
 def _refused(why: str, fields: Collection[str], maps: Collection[str]) -> InvalidField:
     known = ", ".join([*sorted(fields), *(f"{name}.<key>" for name in sorted(maps))])
     return InvalidField(
-        "filter", why, remedy=f'Give `field = value` terms joined by AND, with = or !=; quote values with "". Fields: {known}.', supported=known
+        "filter",
+        why,
+        remedy=f'Give `field = value` terms joined by AND, with = or !=; quote values with "". Fields: {known}.',
+        supported=known,
     )

@@ -96,7 +96,9 @@ class Guard:
         caller = _ANONYMOUS if rule.anyone else self._caller(metadata)
         request = arrived.message
         if request is None:
-            raise InvalidField("", "the request's bytes are not a message of this method", remedy="Send what the contract says.")
+            raise InvalidField(
+                "", "the request's bytes are not a message of this method", remedy="Send what the contract says."
+            )
         check = self._checks.get(method)
         if check is None:
             check = self._checks[method] = compile_rule(rule)
@@ -118,12 +120,19 @@ class Guard:
             raise Unauthenticated(msg, remedy="Send the metadata `authorization: Bearer <token>`.")
         return self._callers.caller_of(given[7:].strip())
 
-    def told(self, method: str, call: Call | None, correlation: str, code: str, started: float, error: BaseException | None) -> None:
+    def told(
+        self, method: str, call: Call | None, correlation: str, code: str, started: float, error: BaseException | None
+    ) -> None:
         """Writes the one log line of a call, and counts it."""
         seconds = time.perf_counter() - started
         if self.metrics is not None:
             self.metrics.observe(method, code, seconds)
-        facts: dict[str, Any] = {"method": method, "code": code, "ms": round(seconds * 1000, 2), "request_id": correlation}
+        facts: dict[str, Any] = {
+            "method": method,
+            "code": code,
+            "ms": round(seconds * 1000, 2),
+            "request_id": correlation,
+        }
         if call is not None:
             facts["caller"] = call.caller.subject
         if error is None:

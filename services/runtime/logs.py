@@ -24,7 +24,7 @@ _known: dict[str, bool] = {}
 
 def register_secret(value: str) -> None:
     """Keeps *value* out of every log line from now on, wherever it turns up; short ones are not taken."""
-    if len(value) >= 8:  # noqa: PLR2004 -- shorter values occur by chance in what is no secret
+    if len(value) >= 8:
         _registered.add(value)
 
 
@@ -43,7 +43,7 @@ def _is_secret(key: str) -> bool:
     if known is None:
         low = key.lower().replace("-", "_")
         known = key not in _HARMLESS and any(word in low for word in _WORDS)
-        if len(_known) < 10_000:  # noqa: PLR2004 -- keys may come from outside: the memory of them is bounded
+        if len(_known) < 10_000:
             _known[key] = known
     return known
 
@@ -82,10 +82,14 @@ def configure(settings: LogSettings, service: str) -> None:
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer) if settings.json else structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
+        if settings.json
+        else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
+    )
 
 
 class _Named:

@@ -21,9 +21,9 @@ def migrate(url: str, package: str) -> None:
     Raises:
         DatabaseInUse: the SQLite file belongs to a running service.
     """
-    import sqlalchemy as sa  # noqa: PLC0415 -- Alembic and SQLAlchemy cost 50 MB that no serving process pays
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    import sqlalchemy as sa
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations_env")))
@@ -31,7 +31,7 @@ def migrate(url: str, package: str) -> None:
     config.set_main_option("version_locations", str(_versions(package)).replace("%", "%%"))
     locked = None
     if url.startswith("sqlite:///"):
-        from services.runtime.sqlite import lock  # noqa: PLC0415 -- only the driver that is used is loaded
+        from services.runtime.sqlite import lock
 
         path = Path(url.removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,9 @@ def migrate(url: str, package: str) -> None:
                 connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
             with connection.begin():
                 if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('bms.migrate.' || current_schema()))")
+                    connection.exec_driver_sql(
+                        "SELECT pg_advisory_xact_lock(hashtext('bms.migrate.' || current_schema()))"
+                    )
                 config.attributes["connection"] = connection
                 command.upgrade(config, "heads")
     finally:

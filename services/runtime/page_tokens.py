@@ -43,7 +43,9 @@ class PageTokens:
             InvalidField: the size is negative, or the token is not one of this method and these *parts*.
         """
         if request.page_size < 0:
-            raise InvalidField("page_size", "is negative", remedy=f"Give 0 for {DEFAULT_SIZE}, or a size up to {MAX_SIZE}.")
+            raise InvalidField(
+                "page_size", "is negative", remedy=f"Give 0 for {DEFAULT_SIZE}, or a size up to {MAX_SIZE}."
+            )
         size = min(request.page_size or DEFAULT_SIZE, MAX_SIZE)
         if not request.page_token:
             return PageRequest(size)

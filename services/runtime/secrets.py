@@ -78,7 +78,9 @@ def private_file(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         msg = f"{path.name} cannot be read: {error.strerror}"
-        raise UnsafeFile(msg, remedy=f"See that {path} exists and belongs to the service's user.", file=str(path)) from None
+        raise UnsafeFile(
+            msg, remedy=f"See that {path} exists and belongs to the service's user.", file=str(path)
+        ) from None
     with os.fdopen(descriptor, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings, read once from the environment into frozen values. Secrets come by the path of a file, never as a value.
 
-    BMS_DATA_DIR                 where SQLite files, keys and tokens are; ~/.local/share/bms
-    BMS_<SERVICE>_DATABASE_URL   sqlite:///path or postgresql://...; sqlite in the data directory
-    BMS_<SERVICE>_ADDRESS        host:port to listen on, and where the other services find this one; 127.0.0.1 and its own port
-    BMS_<SERVICE>_THREADS        worker threads; 16
-    BMS_<SERVICE>_METRICS_PORT   loopback port for Prometheus; 0 is off
-    BMS_GRACE_SECONDS            how long running calls may take to end when told to stop; 10
-    BMS_DIE_WITH_PARENT          1: stop when the process that started this one is gone
-    BMS_TOKENS_FILE              the known bearer tokens; tokens.json in the data directory
-    BMS_SERVICE_TOKEN_FILE       the token this service shows to the others; service.token in the data directory
-    BMS_KEY_FILE                 the key that secrets are sealed with; data.key in the data directory
-    BMS_TLS_CERT, BMS_TLS_KEY    certificate chain and key (PEM) to serve with, and to show to the others; without: no TLS
-    BMS_TLS_CLIENT_CA            CA (PEM) of clients; given, every client must show a certificate
-    BMS_TLS_CA                   CA (PEM) of the other services; given, they are called over TLS
-    BMS_LOG_LEVEL                debug, info, warning or error; info
-    BMS_LOG_JSON                 1 or 0; JSON unless standard error is a terminal
+BMS_DATA_DIR                 where SQLite files, keys and tokens are; ~/.local/share/bms
+BMS_<SERVICE>_DATABASE_URL   sqlite:///path or postgresql://...; sqlite in the data directory
+BMS_<SERVICE>_ADDRESS        host:port to listen on, and where the other services find this one; 127.0.0.1 and its own port
+BMS_<SERVICE>_THREADS        worker threads; 16
+BMS_<SERVICE>_METRICS_PORT   loopback port for Prometheus; 0 is off
+BMS_GRACE_SECONDS            how long running calls may take to end when told to stop; 10
+BMS_DIE_WITH_PARENT          1: stop when the process that started this one is gone
+BMS_TOKENS_FILE              the known bearer tokens; tokens.json in the data directory
+BMS_SERVICE_TOKEN_FILE       the token this service shows to the others; service.token in the data directory
+BMS_KEY_FILE                 the key that secrets are sealed with; data.key in the data directory
+BMS_TLS_CERT, BMS_TLS_KEY    certificate chain and key (PEM) to serve with, and to show to the others; without: no TLS
+BMS_TLS_CLIENT_CA            CA (PEM) of clients; given, every client must show a certificate
+BMS_TLS_CA                   CA (PEM) of the other services; given, they are called over TLS
+BMS_LOG_LEVEL                debug, info, warning or error; info
+BMS_LOG_JSON                 1 or 0; JSON unless standard error is a terminal
 """
 
 from __future__ import annotations

@@ -252,6 +252,8 @@ def lock(path: str) -> int:
         name = Path(path).name
         msg = f"another process has {name} open"
         raise DatabaseInUse(
-            msg, remedy="Stop the other process (perhaps another `bms up`), or give this one a data directory of its own.", file=name
+            msg,
+            remedy="Stop the other process (perhaps another `bms up`), or give this one a data directory of its own.",
+            file=name,
         ) from None
     return descriptor

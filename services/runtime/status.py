@@ -41,7 +41,12 @@ CODES: Mapping[type[BmsError], grpc.StatusCode] = {
     UnsafeFile: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
-RETRY_SECONDS: Mapping[type[BmsError], int] = {errors.Busy: 1, errors.Exhausted: 30, errors.PeerUnavailable: 2, DatabaseInUse: 5}
+RETRY_SECONDS: Mapping[type[BmsError], int] = {
+    errors.Busy: 1,
+    errors.Exhausted: 30,
+    errors.PeerUnavailable: 2,
+    DatabaseInUse: 5,
+}
 """After how long the same call may go through by itself; RetryInfo on the wire."""
 
 # All details travel in one HTTP/2 header block, of which clients take 8 KiB by default.
@@ -106,7 +111,8 @@ def to_status(error: BmsError, correlation: str = "") -> status_pb2.Status:
 def internal(correlation: str) -> status_pb2.Status:
     """What a caller learns of a failure nobody foresaw: nothing but where to find it in the log."""
     status = status_pb2.Status(
-        code=_NUMBERS[grpc.StatusCode.INTERNAL], message=f"internal error; the log has it under request id {correlation}"
+        code=_NUMBERS[grpc.StatusCode.INTERNAL],
+        message=f"internal error; the log has it under request id {correlation}",
     )
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"correlation": correlation})
@@ -147,7 +153,7 @@ def revive(status: status_pb2.Status) -> BmsError | None:
         return None
     error = kind.__new__(kind)
     remedy = help_.links[0].description if help_.links else ""
-    BmsError.__init__(error, status.message, remedy=remedy, **{})
+    BmsError.__init__(error, status.message, remedy=remedy)
     error.facts = dict(info.metadata)
     if isinstance(error, InvalidFields):
         error.violations = tuple(FieldViolation(found.field, found.description) for found in bad.field_violations)

@@ -46,11 +46,15 @@ class Replies:
             InvalidField: the id was used for another request.
         """
         if not is_uuid(call.request_id):
-            raise InvalidField("request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats.")
+            raise InvalidField(
+                "request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats."
+            )
         if tx.dialect == "postgresql":
             # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it sees the
             # answer of the one before.
-            key = int.from_bytes(hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True)
+            key = int.from_bytes(
+                hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True
+            )
             row = tx.one("SELECT pg_try_advisory_xact_lock(?::bigint) AS free", (key,))
             if row is None or not row["free"]:
                 msg = f"the request {call.request_id} is still being worked on"
@@ -77,14 +81,20 @@ class Replies:
         """Keeps *reply*, in the transaction that did what it tells; now and then drops old ones."""
         tx.execute(
             "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*self._key_of(call), self._mac(request), reply.DESCRIPTOR.full_name, reply.SerializeToString(), to_micros(call.now)),
+            (
+                *self._key_of(call),
+                self._mac(request),
+                reply.DESCRIPTOR.full_name,
+                reply.SerializeToString(),
+                to_micros(call.now),
+            ),
         )
         self._kept += 1
         if self._kept % _PURGE_EVERY == 0:
             skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
             tx.execute(
                 "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id FROM replies"
-                f" WHERE create_time < ? ORDER BY create_time LIMIT ?{skip})",  # noqa: S608 -- constants
+                f" WHERE create_time < ? ORDER BY create_time LIMIT ?{skip})",
                 (to_micros(call.now - KEPT), _PURGE_BATCH),
             )
 

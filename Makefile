@@ -89,7 +89,8 @@ test-all: dev ## every test; needs podman, RabbitMQ and the like
 
 .PHONY: slow
 slow: dev ## the tests that only take long
-	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story" --timeout=900 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story" --timeout=900 $(PYTEST_ARGS) \
+	  || test $$? -eq 5 # none there is no failure
 
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way

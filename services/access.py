@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may call what: every method of every service, in one table.
 
-A method that is not here is refused, so that nobody can forget its rule. See `services.runtime.auth.Rule` for the words.
+A method that is not here is refused, so that nobody can forget its rule. See `services.runtime.auth.Rule` for the
+words.
 """
 
 from __future__ import annotations

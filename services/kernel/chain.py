@@ -19,7 +19,8 @@ def digest(previous: bytes, header: bytes, digest_of_body: bytes) -> bytes:
 
     Args:
         previous: the digest of the stream's event before it, empty for the first.
-        header: the stored bytes of its header. Their length is hashed too, so that no byte can move between header and body.
+        header: the stored bytes of its header. Their length is hashed too, so that no byte can move between header and
+            body.
         digest_of_body: see `body_digest`.
     """
     return hashlib.sha256(_TAG + previous + len(header).to_bytes(8, "big") + header + digest_of_body).digest()

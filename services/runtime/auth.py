@@ -67,9 +67,9 @@ class _Entry:
 class Tokens:
     """The tokens of a file, read again when it changes.
 
-    The file (JSON, mode 0600) is a list of ``{"sha256": hex, "subject": str, "site_roles": [..], "project_roles": {project: [..]},
-    "expires": RFC 3339, optional}``. A token itself is stored nowhere: it is 256 random bits, so its SHA-256 gives nothing
-    away, and looking that digest up takes a time that tells nothing about any token.
+    The file (JSON, mode 0600) is a list of ``{"sha256": hex, "subject": str, "site_roles": [..], "project_roles":
+    {project: [..]}, "expires": RFC 3339, optional}``. A token itself is stored nowhere: it is 256 random bits, so its
+    SHA-256 gives nothing away, and looking that digest up takes a time that tells nothing about any token.
     """
 
     def __init__(self, path: Path) -> None:
@@ -154,12 +154,15 @@ class Rule:
 
     Attributes:
         anyone: no token is asked for (health, reflection).
-        signed_in: any valid token will do: everybody may see it (flavors), or the verb itself looks at the rows' projects.
-        roles: the roles that may: ADMIN and SERVICE for the site; READER lets the site's auditor in; and, with *project_field*,
-            MEMBER and READER are also those of the project it names.
-        project_field: path of the request's field that holds ``projects/{p}`` or a name below it: ``parent``, ``instance.name``.
+        signed_in: any valid token will do: everybody may see it (flavors), or the verb itself looks at the rows'
+            projects.
+        roles: the roles that may: ADMIN and SERVICE for the site; READER lets the site's auditor in; and, with
+            *project_field*, MEMBER and READER are also those of the project it names.
+        project_field: path of the request's field that holds ``projects/{p}`` or a name below it: ``parent``,
+            ``instance.name``.
 
-    The site's administrator may call everything but what is for SERVICE alone; a service whatever lists SERVICE or ADMIN.
+    The site's administrator may call everything but what is for SERVICE alone; a service whatever lists SERVICE or
+    ADMIN.
     """
 
     anyone: bool = False

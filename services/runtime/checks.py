@@ -2,8 +2,8 @@
 """What every request is checked for, from its contract alone, before a servicer sees it.
 
 Required fields, negative page sizes, malformed request ids, strings and bytes beyond all reason, NUL characters (which
-PostgreSQL cannot store), numbers of no enum value, impossible timestamps and unknown fields. Everything is compiled once
-per message type, so that a request of three fields costs microseconds.
+PostgreSQL cannot store), numbers of no enum value, impossible timestamps and unknown fields. Everything is compiled
+once per message type, so that a request of three fields costs microseconds.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf import unknown_fields
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from services.kernel.errors import FieldViolation, InvalidField, InvalidFields
 
@@ -32,6 +32,11 @@ Look = Callable[[Any, str], Iterator[FieldViolation]]
 """Looks at a message (or one value) found at a path."""
 
 
+# The stubs know neither that the set is iterable nor the annotation's type.
+_unknown: Callable[[Message], Iterator[Any]] = unknown_fields.UnknownFieldSet  # type: ignore[assignment]
+_BEHAVIOR: Any = field_behavior_pb2.field_behavior
+
+
 class Checker:
     """Checks requests of every type; keeps what it compiled."""
 
@@ -42,7 +47,9 @@ class Checker:
         """Refuses a malformed *request*.
 
         Args:
-            suspect: its bytes are longer than `MAX_STRING` or hold a NUL, so that its strings must be looked at one by one.
+            request: any message.
+            suspect: its bytes are longer than `MAX_STRING` or hold a NUL, so that its strings must be looked at one by
+                one.
 
         Raises:
             InvalidFields: with everything that is wrong (`InvalidField` if it is one thing).
@@ -57,8 +64,8 @@ class Checker:
         if violations:
             raise InvalidFields(violations)
 
-    def plan(self, descriptor: Descriptor) -> _Plan:
-        """What to look at in messages of this type."""
+    def plan(self, descriptor: Any) -> _Plan:
+        """What to look at in messages of this type (a Descriptor, whose class depends on protobuf's implementation)."""
         plan = self._plans.get(descriptor.full_name)
         if plan is None:
             plan = self._plans[descriptor.full_name] = (
@@ -98,7 +105,7 @@ class _Plan:
         self.request_id = False
         self.masked = ""
 
-    def fill(self, descriptor: Descriptor, checker: Checker) -> None:
+    def fill(self, descriptor: Any, checker: Checker) -> None:
         self.special = _SPECIAL.get(descriptor.full_name)
         if descriptor.full_name.startswith("google.protobuf.") and descriptor.file.package == "google.protobuf":
             self._fill_texts(descriptor)
@@ -114,13 +121,13 @@ class _Plan:
             self.masked = resources[0] if len(resources) == 1 else ""
         self._fill_texts(descriptor)
 
-    def _fill_texts(self, descriptor: Descriptor) -> None:
+    def _fill_texts(self, descriptor: Any) -> None:
         for field in descriptor.fields:
             if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
                 self.texts.append((field.name, field.is_repeated, field.type == FieldDescriptor.TYPE_STRING))
 
-    def _fill_field(self, field: FieldDescriptor, checker: Checker) -> None:
-        behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    def _fill_field(self, field: Any, checker: Checker) -> None:
+        behaviors = field.GetOptions().Extensions[_BEHAVIOR]
         if field_behavior_pb2.REQUIRED in behaviors:
             self.required.append((field.name, field.has_presence))
         kind = field.message_type
@@ -149,7 +156,7 @@ class _Plan:
                 continue
             if not (message.HasField(name) if presence else getattr(message, name)):
                 yield FieldViolation(path + name, "is required")
-        for unknown in UnknownFieldSet(message):
+        for unknown in _unknown(message):
             yield FieldViolation(path.rstrip("."), f"unknown field number {unknown.field_number}")
         if self.paged and message.page_size < 0:
             yield FieldViolation(path + "page_size", "is negative")

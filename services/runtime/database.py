@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The database as the stores see it: plain SQL in transactions, the same over SQLite and PostgreSQL.
 
-How values are stored, in both: moments as INTEGER microseconds (`services.runtime.times`), JSON and UUIDs as TEXT, bytes as
-BLOB/BYTEA, booleans as INTEGER 0/1. Statements are written with ``?`` for parameters.
+How values are stored, in both: moments as INTEGER microseconds (`services.runtime.times`), JSON and UUIDs as
+TEXT, bytes as BLOB/BYTEA, booleans as INTEGER 0/1. Statements are written with ``?`` for parameters.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Database(Protocol):
 
         Args:
             fn: pure but for its transaction: it may run twice, and it never calls `transact` itself.
-            label: names the effect points: ``db.<label>`` around everything, ``db.<label>.statement``, ``db.<label>.commit``.
+            label: names the effect points: ``db.<label>`` around everything, ``db.<label>.statement``,
+                ``db.<label>.commit``.
 
         Raises:
             UniqueViolation: a key exists already.

@@ -2,8 +2,9 @@
 """The log of everything that a service did: appended in the transaction of the change, served in the order of commits.
 
 An event's bytes are serialised once, stored, hashed and served as they are. On SQLite, whose transactions follow one
-another, the position is given in the same transaction. On PostgreSQL a row gets its position when it has been committed:
-`EventLog.start_sealer` runs the thread that does so, in every replica. Whoever commits seals, under a lock that ends with
+another, the position is given in the same transaction. On PostgreSQL a row gets its position when it has been
+committed: `EventLog.start_sealer` runs the thread that does so, in every replica. Whoever commits seals, under a lock
+    that ends with
 the sealing transaction, so that there is no leader to lose and no event is passed over: a position is given to what is
 committed, and everything committed later gets a greater one.
 """
@@ -95,7 +96,8 @@ class EventLog:
         return Head(sequence, chain)
 
     def list(self, *, after: int, limit: int, wait: float, stream: str = "") -> Listed:
-        """Events after position *after*; waits up to *wait* seconds if there are none. No transaction is held meanwhile.
+        """Events after position *after*; waits up to *wait* seconds if there are none. No transaction is held
+        meanwhile.
 
         Args:
             limit: at most how many events.
@@ -153,12 +155,12 @@ def _page(tx: Transaction, after: int, limit: int, stream: str) -> Listed:
     columns = "header, body, body_digest, previous, digest, position, project"
     if stream:
         rows = tx.all(
-            f"SELECT {columns} FROM events WHERE stream = ? AND position > ? ORDER BY position LIMIT ?",  # noqa: S608 -- constants
+            f"SELECT {columns} FROM events WHERE stream = ? AND position > ? ORDER BY position LIMIT ?",
             (stream, after, limit),
         )
     else:
         rows = tx.all(
-            f"SELECT {columns} FROM events WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 -- constants
+            f"SELECT {columns} FROM events WHERE position > ? ORDER BY position LIMIT ?",
             (after, limit),
         )
     events = [_stored(row) for row in rows]
@@ -216,8 +218,9 @@ def serve_list_events(
 ) -> event_pb2.ListEventsResponse:
     """Answers a service's ListEvents RPC.
 
-    What comes back is no parsed message but the stored bytes in the form of one: parsed and serialised again, a map's entries
-    may change places, and an event's digest would no longer fit. `services.runtime.interceptors` sends them as they are.
+    What comes back is no parsed message but the stored bytes in the form of one: parsed and serialised again, a map's
+    entries may change places, and an event's digest would no longer fit. `services.runtime.interceptors` sends them as
+    they are.
 
     Raises:
         InvalidField: a number is negative, or the wait is longer than 30 s.

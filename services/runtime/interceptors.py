@@ -3,8 +3,8 @@
 
 request id and log context, log line and metrics, errors, authentication and authorisation, checks of the contract.
 
-The layers are functions around the servicer's method, put together once per method. A request then costs one interceptor
-of gRPC's, not five.
+The layers are functions around the servicer's method, put together once per method. A request then costs one
+interceptor of gRPC's, not five.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def interceptors(
     clock: Clock | None = None,
     ids: Ids | None = None,
     metrics: Metrics | None = None,
-) -> tuple[grpc.ServerInterceptor[Any, Any], ...]:
+) -> tuple[grpc.ServerInterceptor, ...]:
     """The interceptors of a synchronous server.
 
     Args:
@@ -160,7 +160,7 @@ def interceptors(
     return (_Layers(Guard(callers, rules, clock=clock, ids=ids, metrics=metrics)),)
 
 
-class _Layers(grpc.ServerInterceptor):  # type: ignore[type-arg] -- generic in its stubs alone
+class _Layers(grpc.ServerInterceptor):
     """All layers around each method, built once per method."""
 
     def __init__(self, guard: Guard) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m services.runtime.migrate <url> <package> [<url> <package>]...``: brings databases to their newest schema."""
+"""``python -m services.runtime.migrate <url> <package> [<url> <package>]...``: brings databases up to date."""
 
 from __future__ import annotations
 

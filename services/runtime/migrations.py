@@ -15,8 +15,8 @@ from services.runtime.database import Database, Transaction
 def migrate(url: str, package: str) -> None:
     """Brings the database at *url* to the newest schema of *package* (``services.ipam``).
 
-    Its migrations are in ``<package>/migrations/versions``; `services.runtime.schema` shows their form. Several processes may
-    call this at once on PostgreSQL: one migrates, the others wait and find it done.
+    Its migrations are in ``<package>/migrations/versions``; `services.runtime.schema` shows their form. Several
+    processes may call this at once on PostgreSQL: one migrates, the others wait and find it done.
 
     Raises:
         DatabaseInUse: the SQLite file belongs to a running service.
@@ -102,9 +102,9 @@ def _assignments(module: ast.Module) -> list[tuple[str, str | None]]:
             targets, value = [statement.target], statement.value
         else:
             continue
-        for target in targets:
-            if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
-                found.append((target.id, value.value if isinstance(value.value, str) else None))
+        if isinstance(value, ast.Constant):
+            text = value.value if isinstance(value.value, str) else None
+            found.extend((target.id, text) for target in targets if isinstance(target, ast.Name))
     return found
 
 

@@ -18,7 +18,8 @@ class News:
     """Lets a bounded number of threads wait until something they look for is there.
 
     Args:
-        waiting: how many may wait at a time; whoever comes next is answered at once, since a waiting caller holds a thread.
+        waiting: how many may wait at a time; whoever comes next is answered at once, since a waiting caller holds a
+            thread.
     """
 
     def __init__(self, waiting: int = 8) -> None:
@@ -39,6 +40,9 @@ class News:
             self._drained = True
             self._changed.notify_all()
 
+    def _is_drained(self) -> bool:
+        return self._drained
+
     def look(self, find: Callable[[], T], found: Callable[[T], bool], wait: float) -> T:
         """What *find* answers, once *found* is true of it, or when *wait* seconds have passed."""
         count = self._count
@@ -50,7 +54,7 @@ class News:
             while not found(answer):
                 with self._changed:
                     left = deadline - time.monotonic()
-                    if self._drained or left <= 0:
+                    if left <= 0 or self._is_drained():
                         break
                     if count == self._count:
                         self._changed.wait(min(left, POLL_SECONDS))

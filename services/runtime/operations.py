@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """google.longrunning.Operations over a table: what any service with long work offers for its own operations.
 
-Names are ``operations/{service}-{uuid}`` for the site's and ``projects/{project}/operations/{service}-{uuid}`` for a project's;
-the latter exist only for those who may read the project.
+Names are ``operations/{service}-{uuid}`` for the site's and ``projects/{project}/operations/{service}-{uuid}`` for a
+project's; the latter exist only for those who may read the project.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class OperationStore:
             NotFound: there is no such operation that is still under way.
         """
         changed = tx.execute(
-            "UPDATE operations SET done = ?, metadata = ?, response = ?, error = ?, update_time = ? WHERE name = ? AND done = 0",
+            "UPDATE operations SET done = ?, metadata = ?, response = ?, error = ?, update_time = ?"
+            " WHERE name = ? AND done = 0",
             (int(row.done), row.metadata, row.response, row.error, to_micros(row.update_time), row.name),
         )
         if not changed:
@@ -131,7 +132,7 @@ class OperationStore:
             where.append("(create_time, name) > (?, ?)")
             values += [int(moment), name]
         found = tx.all(
-            f"SELECT * FROM operations WHERE {' AND '.join(where)} ORDER BY create_time, name LIMIT ?",  # noqa: S608 -- our own words
+            f"SELECT * FROM operations WHERE {' AND '.join(where)} ORDER BY create_time, name LIMIT ?",
             (*values, page.size + 1),
         )
         rows = [_row(row) for row in found[: page.size]]
@@ -176,7 +177,7 @@ Refresh = Callable[[Transaction, OperationRow], OperationRow]
 """Brings the metadata of an operation up to date when it is read."""
 
 
-class OperationsServicer(operations_pb2_grpc.OperationsServicer):
+class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]  # it has no stubs
     """The Operations service for one service's own operations.
 
     Args:
@@ -208,7 +209,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     def ListOperations(  # noqa: N802
         self, request: operations_pb2.ListOperationsRequest, context: grpc.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
-        """Answers operations of a project (``name`` = ``projects/{p}``), of the site alone (``operations``), or all ("")."""
+        """Answers operations of a project (``name`` = ``projects/{p}``), of the site (``operations``), or all ("")."""
         call = current_call()
         project = self._listed(call, request.name.removesuffix("/operations"))
         page = self._page_tokens.request(request, call, request.name, request.filter)
@@ -221,7 +222,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     def WaitOperation(  # noqa: N802
         self, request: operations_pb2.WaitOperationRequest, context: grpc.ServicerContext
     ) -> operations_pb2.Operation:
-        """Answers when the operation is done, or as it is after ``timeout``, at most 30 s (which no ``timeout`` means too)."""
+        """Answers when the operation is done, or as it is after ``timeout``, at most 30 s (also without)."""
         call = current_call()
         wait = MAX_WAIT
         if request.HasField("timeout"):

@@ -18,8 +18,10 @@ from services.runtime import status as statuses
 from services.runtime.context import current
 from services.runtime.settings import ClientTls
 
-Q = TypeVar("Q", bound=Message, contravariant=True)
-A = TypeVar("A", covariant=True)
+Q_contra = TypeVar("Q_contra", bound=Message, contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A")
 
 MAX_MESSAGE = 64 * 1024 * 1024
 OPTIONS: tuple[tuple[str, Any], ...] = (
@@ -34,10 +36,10 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-class StubMethod(Protocol[Q, A]):
+class StubMethod(Protocol[Q_contra, A_co]):
     """One unary method of a generated stub."""
 
-    def __call__(self, request: Q, /, *, timeout: float, metadata: tuple[tuple[str, str], ...]) -> A:
+    def __call__(self, request: Q_contra, /, *, timeout: float, metadata: tuple[tuple[str, str], ...]) -> A_co:
         """Calls it."""
         ...
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL by psycopg 3 and a pool.
 
-Reads run REPEATABLE READ READ ONLY (one snapshot), transactions READ COMMITTED: the stores decide by compare-and-set, whose
-row locks READ COMMITTED re-checks after waiting, where a higher level would only refuse. Deadlocks and serialisation
-failures undo everything, so the whole function runs again.
+Reads run REPEATABLE READ READ ONLY (one snapshot), transactions READ COMMITTED: the stores decide by compare-and-set,
+whose row locks READ COMMITTED re-checks after waiting, where a higher level would only refuse. Deadlocks and
+serialisation failures undo everything, so the whole function runs again.
 
-A COMMIT whose answer is lost is read back, never repeated blindly: every transaction knows its transaction id from the same
-round trip that begins it, and PostgreSQL itself keeps what became of each id (``pg_xact_status``). That costs no row and no
-further fsync, where a table of commits would cost both in every transaction.
+A COMMIT whose answer is lost is read back, never repeated blindly: every transaction knows its transaction id from the
+same round trip that begins it, and PostgreSQL itself keeps what became of each id (``pg_xact_status``). That costs no
+row and no further fsync, where a table of commits would cost both in every transaction.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = structlog.get_logger("bms.postgres")
 
 
 @lru_cache(maxsize=2048)
-def placeholders(sql: str) -> LiteralString:
+def placeholders(sql: str) -> bytes:
     """*sql* with psycopg's ``%s`` for our ``?``; what stands in quotes stays, ``%`` is doubled."""
     out: list[str] = []
     quote = ""
@@ -53,7 +53,7 @@ def placeholders(sql: str) -> LiteralString:
             if character in ("'", '"') and (not quote or quote == character):
                 quote = "" if quote else character
             out.append(character)
-    return cast("LiteralString", "".join(out))
+    return "".join(out).encode()
 
 
 class _PostgresTransaction:
@@ -87,7 +87,7 @@ class _PostgresTransaction:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 
 
-class _Again(Exception):  # noqa: N818 -- not an error: the function runs again
+class _Again(Exception):
     """The transaction came to nothing through no fault of its own."""
 
 
@@ -119,6 +119,7 @@ class PostgresDatabase:
             raise unavailable(what) from error
 
     def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+        """See `services.runtime.database.Database`."""
         with effect(f"db.{label}"):
             for attempt in range(MAX_TRIES):
                 try:
@@ -135,6 +136,7 @@ class PostgresDatabase:
         raise unavailable(what)
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
+        """See `services.runtime.database.Database`."""
         with effect("db.read"):
             for attempt in range(MAX_TRIES):
                 connection = self._get()
@@ -153,6 +155,7 @@ class PostgresDatabase:
         raise AssertionError  # the last attempt returned or raised
 
     def close(self) -> None:
+        """See `services.runtime.database.Database`."""
         self._pool.close(timeout=5.0)
 
     def _once(self, fn: Callable[[Transaction], T], label: str) -> tuple[T, tuple[Callable[[], None], ...]]:

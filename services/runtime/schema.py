@@ -38,9 +38,9 @@ from alembic import op
 def create_events() -> None:
     """The event log: see `services.runtime.eventlog`.
 
-    ``ordinal`` is the order of insertion. SQLite has one writer, so its order is the order of commits and ``position`` is the
-    row's id itself, dense because nothing is ever deleted at its end. PostgreSQL leaves ``position`` NULL until the sealer
-    has seen the row committed.
+    ``ordinal`` is the order of insertion. SQLite has one writer, so its order is the order of commits and ``position``
+    is the row's id itself, dense because nothing is ever deleted at its end. PostgreSQL leaves ``position`` NULL until
+    the sealer has seen the row committed.
     """
     sqlite = op.get_bind().dialect.name == "sqlite"
     position = (

@@ -66,7 +66,7 @@ class _Naming:
 def build_server(
     settings: ServerSettings,
     servicers: Sequence[tuple[Add, object]],
-    interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+    interceptors: Sequence[grpc.ServerInterceptor],
     *,
     metrics: Metrics | None = None,
 ) -> Bound:
@@ -77,7 +77,7 @@ def build_server(
     """
     server = grpc.server(
         futures.ThreadPoolExecutor(settings.threads, thread_name_prefix="rpc"),
-        interceptors=tuple(interceptors),
+        interceptors=list(interceptors),
         options=(
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),

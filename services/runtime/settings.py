@@ -3,8 +3,8 @@
 
 BMS_DATA_DIR                 where SQLite files, keys and tokens are; ~/.local/share/bms
 BMS_<SERVICE>_DATABASE_URL   sqlite:///path or postgresql://...; sqlite in the data directory
-BMS_<SERVICE>_ADDRESS        host:port to listen on, and where the other services find this one; 127.0.0.1 and its own port
-BMS_<SERVICE>_THREADS        worker threads; 16
+BMS_<SERVICE>_ADDRESS        host:port to listen on, and where the other services find this one; 127.0.0.1 and its own
+port BMS_<SERVICE>_THREADS        worker threads; 16
 BMS_<SERVICE>_METRICS_PORT   loopback port for Prometheus; 0 is off
 BMS_GRACE_SECONDS            how long running calls may take to end when told to stop; 10
 BMS_DIE_WITH_PARENT          1: stop when the process that started this one is gone

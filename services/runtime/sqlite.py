@@ -2,9 +2,9 @@
 """SQLite: one writer at a time, and one commit for everyone who waits.
 
 A commit costs an fsync, so callers share it: whoever finds nobody writing leads, and runs all functions waiting at that
-moment between one BEGIN IMMEDIATE and one COMMIT, each in a savepoint of its own. Those who come meanwhile wait, and the
-first of them leads the next group. No thread stands between a caller and his transaction, so a caller alone pays nothing
-for the queue, and an effect point is met in the thread of whoever acts.
+moment between one BEGIN IMMEDIATE and one COMMIT, each in a savepoint of its own. Those who come meanwhile wait, and
+the first of them leads the next group. No thread stands between a caller and his transaction, so a caller alone pays
+nothing for the queue, and an effect point is met in the thread of whoever acts.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class SqliteDatabase:
         self._writer = self._connect()
 
     def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+        """See `services.runtime.database.Database`."""
         with effect(f"db.{label}"):
             if self._leader == threading.get_ident():
                 msg = f"{label} opens a transaction inside a transaction"
@@ -145,6 +146,7 @@ class SqliteDatabase:
             return job.outcome()
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
+        """See `services.runtime.database.Database`."""
         with effect("db.read"):
             try:
                 connection = self._readers.pop()
@@ -164,6 +166,7 @@ class SqliteDatabase:
                     self._readers.append(connection)
 
     def close(self) -> None:
+        """See `services.runtime.database.Database`."""
         with self._idle:
             self._closed = True
             while self._busy:

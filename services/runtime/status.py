@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -143,7 +144,7 @@ def details_of(metadata: object) -> status_pb2.Status | None:
 
 
 def revive(status: status_pb2.Status) -> BmsError | None:
-    """The error that *status* was made of by `to_status`; None if its ErrorInfo is not ours or has an unknown reason."""
+    """The error that *status* was made of by `to_status`; None if its ErrorInfo is not ours or is unknown."""
     info, help_, bad = error_details_pb2.ErrorInfo(), error_details_pb2.Help(), error_details_pb2.BadRequest()
     for detail in status.details:
         for message in (info, help_, bad):
@@ -161,7 +162,8 @@ def revive(status: status_pb2.Status) -> BmsError | None:
 
 
 def _pairs(metadata: object) -> Iterator[tuple[str, object]]:
-    for pair in metadata or ():  # type: ignore[attr-defined] -- grpc types trailing metadata differently in each of its APIs
+    # grpc types trailing metadata differently in each of its interfaces.
+    for pair in cast("Iterable[tuple[str, object]]", metadata or ()):
         yield pair[0], pair[1]
 
 

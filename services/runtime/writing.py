@@ -25,6 +25,13 @@ KEPT = timedelta(hours=24)
 
 _PURGE_EVERY = 64
 _PURGE_BATCH = 256
+_PURGE = {
+    "sqlite": "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id FROM replies"
+    " WHERE create_time < ? ORDER BY create_time LIMIT ?)",
+    # Two who purge at the same time take different rows instead of waiting for each other.
+    "postgresql": "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id"
+    " FROM replies WHERE create_time < ? ORDER BY create_time LIMIT ? FOR UPDATE SKIP LOCKED)",
+}
 
 
 class Replies:
@@ -50,8 +57,8 @@ class Replies:
                 "request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats."
             )
         if tx.dialect == "postgresql":
-            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it sees the
-            # answer of the one before.
+            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it sees
+            the  # answer of the one before.
             key = int.from_bytes(
                 hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True
             )
@@ -75,12 +82,13 @@ class Replies:
                 remedy="Make a fresh UUID for each request; repeat one only with the very same content.",
             )
         kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(row["type"]))
-        return cast("Message", kind.FromString(bytes(row["reply"])))
+        return kind.FromString(bytes(row["reply"]))
 
     def keep(self, tx: Transaction, call: Call, request: Message, reply: Message) -> None:
         """Keeps *reply*, in the transaction that did what it tells; now and then drops old ones."""
         tx.execute(
-            "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 *self._key_of(call),
                 self._mac(request),
@@ -91,12 +99,7 @@ class Replies:
         )
         self._kept += 1
         if self._kept % _PURGE_EVERY == 0:
-            skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
-            tx.execute(
-                "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id FROM replies"
-                f" WHERE create_time < ? ORDER BY create_time LIMIT ?{skip})",
-                (to_micros(call.now - KEPT), _PURGE_BATCH),
-            )
+            tx.execute(_PURGE[tx.dialect], (to_micros(call.now - KEPT), _PURGE_BATCH))
 
     def _mac(self, request: Message) -> bytes:
         return hmac.new(self._key, request.SerializeToString(deterministic=True), hashlib.sha256).digest()
@@ -106,7 +109,7 @@ class Replies:
         return call.caller.subject, call.method, call.request_id.lower()
 
 
-class _Undone(Exception):  # noqa: N818 -- not an error: it carries the answer out of a transaction that is rolled back
+class _Undone(Exception):
     def __init__(self, reply: Message) -> None:
         super().__init__()
         self.reply = reply
@@ -127,8 +130,8 @@ class Writer:
     def once(self, call: Call, request: Message, verb: Callable[[Transaction], M]) -> M:
         """Runs *verb* in one transaction with its answer, or answers what the same request was answered before.
 
-        With ``validate_only`` everything runs and is rolled back: the same checks, the same errors, the answer that would have
-        been given, and nothing written. A refusal is not kept: the same request may go through later.
+        With ``validate_only`` everything runs and is rolled back: the same checks, the same errors, the answer that
+        would have been given, and nothing written. A refusal is not kept: the same request may go through later.
 
         Args:
             verb: does the work and makes the response; may run twice.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from services.kernel.effect import observed
 from services.kernel.errors import BmsError, InvalidField, PeerUnavailable
-from services.runtime.database import Database, DatabaseInUse, Transaction, UniqueViolation, open_database
+from services.runtime.database import Database, Transaction, UniqueViolation, open_database
 from tests.support.stores import MakeDatabase
 
 SAMPLE = "tests.runtime.sample"
@@ -156,7 +156,7 @@ def test_a_read_cannot_write(database: Database) -> None:
     """
     A function given to read() that writes is refused by the database itself.
     """
-    with pytest.raises(Exception, match="read-?only"):
+    with pytest.raises(Exception, match=r"read-?only"):
         database.read(lambda tx: put(tx, "sly"))
 
     assert names(database) == []
@@ -184,15 +184,16 @@ class Crash(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize(("when", "label", "left"), [
-    ("before", "db.put.statement", []),
-    ("after", "db.put.statement", []),
-    ("before", "db.put.commit", []),
-    ("after", "db.put.commit", ["one"]),
-])
-def test_a_crash_leaves_all_or_nothing(
-    database: Database, when: str, label: str, left: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("when", "label", "left"),
+    [
+        ("before", "db.put.statement", []),
+        ("after", "db.put.statement", []),
+        ("before", "db.put.commit", []),
+        ("after", "db.put.commit", ["one"]),
+    ],
+)
+def test_a_crash_leaves_all_or_nothing(database: Database, when: str, label: str, left: list[str]) -> None:
     """
     Killed at any point, the transaction is there as a whole or not at all, and the database goes on.
     """
@@ -230,7 +231,8 @@ class TestSqlite:
         def make() -> Database:
             database = open_database(f"sqlite:///{path}")
             database.transact(
-                lambda tx: tx.execute("CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, version, text)"), label="make"
+                lambda tx: tx.execute("CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, version, text)"),
+                label="make",
             )
             return database
 
@@ -293,8 +295,11 @@ class TestSqlite:
             assert go.wait(10)
             return put(tx, "slow")
 
-        with ThreadPoolExecutor(9) as pool, observed(
-            lambda label, when: commits.append(label) if (label.endswith(".commit") and when == "after") else None
+        with (
+            ThreadPoolExecutor(9) as pool,
+            observed(
+                lambda label, when: commits.append(label) if (label.endswith(".commit") and when == "after") else None
+            ),
         ):
             first = pool.submit(database.transact, slow, label="slow")
             assert inside.wait(10)
@@ -358,7 +363,9 @@ class TestSqlite:
         Whoever raises or clashes in a shared transaction loses his own writes alone; the others keep theirs.
         """
         database = open_database(f"sqlite:///{tmp_path_factory.mktemp('group')}/notes.sqlite")
-        database.transact(lambda tx: tx.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, version, text)"), label="make")
+        database.transact(
+            lambda tx: tx.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, version, text)"), label="make"
+        )
         database.transact(lambda tx: put(tx, "taken"), label="put")
 
         def work(step: tuple[int, str]) -> bool:

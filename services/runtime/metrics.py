@@ -50,7 +50,7 @@ class Metrics:
 
 
 def serve_metrics(metrics: Metrics, port: int) -> ThreadingHTTPServer:
-    """Serves *metrics* at http://127.0.0.1:*port*/metrics in the background until the answer's ``shutdown()`` is called."""
+    """Serves *metrics* at http://127.0.0.1:*port*/metrics until the answer's ``shutdown()`` is called."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -94,7 +94,7 @@ def head(package: str) -> str:
 
 
 def _assignments(module: ast.Module) -> list[tuple[str, str | None]]:
-    found = []
+    found: list[tuple[str, str | None]] = []
     for statement in module.body:
         if isinstance(statement, ast.Assign):
             targets, value = statement.targets, statement.value

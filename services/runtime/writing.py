@@ -26,8 +26,8 @@ KEPT = timedelta(hours=24)
 _PURGE_EVERY = 64
 _PURGE_BATCH = 256
 _PURGE = {
-    "sqlite": "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id FROM replies"
-    " WHERE create_time < ? ORDER BY create_time LIMIT ?)",
+    "sqlite": "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id"
+    " FROM replies WHERE create_time < ? ORDER BY create_time LIMIT ?)",
     # Two who purge at the same time take different rows instead of waiting for each other.
     "postgresql": "DELETE FROM replies WHERE (caller, method, request_id) IN (SELECT caller, method, request_id"
     " FROM replies WHERE create_time < ? ORDER BY create_time LIMIT ? FOR UPDATE SKIP LOCKED)",
@@ -57,8 +57,8 @@ class Replies:
                 "request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats."
             )
         if tx.dialect == "postgresql":
-            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it sees
-            the  # answer of the one before.
+            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it
+            # sees the answer of the one before.
             key = int.from_bytes(
                 hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True
             )

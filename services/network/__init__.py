@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Networks, and which server port is on which: asked for and read back, apart."""

@@ -49,17 +49,35 @@ class PortFact:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PortOrder:
+    """What one switch port shall be.
+
+    Attributes:
+        mac_address: of the server's port that is plugged in there, lower case with colons.
+        port_group: the name of the bond it belongs to; empty for none. A controller makes one attachment of all orders
+            of a group, with one link for each.
+    """
+
+    port: SwitchPort
+    config: PortConfig
+    mac_address: str
+    port_group: str = ""
+
+
 class Fabric(Protocol):
     """The switches, or the controller that configures them: simulated, Contrail, Neutron."""
 
-    def write(self, port: SwitchPort, config: PortConfig, *, mac_address: str, request_id: str) -> None:
-        """Asks for *config* on *port*; may be called again. It may take effect later, or never: only read() tells.
+    def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
+        """Asks for *orders* on ports that *server* (its UUID) is plugged into; may be called again.
+
+        They may take effect later, or never: only `read` tells. What can be written is, even where one order fails.
 
         Raises:
-            PeerUnavailable: the switch or controller does not take the wish; a retry may help.
+            PeerUnavailable: a switch or the controller does not take the wish; a retry may help.
         """
         ...
 
     def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-        """Each of *ports* as configured now, in order; never from a cache. A port that cannot be read has ``config`` None."""
+        """Each of *ports* as configured now, in order, never from a cache; ``config`` None: no answer."""
         ...

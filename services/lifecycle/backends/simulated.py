@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hardware of the simulated rack."""
+
+from __future__ import annotations
+
+from services.kernel.clock import Clock
+from services.kernel.effect import effect
+from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
+from services.lifecycle.ports import (
+    Credentials,
+    HardwareFacts,
+    JobKind,
+    JobOrder,
+    JobPhase,
+    JobReading,
+    Target,
+)
+from services.simulated.hardware import bmc_key
+from services.simulated.profiles import moment
+from services.simulated.rack import JobAnswer, Rack
+from services.simulated.state import DiskOutcome, Phase, Wanted, Work
+
+
+class SimulatedHardware:
+    """`services.lifecycle.ports.Hardware` over a rack; may be called from any thread.
+
+    Inspecting and cleaning end with the server off, as in Ironic; a deploy and a rescue leave it running their ramdisk.
+    A corrupt image passes with another actual than expected checksum: judging is lifecycle's.
+    """
+
+    def __init__(self, rack: Rack, credentials: Credentials, clock: Clock) -> None:
+        self._rack = rack
+        self._credentials = credentials
+        self._clock = clock
+
+    def verify(self, target: Target) -> None:
+        """See `Hardware.verify`."""
+        bmc = self._bmc(target)
+        with effect("hardware.verify"):
+            self._rack.verify(target.server, bmc, self._clock.now())
+
+    def read_power(self, target: Target) -> PowerSeen:
+        """See `Hardware.read_power`."""
+        bmc = self._bmc(target)
+        with effect("hardware.read_power"):
+            now = self._clock.now()
+            answer = self._rack.read_power(target.server, bmc, now)
+        return PowerSeen("on" if answer.on else "off", now, answer.digest)
+
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+        """See `Hardware.set_power`. Asking for what is changes nothing, so no BMC needs to know the request's id."""
+        bmc = self._bmc(target)
+        with effect("hardware.set_power"):
+            self._rack.set_power(target.server, bmc, self._clock.now(), on=on)
+
+    def reboot(self, target: Target, *, request_id: str) -> None:
+        """See `Hardware.reboot`."""
+        bmc = self._bmc(target)
+        with effect("hardware.reboot"):
+            self._rack.reboot(target.server, bmc, self._clock.now(), request_id=request_id)
+
+    def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
+        """See `Hardware.start_job`. The config drive is not handed on: the rack's file is no place for secrets."""
+        bmc = self._bmc(target)
+        image = order.image
+        wanted = Wanted(order.disks, image.image if image else "", image.checksum if image else "")
+        with effect("hardware.start_job"):
+            self._rack.start_job(
+                target.server, bmc, self._clock.now(), Work(order.kind.value), wanted, request_id=request_id
+            )
+
+    def read_job(self, target: Target, *, request_id: str) -> JobReading:
+        """See `Hardware.read_job`."""
+        bmc = self._bmc(target)
+        with effect("hardware.read_job"):
+            answer = self._rack.read_job(target.server, bmc, self._clock.now(), request_id=request_id)
+        return JobReading(JobPhase.ABSENT) if answer is None else _reading(answer)
+
+    def forget(self, target: Target) -> None:
+        """See `Hardware.forget`. It needs no login: the server's may be gone already."""
+        with effect("hardware.forget"):
+            self._rack.forget(target.server, self._clock.now())
+
+    def _bmc(self, target: Target) -> str:
+        bmc = self._credentials.of(target.server)
+        return bmc_key(bmc.address, bmc.port, bmc.driver)
+
+
+def _reading(answer: JobAnswer) -> JobReading:
+    job, chassis = answer.job, answer.machine.chassis
+    passed = job.phase is Phase.PASSED
+    facts = image = None
+    if passed and job.kind is Work(JobKind.INSPECT.value):
+        facts = HardwareFacts(
+            cpu_arch=chassis.cpu_arch,
+            cpus=chassis.cpus,
+            memory_mb=chassis.memory_mb,
+            local_gb=job.outcome.disks[0].size // 2**30 if job.outcome.disks else 0,
+            manufacturer=chassis.manufacturer,
+            model=chassis.model,
+            serial_number=chassis.serial,
+            capabilities=(("boot_mode", "uefi"),),
+        )
+    if passed and job.kind is Work(JobKind.DEPLOY.value):
+        image = ImageSeen(job.wanted.image, job.wanted.checksum, job.outcome.actual_checksum, job.outcome.root_disk)
+    return JobReading(
+        phase=JobPhase(job.phase.value),
+        percent=answer.percent,
+        stage=answer.stage,
+        reason=job.outcome.reason,
+        message=job.outcome.message,
+        facts=facts,
+        disks=tuple(_disk(disk) for disk in job.outcome.disks),
+        image=image,
+    )
+
+
+def _disk(disk: DiskOutcome) -> DiskSeen:
+    if not disk.method:
+        return DiskSeen(disk.serial, disk.size)
+    return DiskSeen(
+        disk.serial, disk.size, disk.method, moment(disk.start), moment(disk.end), bytes.fromhex(disk.sample)
+    )

@@ -11,6 +11,7 @@ import pytest
 from services.kernel.errors import InvalidField, InvalidFields, NotFound
 from services.lifecycle.ports import JobKind
 from services.simulated import control
+from services.simulated.faults import FaultKind
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans
 from tests.simulated.conftest import ADDRESS, LEAF, PROVISIONING, SERVER, TARGET, TENANT, Bench
@@ -188,3 +189,14 @@ def test_a_call_costs_little(tmp_path: Path) -> None:
     per_call = (time.process_time() - before) / rounds / 5
     bench.rack.close()
     assert per_call < 0.0015
+
+
+def test_the_example_of_faults_is_in_order(bench: Bench) -> None:
+    """
+    The fault file that comes with the rack is taken, and names every kind but the one that happens at once.
+    """
+    file = Path(control.__file__).parent / "data" / "faults.yaml"
+    kinds = {
+        injected.fault.kind for injected in control.inject_file(bench.rack, file, bench.clock.now()) if injected.fault
+    }
+    assert kinds == set(FaultKind) - {FaultKind.DISK_APPEARS}

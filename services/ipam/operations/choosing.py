@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choosing and locking the address of a grant; docs/decisions/0010-choosing-an-address.md says why so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.ipam.domain.addresses import Address
+from services.ipam.domain.allocation import Frontier
+from services.ipam.domain.leases import AddressRow, AddressState
+from services.ipam.domain.prefixes import Prefix
+from services.ipam.operations.ports import Store
+from services.ipam.operations.prefixes import extend
+from services.kernel.calls import Call, Caller
+from services.kernel.errors import AlreadyExists, BmsError, Exhausted, InvalidField, WrongState
+
+
+class NeedsAddresses(Exception):
+    """No row is free, and the prefix has addresses that are no rows yet: `extend` it in a transaction of its own."""
+
+    def __init__(self, uid: str, frontier: Frontier) -> None:
+        super().__init__(uid, frontier)
+        self.uid = uid
+        self.frontier = frontier
+
+
+class Contended(Exception):
+    """What is left is just being granted to others, or the owner is granted one elsewhere: try again, patiently."""
+
+
+def choose_any(
+    store: Store, call: Call, network: str, serving: Sequence[tuple[Prefix, Frontier]], *, patient: bool
+) -> tuple[Prefix, AddressRow]:
+    """Locks the next free address of the first prefix that has one."""
+    contended = False
+    for prefix, frontier in serving:
+        horizon = call.now if frontier.may_reuse else None
+        row = store.pop(prefix, horizon, patient=patient)
+        if row is None and frontier.next is not None:
+            if not call.validate_only:
+                raise NeedsAddresses(prefix.uid, frontier)
+            # Nothing of it will be kept, so nobody waits for long.
+            extend(store, prefix.uid, frontier)
+            row = store.pop(prefix, call.now, patient=True)
+        if row is not None:
+            return prefix, row
+        contended = contended or store.has_free(prefix, horizon)
+    if contended and not patient:
+        raise Contended
+    prefixes = [prefix for prefix, _ in serving]
+    free_time = store.next_free_time(prefixes, call.now)
+    msg = f"every IPv{prefixes[0].version} address of {network} is leased or rests"
+    facts = {"network": network, "version": str(prefixes[0].version)}
+    if free_time is None:
+        raise Exhausted(msg, remedy="Release leases, or make another prefix in the network.", **facts)
+    raise Exhausted(
+        f"{msg}; the next one is free at {free_time.isoformat()}",
+        remedy="Try again then, release leases, or make another prefix in the network.",
+        next_free_time=free_time.isoformat(),
+        **facts,
+    )
+
+
+def choose_this(
+    store: Store, call: Call, serving: Sequence[tuple[Prefix, Frontier]], address: Address
+) -> tuple[Prefix, AddressRow]:
+    """Locks this very address, if it can be had."""
+    prefix = next((prefix for prefix, _ in serving if address in prefix.cidr), None)
+    if prefix is None:
+        ranges = ", ".join(str(prefix.cidr) for prefix, _ in serving[:8])
+        msg = "address"
+        raise InvalidField(
+            msg,
+            f"{address} is in no prefix of the network",
+            remedy=f"Give an address of {ranges}, or none.",
+            given=str(address),
+        )
+    if not prefix.may_have(address):
+        what = "gateway" if address == prefix.gateway else "network or broadcast address"
+        msg = "address"
+        raise InvalidField(
+            msg,
+            f"{address} is the {what} of {prefix.cidr}",
+            remedy="Give another address, or none.",
+            given=str(address),
+        )
+    row = store.take(prefix, address)
+    if row is None:
+        raise Contended
+    if not row.is_free(call.now):
+        raise _not_free(store, call.caller, row)
+    return prefix, row
+
+
+def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:
+    facts = {"address": str(row.address), "vrf": row.vrf, "subject": row.lease}
+    lease = store.lease(row.lease)
+    if lease is None or not caller.may_read(lease.project):
+        del facts["subject"]
+    if row.state is AddressState.LEASED:
+        return AlreadyExists(
+            f"{row.address} has an owner", remedy="Give another address, or none to have a free one chosen.", **facts
+        )
+    free_time = row.free_time.isoformat() if row.free_time else ""
+    return WrongState(
+        f"{row.address} rests until {free_time}",
+        remedy=f"Try again after {free_time}, or give another address.",
+        free_time=free_time,
+        **facts,
+    )

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Granting addresses and taking them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.ipam.domain.addresses import Address, Version
+from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind, Lease, LeaseState, Owner
+from services.ipam.domain.prefixes import DEFAULT_COOL_DOWN, Prefix
+from services.ipam.operations.choosing import Contended, choose_any, choose_this
+from services.ipam.operations.ports import Condition, Store
+from services.ipam.operations.resting import change, event_of, free
+from services.kernel.calls import Call, Caller
+from services.kernel.clock import Ids
+from services.kernel.errors import (
+    AlreadyExists,
+    Forbidden,
+    InvalidField,
+    NotFound,
+    Stale,
+    WrongState,
+)
+from services.kernel.names import INSTANCE, LEASE, NETWORK
+from services.kernel.pages import Page, PageRequest
+
+SKEW = timedelta(minutes=1)
+"""How far the clocks of two services may be apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An address asked for.
+
+    Attributes:
+        address: the very address wanted, None for any.
+        version: 4 or 6; None for that of the address, or 4 if the network has an IPv4 prefix, else 6.
+        fence: of the worker's claim on the owner, 0 if it is no worker's.
+    """
+
+    project: str
+    network: str
+    owner: Owner
+    address: Address | None = None
+    version: Version | None = None
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """What proves that an owner is off the network: its server, when that was read, SHA-256 over what was read."""
+
+    server: str
+    read_time: datetime
+    digest: bytes
+
+
+class Leasing:
+    """The verbs on leases."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+
+    def lease(self, store: Store, call: Call, wanted: Wanted, *, patient: bool = False) -> Lease:
+        """Grants an address, or answers the lease that the owner has for the same.
+
+        Raises:
+            AlreadyExists: the address has another owner, or the owner another address.
+            Contended, NeedsAddresses: do as they say, then try again.
+            Exhausted: every address is leased or rests.
+            Forbidden: the caller may not lease for such an owner.
+            InvalidField: the owner, address or version cannot be right.
+            NotFound: the network is another project's.
+            Stale: a higher fence was seen.
+            WrongState: the network has no prefix, or the address rests.
+        """
+        _require_right(call.caller, wanted.owner.kind, wanted.fence)
+        _require_own(call.caller, wanted)
+        _pass_fence(store, wanted.project, wanted.owner, wanted.fence)
+        prefixes = store.prefixes_of(wanted.network)
+        version = _version(wanted, [prefix for prefix, _ in prefixes])
+        owner = wanted.owner
+        held = store.held(Holding(wanted.project, wanted.network, owner.kind, owner.resource, owner.interface, version))
+        if held is not None:
+            return self._again(store, call, wanted, held)
+        serving = [(prefix, frontier) for prefix, frontier in prefixes if prefix.version == version]
+        if not serving:
+            msg = f"{wanted.network} has no IPv{version} prefix"
+            raise WrongState(msg, remedy="Make a prefix in the network.", subject=wanted.network, version=str(version))
+        if wanted.address is not None:
+            prefix, row = choose_this(store, call, serving, wanted.address)
+        else:
+            prefix, row = choose_any(store, call, wanted.network, serving, patient=patient)
+        return self._grant(store, call, wanted, prefix, row)
+
+    def release(self, store: Store, call: Call, name: str, epoch: int, fence: int, detached: Detached | None) -> Lease:
+        """Lets the address of a lease rest; answers the lease as it is if it rests or has rested.
+
+        Raises:
+            Forbidden: the caller may not release for such an owner.
+            InvalidField: a bare metal instance's lease, and nothing proves that it is off the network.
+            NotFound: there is no such lease.
+            Stale: it is not of this *epoch*, or a higher fence was seen.
+        """
+        lease = self.get(store, name)
+        _require_right(call.caller, lease.owner.kind, fence)
+        _pass_fence(store, lease.project, lease.owner, fence)
+        row = store.lock_address(lease.vrf, lease.address)
+        lease = self.get(store, name)  # again, under the lock
+        if epoch != lease.epoch:
+            msg = f"{name} is epoch {lease.epoch} of {lease.address}, not {epoch}"
+            raise Stale(
+                msg,
+                remedy="Read the lease; release with its epoch only if it is the one meant.",
+                name=name,
+                epoch=str(lease.epoch),
+                given=str(epoch),
+            )
+        if lease.state is not LeaseState.LEASED or row is None or row.lease != name:
+            return lease
+        if lease.owner.kind is Kind.BARE_METAL_INSTANCE:
+            detached = _proven(lease, detached)
+        prefix = store.prefix(lease.prefix)
+        rest = prefix.cool_down if prefix is not None else DEFAULT_COOL_DOWN
+        after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
+        event = event_of(lease, after, "address.cooling", call.now, call.caller.subject)
+        proof = (
+            {
+                "detached_server": detached.server,
+                "detached_read_time": detached.read_time.isoformat(),
+                "detached_reading_digest": detached.digest.hex(),
+            }
+            if detached is not None
+            else {}
+        )
+        change(
+            store,
+            row,
+            after,
+            replace(event, facts={**event.facts, **proof}, request_id=call.request_id, fence=fence),
+        )
+        released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time)
+        store.update_lease(released)
+        return released
+
+    def get(self, store: Store, name: str) -> Lease:
+        """A lease.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        lease = store.lease(name)
+        if lease is None:
+            msg = f"{name} does not exist"
+            raise NotFound(msg, name=name)
+        return lease
+
+    def list(self, store: Store, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Lease]:
+        """A page of leases, of all projects if *project* is ""."""
+        return store.list_leases(project, page, where)
+
+    def _again(self, store: Store, call: Call, wanted: Wanted, held: Lease) -> Lease:
+        """Answers the lease that the owner has; learns the MAC address if it was not known, or is another one now."""
+        if wanted.address is not None and wanted.address != held.address:
+            msg = f"the owner has {held.address} for this interface, not {wanted.address}"
+            raise AlreadyExists(
+                msg,
+                remedy=f"Release {held.name} first, or name another interface.",
+                lease=held.name,
+                address=str(held.address),
+                given=str(wanted.address),
+            )
+        mac = wanted.owner.mac_address
+        if not mac or mac == held.owner.mac_address:
+            return held
+        row = store.lock_address(held.vrf, held.address)
+        if row is None or row.lease != held.name or row.state is not AddressState.LEASED:
+            raise Contended
+        lease = replace(held, owner=replace(held.owner, mac_address=mac))
+        event = event_of(lease, row, "address.mac_changed", call.now, call.caller.subject)
+        change(store, row, row, replace(event, request_id=call.request_id, fence=wanted.fence))
+        store.update_lease(lease)
+        return lease
+
+    def _grant(self, store: Store, call: Call, wanted: Wanted, prefix: Prefix, row: AddressRow) -> Lease:
+        if row.state is AddressState.COOLING:
+            row = free(store, row, call.now)
+        lease = Lease(
+            name=LEASE.format(wanted.project, self._ids.uuid()),
+            project=wanted.project,
+            vrf=prefix.vrf,
+            address=row.address,
+            prefix_length=prefix.cidr.prefixlen,
+            gateway=prefix.gateway,
+            dns_servers=prefix.dns_servers,
+            prefix=prefix.name,
+            prefix_uid=prefix.uid,
+            network=prefix.network,
+            owner=wanted.owner,
+            epoch=row.epoch + 1,
+            state=LeaseState.LEASED,
+            create_time=call.now,
+        )
+        if not store.insert_lease(lease):
+            raise Contended
+        after = replace(row, state=AddressState.LEASED, epoch=lease.epoch, lease=lease.name, free_time=None)
+        event = event_of(lease, after, "address.leased", call.now, call.caller.subject)
+        change(store, row, after, replace(event, request_id=call.request_id, fence=wanted.fence))
+        return lease
+
+
+def _require_right(caller: Caller, kind: Kind, fence: int) -> None:
+    """Refuses callers who may not hold addresses for such owners."""
+    if caller.is_service:
+        return
+    if kind is Kind.BARE_METAL_INSTANCE:
+        msg = "only services lease and release addresses of bare metal instances"
+        raise Forbidden(
+            msg,
+            remedy="Attach or detach the instance's network instead; its lease follows.",
+            subject=caller.subject,
+            roles="service",
+        )
+    if fence:
+        msg_0 = "fence"
+        raise InvalidField(msg_0, "is for services alone", remedy="Leave it out.", given=str(fence))
+
+
+def _require_own(caller: Caller, wanted: Wanted) -> None:
+    """Refuses a network or an instance of another project."""
+    if wanted.owner.kind is Kind.BARE_METAL_INSTANCE:
+        project, _ = INSTANCE.parse(wanted.owner.resource, "owner.resource")
+        if project != wanted.project:
+            msg = "owner.resource"
+            raise InvalidField(
+                msg,
+                f"{wanted.owner.resource} is not in projects/{wanted.project}",
+                remedy=f"Give the parent projects/{project}.",
+                given=wanted.owner.resource,
+            )
+    project, _ = NETWORK.parse(wanted.network, "network")
+    if project != wanted.project and not caller.is_admin and not caller.is_service:
+        msg = f"{wanted.network} does not exist"
+        raise NotFound(msg, remedy="Name a network of the same project.", name=wanted.network)
+
+
+def _pass_fence(store: Store, project: str, owner: Owner, fence: int) -> None:
+    """Refuses a worker whose claim another worker has taken over."""
+    if fence <= 0:
+        return
+    highest = store.raise_fence(f"{owner.kind.value}:{project}:{owner.resource}", fence)
+    if highest > fence:
+        msg = f"the claim on {owner.resource} has been taken over: its fence is {highest}, not {fence}"
+        raise Stale(
+            msg,
+            remedy="Give the claim up; its new holder goes on.",
+            name=owner.resource,
+            fence=str(highest),
+            given=str(fence),
+        )
+
+
+def _version(wanted: Wanted, prefixes: Sequence[Prefix]) -> Version:
+    if wanted.address is not None:
+        if wanted.version is not None and wanted.version != wanted.address.version:
+            msg = "ip_version"
+            raise InvalidField(
+                msg,
+                f"is {wanted.version}, but {wanted.address} is IPv{wanted.address.version}",
+                remedy="Leave it 0.",
+                given=str(wanted.version),
+            )
+        return wanted.address.version
+    if wanted.version is not None:
+        return wanted.version
+    return 6 if prefixes and all(prefix.version == 6 for prefix in prefixes) else 4
+
+
+def _proven(lease: Lease, detached: Detached | None) -> Detached:
+    """The proof that the owner is off the network."""
+    if detached is None:
+        msg = "detach"
+        raise InvalidField(
+            msg,
+            "is required: the lease is a bare metal instance's",
+            remedy="Read the server's ports back in quarantine, and give that reading.",
+            lease=lease.name,
+        )
+    if detached.read_time < lease.create_time - SKEW:
+        msg = "detach.read_time"
+        raise InvalidField(
+            msg,
+            "lies before the lease was granted",
+            remedy="Read the server's ports back again.",
+            create_time=lease.create_time.isoformat(),
+            given=detached.read_time.isoformat(),
+        )
+    return detached

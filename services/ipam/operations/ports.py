@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs need of their store: one object per transaction, in the words of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from services.ipam.domain.addresses import Address, Network
+from services.ipam.domain.allocation import Frontier
+from services.ipam.domain.leases import AddressRow, Holding, Lease
+from services.ipam.domain.prefixes import Prefix
+from services.kernel.events import Event, Head
+from services.kernel.pages import Page, PageRequest
+
+
+class Usage(NamedTuple):
+    """How many addresses of a prefix are leased, and how many rest."""
+
+    leased: int = 0
+    cooling: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison that the rows of a listing must pass: *field* is equal to *value*, or is not."""
+
+    field: str
+    equal: bool
+    value: str
+
+
+class PrefixStore(Protocol):
+    """Prefixes, and the address spaces they lie in."""
+
+    def prefix(self, name: str) -> Prefix | None:
+        """The prefix of this name."""
+        ...
+
+    def prefixes_of(self, network: str) -> list[tuple[Prefix, Frontier]]:
+        """The prefixes that serve *network*, the oldest first."""
+        ...
+
+    def list_prefixes(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Prefix]:
+        """A page of the prefixes of *project*, of all if it is "", by name."""
+        ...
+
+    def usage(self, uids: Sequence[str]) -> dict[str, Usage]:
+        """How full these prefixes are; those that hold nothing are absent."""
+        ...
+
+    def claim_vrf(self, vrf: str, project: str) -> str:
+        """Makes the address space if it is new and keeps others from changing its prefixes; answers whose it is."""
+        ...
+
+    def claim_network(self, network: str, vrf: str) -> str:
+        """Puts *network* into *vrf* unless it is in one already; answers in which it is."""
+        ...
+
+    def overlapping(self, vrf: str, cidr: Network) -> Prefix | None:
+        """A prefix of *vrf* that shares addresses with *cidr*."""
+        ...
+
+    def insert_prefix(self, prefix: Prefix, frontier: Frontier) -> bool:
+        """Keeps a new prefix, and takes over what rows of addresses earlier ones left; False: the name is taken."""
+        ...
+
+    def lock_prefix(self, uid: str) -> tuple[Prefix, Frontier] | None:
+        """The prefix, kept from being deleted or extended by others; None if it is gone."""
+        ...
+
+    def let_go(self, prefix: Prefix) -> None:
+        """Takes the rows of its addresses from *prefix*, waiting for whoever is just being granted one."""
+        ...
+
+    def delete_prefix(self, prefix: Prefix) -> None:
+        """Removes it, and its network and address space if nothing else is in them."""
+        ...
+
+    def make_addresses(self, prefix: Prefix, addresses: Sequence[Address], frontier: Frontier) -> int:
+        """Makes rows of *addresses* and moves the frontier; answers how many are new."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """Addresses, leases and fences."""
+
+    def raise_fence(self, owner: str, fence: int) -> int:
+        """Keeps *fence* if it is the highest seen for *owner*; answers the highest."""
+        ...
+
+    def held(self, holding: Holding) -> Lease | None:
+        """The lease that the owner has for this."""
+        ...
+
+    def lease(self, name: str) -> Lease | None:
+        """The lease of this name."""
+        ...
+
+    def list_leases(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Lease]:
+        """A page of the leases of *project*, of all if it is "", by name."""
+        ...
+
+    def insert_lease(self, lease: Lease) -> bool:
+        """Keeps a new lease; False: its owner has got one for the same at this moment."""
+        ...
+
+    def update_lease(self, lease: Lease) -> None:
+        """Keeps the lease's new state, time and MAC address."""
+        ...
+
+    def pop(self, prefix: Prefix, now: datetime | None, *, patient: bool) -> AddressRow | None:
+        """Locks the address of *prefix* that has been free for longest at *now*; without *now*, one nobody ever had.
+
+        Args:
+            prefix: whose pools are chosen from.
+            now: the time at which it must be free.
+            patient: wait for addresses that others are just being granted, instead of passing them over.
+        """
+        ...
+
+    def has_free(self, prefix: Prefix, now: datetime | None) -> bool:
+        """Whether there is an address that `pop` would answer, if others gave up what they are just being granted."""
+        ...
+
+    def take(self, prefix: Prefix, address: Address) -> AddressRow | None:
+        """Locks this very address, made if it was not there; None if the prefix is gone."""
+        ...
+
+    def lock_address(self, vrf: str, address: Address) -> AddressRow | None:
+        """Locks this address."""
+        ...
+
+    def save_address(self, row: AddressRow, was: AddressRow) -> None:
+        """Keeps what became of a locked address.
+
+        Raises:
+            Busy: it is not as it *was*.
+        """
+        ...
+
+    def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:
+        """When the first of the resting addresses of *prefixes* becomes free; None if none rests."""
+        ...
+
+    def due(self, now: datetime, limit: int, prefix: Prefix | None = None) -> list[Lease]:
+        """The leases (of *prefix*) whose addresses have rested, the longest first."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """When the next address has rested, of all there are."""
+        ...
+
+    def forget_freed(self, before: datetime, limit: int) -> int:
+        """Removes leases whose addresses became free long ago; answers how many."""
+        ...
+
+    def append(self, event: Event, head: Head) -> Head:
+        """Records *event* at the end of its stream; answers the new end, which the caller keeps on the address."""
+        ...
+
+
+class Store(PrefixStore, LeaseStore, Protocol):
+    """Everything, within one transaction."""

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making, reading and removing prefixes, and making rows of their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.ipam.domain import allocation
+from services.ipam.domain.addresses import Address, Network
+from services.ipam.domain.allocation import ROUND, Frontier
+from services.ipam.domain.prefixes import Prefix, Range, derived_vrf, require_choice
+from services.ipam.operations.ports import Condition, Store, Usage
+from services.ipam.operations.resting import free_due
+from services.kernel.calls import Call
+from services.kernel.clock import Ids
+from services.kernel.errors import AlreadyExists, Busy, Exhausted, Forbidden, NotFound, StillInUse, WrongState
+from services.kernel.names import NETWORK, PREFIX
+from services.kernel.pages import Page, PageRequest
+
+MAX_PREFIXES_OF_A_NETWORK = 64
+_FREED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrefix:
+    """A prefix as asked for; see `services.ipam.domain.prefixes.Prefix`. *vrf* is "" for that of the network."""
+
+    project: str
+    prefix_id: str
+    cidr: Network
+    vrf: str
+    network: str
+    gateway: Address | None
+    pools: tuple[Range, ...]
+    dns_servers: tuple[Address, ...]
+    cool_down: timedelta
+
+
+class Prefixes:
+    """The verbs on prefixes."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+
+    def create(self, store: Store, call: Call, new: NewPrefix) -> Prefix:
+        """Makes a prefix.
+
+        Raises:
+            AlreadyExists: the name is taken, its addresses are another prefix's, or the VRF is another project's.
+            Exhausted: the network has as many prefixes as it can have.
+            Forbidden: the VRF is not the project's to name.
+            InvalidField: it would have no address to give.
+            NotFound: the network is another project's.
+            WrongState: the network is in another VRF.
+        """
+        vrf = _vrf(call, new)
+        prefix = Prefix(
+            name=PREFIX.format(new.project, new.prefix_id),
+            uid=self._ids.uuid(),
+            project=new.project,
+            cidr=new.cidr,
+            vrf=vrf,
+            network=new.network,
+            gateway=new.gateway,
+            pools=new.pools,
+            dns_servers=new.dns_servers,
+            cool_down=new.cool_down,
+            create_time=call.now,
+            update_time=call.now,
+        )
+        require_choice(prefix)
+        if store.prefix(prefix.name) is not None:
+            raise _taken(prefix)
+        self._claim(store, call, prefix)
+        if not store.insert_prefix(prefix, allocation.start(prefix)):
+            raise _taken(prefix)
+        return prefix
+
+    def get(self, store: Store, name: str) -> tuple[Prefix, Usage]:
+        """A prefix, and how full it is.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        prefix = _found(store, name)
+        return prefix, store.usage([prefix.uid]).get(prefix.uid, Usage())
+
+    def list(
+        self, store: Store, project: str, page: PageRequest, where: Sequence[Condition]
+    ) -> Page[tuple[Prefix, Usage]]:
+        """A page of prefixes, of all projects if *project* is "", and how full they are."""
+        found = store.list_prefixes(project, page, where)
+        usage = store.usage([prefix.uid for prefix in found.rows])
+        return Page([(prefix, usage.get(prefix.uid, Usage())) for prefix in found.rows], found.next_after)
+
+    def delete(self, store: Store, call: Call, name: str) -> None:
+        """Removes a prefix that holds nothing. The streams of its addresses remain.
+
+        Raises:
+            NotFound: there is none of this name.
+            StillInUse: an address of it is leased or rests.
+        """
+        prefix = _found(store, name)
+        store.claim_vrf(prefix.vrf, prefix.project)
+        if store.lock_prefix(prefix.uid) is None:
+            raise _missing(name)
+        free_due(store, call.now, _FREED_AT_ONCE, prefix)
+        store.let_go(prefix)
+        usage = store.usage([prefix.uid]).get(prefix.uid, Usage())
+        if usage.leased or usage.cooling:
+            msg = f"{name} has {usage.leased} leased and {usage.cooling} resting addresses"
+            raise StillInUse(
+                msg,
+                remedy="Release its leases, then wait until their addresses have rested."
+                if usage.leased
+                else "Wait until its addresses have rested, then try again.",
+                name=name,
+                leased=str(usage.leased),
+                cooling=str(usage.cooling),
+            )
+        store.delete_prefix(prefix)
+
+    def _claim(self, store: Store, call: Call, prefix: Prefix) -> None:
+        """Refuses a prefix that has no place in its VRF and network."""
+        is_site = call.caller.is_admin or call.caller.is_service
+        owner = store.claim_vrf(prefix.vrf, prefix.project)
+        if owner != prefix.project and not is_site:
+            msg = f"the VRF {prefix.vrf} is another project's"
+            raise AlreadyExists(msg, remedy="Give another vrf, or none to have the network's own.", vrf=prefix.vrf)
+        vrf = store.claim_network(prefix.network, prefix.vrf)
+        if not vrf:
+            msg = f"{prefix.network} is being moved to another VRF"
+            raise Busy(msg, remedy="Try again.", network=prefix.network)
+        if vrf != prefix.vrf:
+            msg = f"{prefix.network} is in the VRF {vrf}; all of its prefixes are"
+            raise WrongState(msg, remedy=f"Give the vrf {vrf}.", subject=prefix.network, vrf=vrf, given=prefix.vrf)
+        if len(store.prefixes_of(prefix.network)) >= MAX_PREFIXES_OF_A_NETWORK:
+            msg = f"{prefix.network} has {MAX_PREFIXES_OF_A_NETWORK} prefixes, as many as a network can have"
+            raise Exhausted(msg, remedy="Make wider prefixes.", network=prefix.network)
+        other = store.overlapping(prefix.vrf, prefix.cidr)
+        if other is not None:
+            shown = other.name if call.caller.may_read(other.project) else "a prefix of another project"
+            msg = f"{prefix.cidr} overlaps with {other.cidr} of {shown}, in the VRF {prefix.vrf}"
+            raise AlreadyExists(
+                msg,
+                remedy="Give a range that lies apart, or make the network in another VRF.",
+                cidr=str(prefix.cidr),
+                other_cidr=str(other.cidr),
+                other=shown,
+                vrf=prefix.vrf,
+            )
+
+
+def extend(store: Store, uid: str, seen: Frontier) -> None:
+    """Makes rows of the next addresses of a prefix, unless somebody has done so since *seen*.
+
+    It belongs into a transaction of its own: whoever extends locks the prefix, and nobody shall wait for a lock that is
+    held for as long as a grant takes to commit.
+    """
+    locked = store.lock_prefix(uid)
+    if locked is None:
+        return
+    prefix, frontier = locked
+    looked_at = 0
+    while frontier.next is not None and frontier.next == seen.next and looked_at < ROUND:
+        chunk = allocation.advance(prefix, frontier)
+        if store.make_addresses(prefix, chunk.addresses, chunk.frontier):
+            return
+        # All of them were rows already, wanted one by one or left by an earlier prefix.
+        looked_at += len(chunk.addresses)
+        frontier = seen = chunk.frontier
+
+
+def _vrf(call: Call, new: NewPrefix) -> str:
+    """The address space of a new prefix, if it may be made there."""
+    caller = call.caller
+    if caller.is_admin or caller.is_service:
+        return new.vrf or derived_vrf(new.network)
+    if NETWORK.parse(new.network, "prefix.network")[0] != new.project:
+        msg = f"{new.network} does not exist"
+        raise NotFound(msg, remedy="Name a network of the same project.", name=new.network)
+    if new.vrf and not new.vrf.startswith(f"{new.project}."):
+        msg = f"the VRF {new.vrf} is not for projects/{new.project} to name"
+        raise Forbidden(msg, remedy=f"Give none, or one that begins with {new.project}. (with the dot).", vrf=new.vrf)
+    return new.vrf or derived_vrf(new.network)
+
+
+def _found(store: Store, name: str) -> Prefix:
+    prefix = store.prefix(name)
+    if prefix is None:
+        raise _missing(name)
+    return prefix
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"{name} does not exist", name=name)
+
+
+def _taken(prefix: Prefix) -> AlreadyExists:
+    return AlreadyExists(f"{prefix.name} exists already", remedy="Choose another id.", name=prefix.name)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to an address after its lease: it rests, and then is free. Every step is an event of its stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from services.ipam.domain.leases import AddressRow, AddressState, Kind, Lease, LeaseState
+from services.ipam.domain.prefixes import Prefix
+from services.ipam.operations.ports import LeaseStore, Store
+from services.kernel.events import AddressSeen, Event, Evidence
+
+ACTOR = "ipam"
+"""Who frees what has rested."""
+
+
+def event_of(lease: Lease, row: AddressRow, event_type: str, now: datetime, actor: str) -> Event:
+    """What happened to the address of *lease*, which *row* is after it."""
+    owner = lease.owner
+    facts = {
+        "owner_kind": owner.kind.value,
+        "owner": owner.resource,
+        "interface": owner.interface,
+        "mac_address": owner.mac_address,
+        "network": lease.network,
+        "prefix": lease.prefix,
+    }
+    return Event(
+        stream=lease.stream,
+        type=event_type,
+        time=now,
+        actor=actor,
+        state_after=row.state,
+        project=lease.project,
+        instance=owner.resource if owner.kind is Kind.BARE_METAL_INSTANCE else "",
+        evidence=Evidence(
+            addresses=(
+                AddressSeen(lease.name, lease.vrf, str(lease.address), row.epoch, row.state.value, row.free_time),
+            )
+        ),
+        facts={name: text for name, text in facts.items() if text},
+    )
+
+
+def change(store: LeaseStore, row: AddressRow, after: AddressRow, event: Event) -> AddressRow:
+    """Keeps what became of a locked address, and its event; answers it with the new end of its stream."""
+    head = store.append(replace(event, state_before=row.state), row.head)
+    changed = replace(after, head=head)
+    store.save_address(changed, row)
+    return changed
+
+
+def free(store: LeaseStore, row: AddressRow, now: datetime) -> AddressRow:
+    """Ends the rest of a locked address: its lease is freed, and the log says so before anybody may have it again.
+
+    Whoever asks for the address next makes this happen, but did not do it: his name has no place in an event that the
+    project of the former owner reads.
+    """
+    lease = store.lease(row.lease)
+    after = replace(row, state=AddressState.FREE)
+    if lease is None:  # forgotten leases are freed ones, so this row's is there; without it there is nothing to tell
+        return after
+    store.update_lease(replace(lease, state=LeaseState.FREED))
+    return change(store, row, after, event_of(lease, after, "address.freed", now, ACTOR))
+
+
+def free_due(store: Store, now: datetime, limit: int, prefix: Prefix | None = None) -> int:
+    """Frees addresses (of *prefix*) that have rested; answers how many it looked at, *limit* at most."""
+    due = store.due(now, limit, prefix)
+    for lease in due:
+        row = store.lock_address(lease.vrf, lease.address)
+        if row is not None and row.lease == lease.name and row.state is AddressState.COOLING and row.is_free(now):
+            free(store, row, now)
+    return len(due)

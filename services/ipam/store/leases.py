@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses, leases and fences. What the methods promise is said by the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.ipam.domain.addresses import Address, key
+from services.ipam.domain.leases import AddressRow, Holding, Lease
+from services.ipam.domain.prefixes import Prefix
+from services.ipam.operations.ports import Condition
+from services.ipam.store.rows import (
+    ADDRESS_COLUMNS,
+    LEASE_COLUMNS,
+    NEVER,
+    address_row_of,
+    free_at_of,
+    lease_of,
+    lease_values,
+    marks,
+    where_of,
+)
+from services.kernel.errors import Busy
+from services.kernel.events import Event, Head
+from services.kernel.pages import Page, PageRequest
+from services.runtime.database import Transaction
+from services.runtime.eventlog import EventLog
+from services.runtime.times import from_micros, to_micros
+
+
+class LeaseTables:
+    """See `services.ipam.operations.ports.LeaseStore`."""
+
+    def __init__(self, tx: Transaction, log: EventLog) -> None:
+        self._tx = tx
+        self._log = log
+        self._lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
+
+    def raise_fence(self, owner: str, fence: int) -> int:
+        raised = self._tx.execute(
+            "INSERT INTO owner_fences (owner, fence) VALUES (?, ?)"
+            " ON CONFLICT (owner) DO UPDATE SET fence = excluded.fence WHERE owner_fences.fence < excluded.fence",
+            (owner, fence),
+        )
+        if raised:
+            return fence
+        row = self._tx.one("SELECT fence FROM owner_fences WHERE owner = ?", (owner,))
+        return fence if row is None else int(row["fence"])
+
+    def held(self, holding: Holding) -> Lease | None:
+        row = self._tx.one(
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE network = ? AND project = ? AND kind = ? AND resource = ?"
+            " AND interface = ? AND ip_version = ? AND state = 'leased'",
+            (
+                holding.network,
+                holding.project,
+                holding.kind.value,
+                holding.resource,
+                holding.interface,
+                holding.version,
+            ),
+        )
+        return None if row is None else lease_of(row)
+
+    def lease(self, name: str) -> Lease | None:
+        row = self._tx.one(f"SELECT {LEASE_COLUMNS} FROM leases WHERE name = ?", (name,))
+        return None if row is None else lease_of(row)
+
+    def list_leases(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Lease]:
+        of_project = " AND project = ?" if project else ""
+        sql, params = where_of(where)
+        rows = self._tx.all(
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE name > ?{of_project}{sql} ORDER BY name LIMIT ?",
+            (page.after, *((project,) if project else ()), *params, page.size + 1),
+        )
+        found = [lease_of(row) for row in rows[: page.size]]
+        return Page(found, found[-1].name if len(rows) > page.size else "")
+
+    def insert_lease(self, lease: Lease) -> bool:
+        inserted = self._tx.execute(
+            f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)})"
+            " ON CONFLICT (network, project, kind, resource, interface, ip_version) WHERE state = 'leased' DO NOTHING",
+            lease_values(lease),
+        )
+        return bool(inserted)
+
+    def update_lease(self, lease: Lease) -> None:
+        free_at = None if lease.free_time is None else to_micros(lease.free_time)
+        self._tx.execute(
+            "UPDATE leases SET state = ?, free_at = ?, mac_address = ? WHERE name = ?",
+            (lease.state.value, free_at, lease.owner.mac_address, lease.name),
+        )
+
+    def pop(self, prefix: Prefix, now: datetime | None, *, patient: bool) -> AddressRow | None:
+        # ORDER BY goes along the index, which PostgreSQL then reads even of a table that was never analysed.
+        passing = " SKIP LOCKED" if self._lock and not patient else ""
+        row = self._tx.one(
+            f"SELECT {ADDRESS_COLUMNS} FROM addresses WHERE pool = ? AND free_at <= ?"
+            f" ORDER BY free_at, address LIMIT 1{self._lock}{passing}",
+            (prefix.uid, _horizon(now)),
+        )
+        return None if row is None else address_row_of(row)
+
+    def has_free(self, prefix: Prefix, now: datetime | None) -> bool:
+        sql = "SELECT 1 AS there FROM addresses WHERE pool = ? AND free_at <= ? LIMIT 1"
+        return self._tx.one(sql, (prefix.uid, _horizon(now))) is not None
+
+    def take(self, prefix: Prefix, address: Address) -> AddressRow | None:
+        # The share of the lock keeps the prefix from being deleted while a row is made that its deletion would not see.
+        share = " FOR SHARE" if self._lock else ""
+        if self._tx.one(f"SELECT 1 AS there FROM prefixes WHERE uid = ?{share}", (prefix.uid,)) is None:
+            return None
+        self._tx.execute(
+            "INSERT INTO addresses (vrf, address, pool, state, free_at) VALUES (?, ?, ?, 'free', 0)"
+            " ON CONFLICT DO NOTHING",
+            (prefix.vrf, key(address), prefix.uid if prefix.is_chosen_from(address) else ""),
+        )
+        return self.lock_address(prefix.vrf, address)
+
+    def lock_address(self, vrf: str, address: Address) -> AddressRow | None:
+        row = self._tx.one(
+            f"SELECT {ADDRESS_COLUMNS} FROM addresses WHERE vrf = ? AND address = ?{self._lock}", (vrf, key(address))
+        )
+        return None if row is None else address_row_of(row)
+
+    def save_address(self, row: AddressRow, was: AddressRow) -> None:
+        changed = self._tx.execute(
+            "UPDATE addresses SET state = ?, free_at = ?, epoch = ?, lease = ?, sequence = ?, digest = ?"
+            " WHERE vrf = ? AND address = ? AND sequence = ?",
+            (
+                row.state.value,
+                free_at_of(row),
+                row.epoch,
+                row.lease,
+                row.head.sequence,
+                row.head.digest,
+                row.vrf,
+                key(row.address),
+                was.head.sequence,
+            ),
+        )
+        if not changed:
+            msg = f"{row.address} has just been changed by another call"
+            raise Busy(msg, remedy="Try again.", address=str(row.address), vrf=row.vrf)
+
+    def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:
+        times = []
+        for prefix in prefixes:
+            row = self._tx.one(
+                "SELECT min(free_at) AS free_at FROM addresses WHERE pool = ? AND free_at > ? AND free_at < ?",
+                (prefix.uid, to_micros(now), NEVER),
+            )
+            if row is not None and row["free_at"] is not None:
+                times.append(from_micros(row["free_at"]))
+        return min(times, default=None)
+
+    def due(self, now: datetime, limit: int, prefix: Prefix | None = None) -> list[Lease]:
+        of_prefix = "" if prefix is None else " AND prefix_uid = ?"
+        rows = self._tx.all(
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE state = 'cooling' AND free_at <= ?{of_prefix}"
+            " ORDER BY free_at, name LIMIT ?",
+            (to_micros(now), *(() if prefix is None else (prefix.uid,)), limit),
+        )
+        return [lease_of(row) for row in rows]
+
+    def next_due(self) -> datetime | None:
+        row = self._tx.one("SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling'")
+        return None if row is None or row["free_at"] is None else from_micros(row["free_at"])
+
+    def forget_freed(self, before: datetime, limit: int) -> int:
+        return self._tx.execute(
+            "DELETE FROM leases WHERE name IN"
+            " (SELECT name FROM leases WHERE state = 'freed' AND free_at < ? ORDER BY free_at LIMIT ?)",
+            (to_micros(before), limit),
+        )
+
+    def append(self, event: Event, head: Head) -> Head:
+        return self._log.append(self._tx, event, head)
+
+
+def _horizon(now: datetime | None) -> int:
+    return 0 if now is None else to_micros(now)

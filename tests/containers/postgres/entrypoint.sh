@@ -5,7 +5,7 @@
 set -euo pipefail
 user=${POSTGRES_USER:-postgres}
 if [[ ! -s $PGDATA/PG_VERSION ]]; then
-    initdb --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-host=scram-sha-256 --auth-local=trust >/dev/null
+    initdb --encoding=UTF8 --locale=C.UTF-8 --username="$user" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-host=scram-sha-256 --auth-local=trust >/dev/null
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
     pg_ctl --silent --wait --options='-c listen_addresses=' start >/dev/null
     for file in /docker-entrypoint-initdb.d/*.sql; do

@@ -10,6 +10,7 @@
     ├── AlreadyExists     the name, MAC or BMC is taken                     ALREADY_EXISTS
     ├── WrongState        the thing is in a state that does not allow it    FAILED_PRECONDITION
     ├── StillInUse        others depend on it                               FAILED_PRECONDITION
+    ├── OperationFailed   a long-running verb could not be ended well     FAILED_PRECONDITION
     ├── Stale             etag, epoch or fence is older than what is stored ABORTED
     ├── Busy              another operation has the thing                   ABORTED
     ├── Exhausted         a pool, a quota or a queue has no more            RESOURCE_EXHAUSTED
@@ -117,6 +118,12 @@ class StillInUse(BmsError):
     """Other things depend on this one; the remedy says what to remove first."""
 
     reason = "STILL_IN_USE"
+
+
+class OperationFailed(BmsError):
+    """A long-running verb could not be ended well; ``fault`` in the facts says why, as bms server diagnose does."""
+
+    reason = "OPERATION_FAILED"
 
 
 class Stale(BmsError):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -94,12 +94,17 @@ class Instance:
         return next((one.address for one in self.interfaces if one.network == first), "")
 
 
-def lay_out(networks: Sequence[NetworkWish], ports: Sequence[Port]) -> dict[str, tuple[Tag, ...]]:
+def lay_out(
+    networks: Sequence[NetworkWish], ports: Sequence[Port], where: Mapping[str, str] | None = None
+) -> dict[str, tuple[Tag, ...]]:
     """Which port carries which networks: port name -> its networks, ports without any left out.
 
     Untagged networks take a port (or a port group) each, boot ports first; tagged ones ride on the first port that does
     not carry their tag yet. The members of a group carry the same; only the first is named here, network gives the
     others the same wish.
+
+    Args:
+        where: network -> port of those that are laid already; they stay there.
 
     Raises:
         WrongState: there are not enough ports that are plugged in.
@@ -113,17 +118,19 @@ def lay_out(networks: Sequence[NetworkWish], ports: Sequence[Port]) -> dict[str,
             groups.add(port.port_group)
         slots.append(port.name)
     laid: dict[str, list[Tag]] = {slot: [] for slot in slots}
-    free = list(slots)
+    staying = {network: port for network, port in (where or {}).items() if port in laid}
+    taken = {staying[wish.network] for wish in networks if not wish.vlan_tag and wish.network in staying}
+    free = [slot for slot in slots if slot not in taken]
     for wish in networks:
         if wish.vlan_tag:
             continue
-        if not free:
+        if wish.network not in staying and not free:
             raise _no_port(networks, slots)
-        laid[free.pop(0)].append(Tag(wish.network))
+        laid[staying.get(wish.network) or free.pop(0)].append(Tag(wish.network))
     for wish in networks:
         if not wish.vlan_tag:
             continue
-        slot = next((one for one in slots if all(tag.vlan_tag != wish.vlan_tag for tag in laid[one])), None)
+        slot = staying.get(wish.network) or next((one for one in slots if all(tag.vlan_tag != wish.vlan_tag for tag in laid[one])), None)
         if slot is None:
             raise _no_port(networks, slots)
         laid[slot].append(Tag(wish.network, wish.vlan_tag))

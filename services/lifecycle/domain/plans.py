@@ -165,6 +165,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     IntentKind.UNDO: (
         Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
+        Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
         Step(_N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.UNRESERVE, on_failure=_F.STAY),
     ),
     IntentKind.REBUILD: (

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kernel.events import DiskSeen, Head
-from services.lifecycle.domain.plans import IntentKind, Step, percent, plan_of
+from services.lifecycle.domain.plans import IntentKind, Step, StepName, percent, plan_of
 from services.lifecycle.domain.states import LIMITS, State, Trigger, after
 from services.lifecycle.ports import HardwareFacts
 
@@ -108,6 +108,7 @@ class Intent:
         kind: which plan.
         operation: the operation's name; "" for what lifecycle does by itself.
         actor: who asked.
+        create_time: when.
         index: the step at work, an index into the plan.
         step_since: when that step was entered.
         attempt: how often the step was begun, from 1.
@@ -122,6 +123,7 @@ class Intent:
     kind: IntentKind
     operation: str
     actor: str
+    create_time: datetime
     step_since: datetime
     index: int = 0
     attempt: int = 1
@@ -244,7 +246,8 @@ class Server:
             return Report(available=False, reason="IN_USE", held_by=self.instance)
         if self.maintenance:
             return Report(available=False, reason="MAINTENANCE", held_by="")
-        if self.state is State.AVAILABLE and self.intent is None:
+        # While the last step tells inventory so, it is available already.
+        if self.state is State.AVAILABLE and (self.intent is None or self.intent.step.name is StepName.REPORT):
             return Report(available=True, reason="", held_by="")
         return Report(available=False, reason=self.state.value.upper(), held_by="")
 

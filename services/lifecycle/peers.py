@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other services as lifecycle needs them. clients.py speaks them over the contracts; tests bring fakes with state.
+
+Every method raises PeerUnavailable or DeadlineExceeded when the service does not answer, and otherwise the BmsError that
+the service refused with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.kernel.events import DiskSeen
+from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
+from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A server as inventory has it.
+
+    Attributes:
+        providable: baremetal and managed: it may be provided, cleaned and taken.
+        deleting: its deletion was asked for.
+    """
+
+    uuid: str
+    display_name: str
+    ports: tuple[Port, ...]
+    providable: bool
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event of inventory's log."""
+
+    position: int
+    stream: str
+    type: str
+
+
+class Inventory(Protocol):
+    """What there is, and who may take it."""
+
+    def server(self, uuid: str) -> Registered:
+        """The server; NotFound if there is none."""
+        ...
+
+    def credentials(self, uuid: str) -> Bmc:
+        """The login of its BMC; lives only as long as one call."""
+        ...
+
+    def flavor_exists(self, flavor: str) -> None:
+        """NotFound if there is no such flavor."""
+        ...
+
+    def image(self, image: str, project: str) -> ImageOrder:
+        """The image, if *project* may use it; else NotFound."""
+        ...
+
+    def reserve(self, holder: str, flavor: str, image: str, excluded: tuple[str, ...]) -> str:
+        """The UUID of a server taken for *holder*; the same again for the same holder. Exhausted if none would do."""
+        ...
+
+    def release_reservation(self, holder: str) -> None:
+        """Gives back what *holder* took and was never used."""
+        ...
+
+    def report(
+        self, server: str, version: int, report: Report, facts: HardwareFacts | None, disks: tuple[DiskSeen, ...], *, closed: bool
+    ) -> None:
+        """Tells how the server stands; an older version changes nothing."""
+        ...
+
+    def events(self, after: int, wait: int) -> tuple[tuple[Heard, ...], int]:
+        """Inventory's events after a position, and the position to go on from; waits up to *wait* seconds for news."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A port as network read it back from the fabric: ``port_class`` is UNKNOWN where it did not answer."""
+
+    port: str
+    port_class: PortClass
+    networks: tuple[Tag, ...]
+    read_time: datetime
+    digest: bytes
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortWish:
+    """What a port is asked to be."""
+
+    port: str
+    port_class: PortClass
+    networks: tuple[Tag, ...] = ()
+
+
+class Networks(Protocol):
+    """Networks and which port is on which."""
+
+    def usable(self, network: str, project: str) -> None:
+        """NotFound unless *project* may use the tenant network."""
+        ...
+
+    def private(self, port_class: PortClass) -> str:
+        """The site's private network of a class; "" if there is none."""
+        ...
+
+    def register(self, server: str, ports: tuple[Port, ...], fence: int, request_id: str) -> None:
+        """Tells of a server's ports; new ones go to quarantine; none forgets the server."""
+        ...
+
+    def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
+        """Asks for ports to be attached or put into quarantine."""
+        ...
+
+    def read(self, server: str, fence: int) -> tuple[Reading, ...]:
+        """Every port of the server, read from the fabric now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """A lease that was given back: its address rests until ``free_time``."""
+
+    lease: str
+    vrf: str
+    address: str
+    epoch: int
+    free_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetachProof:
+    """What proves that a server is off the networks: when its ports were read, and the digest of what was read."""
+
+    server: str
+    read_time: datetime
+    digest: bytes
+
+
+class Addresses(Protocol):
+    """The authority over addresses."""
+
+    def serves(self, network: str, project: str) -> bool:
+        """Whether the network has a prefix to lease from."""
+        ...
+
+    def lease(self, project: str, owner: str, network: str, address: str, mac_address: str, fence: int, request_id: str) -> Lease:
+        """An address of *network* for *owner*; the same again for the same owner and network."""
+        ...
+
+    def held_by(self, project: str, owner: str) -> tuple[Lease, ...]:
+        """What *owner* holds, as ipam has it."""
+        ...
+
+    def release(self, lease: Lease, proof: DetachProof, fence: int, request_id: str) -> Cooling:
+        """Gives an address back into its cool-down; one that rests already is answered as it is."""
+        ...

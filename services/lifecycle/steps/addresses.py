@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps on addresses: leased before the tenant's networks are touched, given back once the server is off them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
+from services.kernel.events import AddressSeen, Evidence
+from services.lifecycle.domain.instance import Instance, Interface, NetworkWish
+from services.lifecycle.domain.notes import note, project_of
+from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.server import Lease, PortClass, Server
+from services.lifecycle.peers import Addresses, Cooling, DetachProof, Networks, Reading
+from services.lifecycle.steps.attaching import port_seen
+from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSteps:
+    """lease_addresses, cool_addresses."""
+
+    addresses: Addresses
+    networks: Networks
+
+    def lease_addresses(self, ctx: Context) -> Outcome:
+        """One address for each network the instance is on and has none of yet."""
+        server, instance = ctx.server, ctx.instance
+        if instance is None:
+            return Done(server)
+        events = []
+        for wish in instance.networks:
+            if any(lease.network == wish.network for lease in server.leases):
+                continue
+            try:
+                lease = self.addresses.lease(
+                    instance.project, instance.name, wish.network, wish.fixed_address, "", server.fence,
+                    request_id(ctx.intent, wish.network),
+                )  # fmt: skip
+            except (PeerUnavailable, DeadlineExceeded) as error:
+                return Waiting(server, "IPAM_SILENT", str(error), tuple(events), instance)
+            except Stale:
+                raise
+            except BmsError as error:
+                return Failed(server, "PEER_REFUSED", f"ipam refuses {wish.network}: {error}", tuple(events), instance, cause=error)
+            leased = replace(server, leases=(*server.leases, lease))
+            seen = AddressSeen(lease.name, lease.vrf, lease.address, lease.epoch, "leased")
+            events.append(note(server, leased, "address.leased", ctx.now, evidence=Evidence(addresses=(seen,))))
+            server, instance = leased, with_lease(instance, wish, lease)
+        return Done(server, tuple(events), instance)
+
+    def cool_addresses(self, ctx: Context) -> Outcome:
+        """Every address that must go into its cool-down does: all, or, for a detached network, that network's."""
+        server = ctx.server
+        owner, project = server.instance, project_of(server.instance)
+        try:
+            held = {lease.name: lease for lease in server.leases}
+            if owner:
+                # What was leased by a worker that died before it could say so is given back as well.
+                held |= {lease.name: lease for lease in self.addresses.held_by(project, owner)}
+            if ctx.intent.kind is IntentKind.DETACH:
+                held = {name: lease for name, lease in held.items() if lease.network == ctx.intent.network}
+            if not held:
+                return Done(server, (), _without(ctx.instance, ctx.intent.network))
+            readings = self.networks.read(server.uuid, server.fence)
+            if still := _still_on(readings, ctx.intent.network if ctx.intent.kind is IntentKind.DETACH else ""):
+                return Waiting(server, "PORTS_NOT_SETTLED", f"addresses are kept: {still}")
+            proof = _proof(server, readings, ctx)
+            cooled = [
+                self.addresses.release(lease, proof, server.fence, request_id(ctx.intent, lease.name)) for lease in held.values()
+            ]
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "IPAM_SILENT", str(error))
+        except Stale:
+            raise
+        except BmsError as error:
+            return Waiting(server, "REFUSED_BY_PEER", f"ipam refuses: {error}")
+        left = replace(server, leases=tuple(lease for lease in server.leases if lease.name not in held))
+        evidence = Evidence(ports=tuple(port_seen(reading) for reading in readings), addresses=tuple(_cooled(one) for one in cooled))
+        event = note(server, left, "address.cooling", ctx.now, evidence=evidence)
+        return Done(left, (event,), _without(ctx.instance, ctx.intent.network))
+
+
+def with_lease(instance: Instance, wish: NetworkWish, lease: Lease) -> Instance:
+    """*instance* with the interface that *lease* is for."""
+    face = Interface(
+        network=wish.network, vlan_tag=wish.vlan_tag, address=lease.address, prefix_length=lease.prefix_length,
+        gateway=lease.gateway, lease=lease.name,
+    )  # fmt: skip
+    others = tuple(one for one in instance.interfaces if one.network != wish.network)
+    return replace(instance, interfaces=(*others, face))
+
+
+def _without(instance: Instance | None, network: str) -> Instance | None:
+    """*instance* without *network*, when that is what was detached."""
+    if instance is None or not network:
+        return instance
+    return replace(
+        instance,
+        networks=tuple(wish for wish in instance.networks if wish.network != network),
+        interfaces=tuple(face for face in instance.interfaces if face.network != network),
+    )
+
+
+def _still_on(readings: tuple[Reading, ...], network: str) -> str:
+    """What still speaks against giving addresses back; "" if nothing does."""
+    for reading in readings:
+        if reading.port_class is PortClass.UNKNOWN:
+            return f"{reading.port} cannot be read"
+        if network and any(tag.network == network for tag in reading.networks):
+            return f"{reading.port} is still on {network}"
+        if not network and reading.port_class is PortClass.TENANT:
+            return f"{reading.port} is still on a tenant's network"
+    return ""
+
+
+def _proof(server: Server, readings: tuple[Reading, ...], ctx: Context) -> DetachProof:
+    digest = hashlib.sha256(b"".join(reading.digest for reading in readings)).digest()
+    return DetachProof(server.name, max((reading.read_time for reading in readings), default=ctx.now), digest)
+
+
+def _cooled(cooling: Cooling) -> AddressSeen:
+    return AddressSeen(cooling.lease, cooling.vrf, cooling.address, cooling.epoch, "cooling", cooling.free_time)

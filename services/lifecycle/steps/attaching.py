@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps on a server's ports: what was asked for is read back from the fabric before anything goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
+from services.kernel.events import Evidence, PortSeen
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.notes import note, project_of
+from services.lifecycle.domain.plans import StepName
+from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
+from services.lifecycle.peers import Inventory, Networks, PortWish, Reading
+from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+
+_PRIVATE = frozenset({PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE})
+
+
+@dataclass(frozen=True, slots=True)
+class AttachingSteps:
+    """register_ports, attach_*, detach_all, detach_network."""
+
+    networks: Networks
+    inventory: Inventory
+
+    def register_ports(self, ctx: Context) -> Outcome:
+        """Network knows every port that is plugged in, and every one was read in quarantine."""
+        server = ctx.server
+        try:
+            registered = self.inventory.server(server.uuid)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "INVENTORY_SILENT", str(error))
+        except BmsError as error:
+            return Failed(server, "PEER_REFUSED", str(error), cause=error)
+        known = {port.name: port for port in server.ports}
+        ports = tuple(_merged(known.get(port.name), port) for port in registered.ports)
+        told = replace(server, ports=ports, display_name=registered.display_name)
+        if not told.linked_ports:
+            return Failed(told, "NO_PORTS", "no port is plugged in, as far as inventory knows")
+        try:
+            self.networks.register(server.uuid, told.linked_ports, server.fence, request_id(ctx.intent, server.uuid))
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(told, "NETWORK_SILENT", str(error))
+        except Stale:
+            raise
+        except BmsError as error:
+            return Failed(told, "PEER_REFUSED", str(error), cause=error)
+        return self._settle(replace(ctx, server=told))
+
+    def attach(self, ctx: Context) -> Outcome:
+        """The ports are what the step asked for, read back; every other port is what it was."""
+        return self._settle(ctx)
+
+    def _settle(self, ctx: Context) -> Outcome:
+        server = ctx.server
+        asked = [port for port in server.ports if port.requested is not None]
+        never_fails = ctx.intent.step.limit is None
+        try:
+            if asked:
+                wishes = []
+                for port in asked:
+                    wish = self._wish(port)
+                    if wish is None:
+                        return Waiting(server, "PRIVATE_NETWORK_MISSING", f"the site has no private network for {port.requested}")
+                    wishes.append(wish)
+                project = project_of(server.instance)
+                self.networks.attach(server.uuid, tuple(wishes), project, server.fence, request_id(ctx.intent, server.uuid))
+            readings = self.networks.read(server.uuid, server.fence)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "NETWORK_SILENT", str(error))
+        except Stale:
+            raise
+        except BmsError as error:
+            if never_fails:
+                return Waiting(server, "REFUSED_BY_PEER", f"network refuses: {error}")
+            return Failed(server, "PEER_REFUSED", f"network refuses: {error}", cause=error)
+        return judge(ctx, {reading.port: reading for reading in readings})
+
+    def _wish(self, port: Port) -> PortWish | None:
+        if port.requested in _PRIVATE:
+            network = self.networks.private(port.requested)
+            return PortWish(port.name, port.requested, (Tag(network),)) if network else None
+        return PortWish(port.name, port.requested or PortClass.QUARANTINE, port.wanted)
+
+
+def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
+    """What *readings* mean for the step: settled, not yet, or moved by somebody else."""
+    server = ctx.server
+    ports = tuple(_read(port, readings.get(port.name)) for port in server.ports)
+    read = replace(server, ports=ports)
+    for before, port in zip(server.ports, ports, strict=True):
+        reading = readings.get(port.name)
+        if not port.linked:
+            continue
+        if reading is None or reading.port_class is PortClass.UNKNOWN:
+            detail = reading.detail if reading else "network does not know the port"
+            return Waiting(read, "FABRIC_SILENT", f"{port.name} cannot be read: {detail}")
+        moved = (port.observed, set(port.networks)) != (before.observed, set(before.networks))
+        if before.requested is None and moved and before.observed is not PortClass.UNKNOWN:
+            message = f"{port.name} was {before.observed.value} and reads {port.observed.value}, which nobody here asked for"
+            if ctx.intent.step.limit is None:
+                return Waiting(read, "PORTS_NOT_SETTLED", message)
+            return Failed(read, "PORTS_MOVED_UNPLANNED", message)
+    if any(port.requested is not None for port in ports):
+        late = ", ".join(f"{port.name} reads {port.observed.value}" for port in ports if port.requested is not None)
+        return Waiting(read, "PORTS_NOT_SETTLED", f"asked for and not read back yet: {late}")
+    settled = replace(read, isolated=isolated(ports))
+    instance = _connected(ctx.instance, settled)
+    out = ctx.intent.step.name in (StepName.DETACH_ALL, StepName.DETACH_NETWORK, StepName.REGISTER_PORTS)
+    type_ = "port.detach_observed" if out else "port.attach_observed"
+    seen = Evidence(ports=tuple(port_seen(readings[port.name]) for port in ports if port.name in readings))
+    return Done(settled, (note(server, settled, type_, ctx.now, evidence=seen),), instance)
+
+
+def port_seen(reading: Reading) -> PortSeen:
+    """*reading* as evidence."""
+    networks = tuple(tag.network for tag in reading.networks)
+    return PortSeen(reading.port, reading.port_class.value, networks, reading.read_time, reading.digest)
+
+
+def _read(port: Port, reading: Reading | None) -> Port:
+    if reading is None or reading.port_class is PortClass.UNKNOWN:
+        return port
+    read = replace(port, observed=reading.port_class, networks=reading.networks, read_time=reading.read_time)
+    if port.requested is None or port.requested is not reading.port_class:
+        return read
+    if port.requested is PortClass.TENANT and set(port.wanted) != set(reading.networks):
+        return read
+    return replace(read, requested=None, wanted=())
+
+
+def _merged(known: Port | None, told: Port) -> Port:
+    """A port as inventory tells it now, with what we read of it before."""
+    if known is None:
+        return replace(told, requested=PortClass.QUARANTINE)
+    if (known.switch_name, known.switch_port) != (told.switch_name, told.switch_port):
+        return replace(told, requested=PortClass.QUARANTINE)
+    return replace(
+        told, observed=known.observed, networks=known.networks, read_time=known.read_time, requested=known.requested, wanted=known.wanted
+    )
+
+
+def _connected(instance: Instance | None, server: Server) -> Instance | None:
+    """*instance* with its interfaces' ports and whether they were read on their networks."""
+    if instance is None:
+        return None
+    where: dict[tuple[str, int], Port] = {}
+    for port in server.ports:
+        if port.observed is PortClass.TENANT:
+            for tag in port.networks:
+                where.setdefault((tag.network, tag.vlan_tag), port)
+    faces = []
+    for face in instance.interfaces:
+        found = where.get((face.network, face.vlan_tag))
+        if found is None:
+            faces.append(replace(face, connected=False))
+        else:
+            faces.append(replace(face, connected=True, port=found.name, mac_address=found.mac_address))
+    return replace(instance, interfaces=tuple(faces))

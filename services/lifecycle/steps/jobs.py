@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps that a controller does by itself once started: inspecting, writing, erasing, booting a rescue system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
+from services.kernel.events import Evidence
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.peers import Inventory
+from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Target
+from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+
+ConfigDrive = Callable[[Instance], bytes]
+"""Makes the secret document with host name, keys, user data and addresses; opens what is sealed at rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSteps:
+    """inspect, write_image, clean, boot_rescue."""
+
+    hardware: Hardware
+    inventory: Inventory
+    config_drive: ConfigDrive
+
+    def inspect(self, ctx: Context) -> Outcome:
+        """What the hardware is, and all its disks."""
+        return self._job(ctx, lambda: JobOrder(JobKind.INSPECT), self._inspected, "INSPECTION_FAILED")
+
+    def clean(self, ctx: Context) -> Outcome:
+        """Every inspected disk erased; no other disk there."""
+        order = JobOrder(JobKind.CLEAN, disks=tuple(disk.serial for disk in ctx.server.disks))
+        return self._job(ctx, lambda: order, self._cleaned, "DISK_ERASE_FAILED")
+
+    def write_image(self, ctx: Context) -> Outcome:
+        """The instance's image on the root disk, read back and compared with its checksum."""
+        instance = _instance(ctx)
+
+        def order() -> JobOrder:
+            image = self.inventory.image(instance.image, instance.project)
+            return JobOrder(JobKind.DEPLOY, image=image, config_drive=self.config_drive(instance))
+
+        return self._job(ctx, order, self._written, "IMAGE_WRITE_FAILED")
+
+    def boot_rescue(self, ctx: Context) -> Outcome:
+        """The rescue system runs."""
+        instance = _instance(ctx)
+        return self._job(
+            ctx, lambda: JobOrder(JobKind.RESCUE, config_drive=self.config_drive(instance)), self._rescued, "RESCUE_FAILED"
+        )
+
+    def _job(
+        self, ctx: Context, order: Callable[[], JobOrder], passed: Callable[[Context, JobReading], Outcome], failed: str
+    ) -> Outcome:
+        server, intent = ctx.server, ctx.intent
+        target, identity = Target(server.uuid, server.fence), request_id(intent, server.uuid)
+        try:
+            reading = self.hardware.read_job(target, request_id=identity)
+            if reading.phase is JobPhase.ABSENT:
+                if intent.acted:
+                    return Failed(server, "JOB_LOST", "the controller forgot the work it was given", may_retry=True)
+                try:
+                    wanted = order()
+                except (PeerUnavailable, DeadlineExceeded) as error:
+                    return Waiting(server, "INVENTORY_SILENT", str(error))
+                except BmsError as error:
+                    return Failed(server, "PEER_REFUSED", str(error), cause=error)
+                self.hardware.start_job(target, wanted, request_id=identity)
+                reading = self.hardware.read_job(target, request_id=identity)
+        except PeerUnavailable as error:
+            return Waiting(server, "BMC_SILENT", str(error))
+        started = replace(server, intent=replace(intent, acted=True, within=reading.percent))
+        if reading.phase is JobPhase.PASSED:
+            return passed(replace(ctx, server=started), reading)
+        if reading.phase is JobPhase.FAILED:
+            reason = reading.reason if reading.reason in BLOCKERS else failed
+            return Failed(started, reason, reading.message or reading.reason, may_retry=True)
+        return Waiting(started, "JOB_RUNNING", reading.stage or intent.step.description)
+
+    def _inspected(self, ctx: Context, reading: JobReading) -> Outcome:
+        if not reading.disks:
+            return Failed(ctx.server, "NO_DISKS", "inspection found no disk")
+        server = replace(ctx.server, disks=reading.disks, facts=reading.facts, clean_time=None)
+        return Done(server, (note(ctx.server, server, "disks.inspected", ctx.now, evidence=Evidence(disks=reading.disks)),))
+
+    def _cleaned(self, ctx: Context, reading: JobReading) -> Outcome:
+        server = ctx.server
+        inspected = {disk.serial for disk in server.disks}
+        covered = {disk.serial for disk in reading.disks if disk.method and disk.end_time}
+        if strange := sorted({disk.serial for disk in reading.disks} - inspected):
+            return Failed(server, "DISK_APPEARED", f"disks that inspection had not found: {', '.join(strange)}")
+        if missing := sorted(inspected - covered):
+            return Failed(server, "CLEAN_INCOMPLETE", f"disks that were not erased: {', '.join(missing)}")
+        clean = replace(server, clean_time=max(disk.end_time for disk in reading.disks if disk.end_time))
+        return Done(clean, (note(server, clean, "clean.passed", ctx.now, evidence=Evidence(disks=reading.disks)),))
+
+    def _written(self, ctx: Context, reading: JobReading) -> Outcome:
+        server, image = ctx.server, reading.image
+        if image is None or image.actual_checksum != image.expected_checksum:
+            found = image.actual_checksum if image else "nothing"
+            return Failed(server, "IMAGE_CORRUPT", f"read back {found} from the disk", may_retry=True)
+        voided = replace(server, clean_time=None)
+        return Done(voided, (note(server, voided, "image.verified", ctx.now, evidence=Evidence(image=image)),))
+
+    def _rescued(self, ctx: Context, _reading: JobReading) -> Outcome:
+        return Done(ctx.server, (note(ctx.server, ctx.server, "rescue.booted", ctx.now),))
+
+
+def _instance(ctx: Context) -> Instance:
+    if ctx.instance is None:
+        msg = f"{ctx.server.name} has no instance"
+        raise AssertionError(msg)
+    return ctx.instance

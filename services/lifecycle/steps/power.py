@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps on a server's power and BMC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from services.kernel.errors import PeerUnavailable, WrongState
+from services.kernel.events import Evidence, PowerSeen
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.server import Power, Server
+from services.lifecycle.ports import Hardware, Target
+from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+
+
+def with_power(server: Server, seen: PowerSeen) -> Server:
+    """*server* with its power as *seen*."""
+    return replace(server, power=Power(seen.power), power_time=seen.read_time)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSteps:
+    """verify_bmc, power_off, power_on, reboot."""
+
+    hardware: Hardware
+
+    def verify_bmc(self, ctx: Context) -> Outcome:
+        """The BMC answers and takes the stored login."""
+        server = ctx.server
+        try:
+            self.hardware.verify(_target(server))
+        except PeerUnavailable as error:
+            return Waiting(server, "BMC_SILENT", str(error))
+        except WrongState as error:
+            return Failed(server, "BMC_LOGIN_REFUSED", str(error), may_retry=True)
+        return Done(server, (note(server, server, "bmc.verified", ctx.now),))
+
+    def power_off(self, ctx: Context) -> Outcome:
+        """Power off, read back."""
+        return self._to(ctx, Power.OFF, "POWER_NOT_OFF")
+
+    def power_on(self, ctx: Context) -> Outcome:
+        """Power on, read back."""
+        return self._to(ctx, Power.ON, "POWER_NOT_ON")
+
+    def reboot(self, ctx: Context) -> Outcome:
+        """One power cycle, then power on read back."""
+        server = ctx.server
+        try:
+            if not ctx.intent.acted:
+                self.hardware.reboot(_target(server), request_id=request_id(ctx.intent, server.uuid))
+                return Waiting(replace(server, intent=replace(ctx.intent, acted=True)), "POWER_NOT_ON", "rebooting", at_once=True)
+            seen = self.hardware.read_power(_target(server))
+        except PeerUnavailable as error:
+            return Waiting(server, "BMC_SILENT", str(error))
+        read = with_power(server, seen)
+        if read.power is Power.ON:
+            return Done(read, (note(server, read, "power.observed", ctx.now, evidence=Evidence(power=seen)),))
+        return Waiting(read, "POWER_NOT_ON", f"the BMC reads {seen.power} after the reboot")
+
+    def _to(self, ctx: Context, wanted: Power, code: str) -> Outcome:
+        server = ctx.server
+        try:
+            seen = self.hardware.read_power(_target(server))
+            if seen.power != wanted.value:
+                self.hardware.set_power(
+                    _target(server), on=wanted is Power.ON, request_id=request_id(ctx.intent, server.uuid)
+                )
+                seen = self.hardware.read_power(_target(server))
+        except PeerUnavailable as error:
+            return Waiting(replace(server, power=Power.UNKNOWN), "BMC_SILENT", str(error))
+        read = with_power(server, seen)
+        if read.power is wanted:
+            return Done(read, (note(server, read, "power.observed", ctx.now, evidence=Evidence(power=seen)),))
+        if read.power is Power.UNKNOWN:
+            return Waiting(read, "POWER_UNKNOWN", "the BMC answers and cannot tell the power")
+        return Waiting(read, code, f"power {wanted.value} was asked for, the BMC reads {seen.power}")
+
+
+def _target(server: Server) -> Target:
+    return Target(server.uuid, server.fence)

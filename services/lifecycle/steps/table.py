@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which code runs for which step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from services.lifecycle.domain.plans import StepName
+from services.lifecycle.peers import Addresses, Inventory, Networks
+from services.lifecycle.ports import Hardware
+from services.lifecycle.steps.addresses import AddressSteps
+from services.lifecycle.steps.attaching import AttachingSteps
+from services.lifecycle.steps.ending import EndingSteps
+from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
+from services.lifecycle.steps.outcomes import Context, Outcome
+from services.lifecycle.steps.power import PowerSteps
+
+StepTable = Mapping[StepName, Callable[[Context], Outcome]]
+"""Every step but END_INSTANCE, which reads nothing of the world and is domain/walk.py's own."""
+
+
+def steps(
+    hardware: Hardware, inventory: Inventory, networks: Networks, addresses: Addresses, config_drive: ConfigDrive
+) -> StepTable:
+    """The steps over these ports."""
+    power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory)
+    jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
+    ending = EndingSteps(inventory, networks, hardware)
+    return {
+        StepName.VERIFY_BMC: power.verify_bmc,
+        StepName.POWER_OFF: power.power_off,
+        StepName.POWER_ON: power.power_on,
+        StepName.REBOOT: power.reboot,
+        StepName.REGISTER_PORTS: attaching.register_ports,
+        StepName.ATTACH_PROVISIONING: attaching.attach,
+        StepName.ATTACH_CLEANING: attaching.attach,
+        StepName.ATTACH_RESCUE: attaching.attach,
+        StepName.ATTACH_TENANT: attaching.attach,
+        StepName.DETACH_ALL: attaching.attach,
+        StepName.DETACH_NETWORK: attaching.attach,
+        StepName.INSPECT: jobs.inspect,
+        StepName.WRITE_IMAGE: jobs.write_image,
+        StepName.CLEAN: jobs.clean,
+        StepName.BOOT_RESCUE: jobs.boot_rescue,
+        StepName.LEASE_ADDRESSES: address.lease_addresses,
+        StepName.COOL_ADDRESSES: address.cool_addresses,
+        StepName.REPORT: ending.report,
+        StepName.CLOSE: ending.close,
+    }

@@ -49,6 +49,8 @@ def parse(text: str, fields: Collection[str], maps: Collection[str] = ()) -> tup
     """
     if len(text) > MAX_LENGTH:
         raise _refused(f"is longer than {MAX_LENGTH} characters", fields, maps)
+    if "\x00" in text:
+        raise _refused("holds a NUL character", fields, maps)
     terms: list[Term] = []
     at = _skip(text, 0)
     while at < len(text):

@@ -22,11 +22,12 @@ from google.rpc import status_pb2
 
 from services.kernel.calls import Call, Caller
 from services.kernel.clock import Clock, Ids, RandomIds, SystemClock
-from services.kernel.errors import BmsError, Forbidden, InvalidField, Unauthenticated
+from services.kernel.errors import BmsError, Busy, Forbidden, InvalidField, Unauthenticated
 from services.runtime import status as statuses
 from services.runtime.auth import Callers, Check, Rule, compile_rule
 from services.runtime.checks import MAX_STRING, Checker
 from services.runtime.context import current, current_call
+from services.runtime.database import UniqueViolation
 from services.runtime.metrics import Metrics
 
 __all__ = ["Guard", "current_call", "interceptors"]
@@ -202,6 +203,10 @@ class _Layers(grpc.ServerInterceptor):
                     answer = serve(arrived.message, context)
                 finally:
                     current.reset(token)
+            except UniqueViolation as error:
+                # Two requests did the same in one moment and a store did not foresee it: the loser comes again.
+                guard.told(method, call, correlation, "ABORTED", started, error)
+                _abort(context, statuses.to_status(raced(), correlation))
             except BmsError as error:
                 guard.told(method, call, correlation, statuses.code_of(error).name, started, error)
                 _abort(context, statuses.to_status(error, correlation))
@@ -230,6 +235,11 @@ def serialized(message: Any) -> bytes:
     """A response's bytes; also of one that is stored as bytes (`services.runtime.eventlog.Stored`)."""
     data: bytes = message.SerializeToString()
     return data
+
+
+def raced() -> Busy:
+    """What a caller is told whose transaction met another with the same key."""
+    return Busy("another request did the same in this moment", remedy="Send the same request again.")
 
 
 def _abort(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:

@@ -52,12 +52,15 @@ RETRY_SECONDS: Mapping[type[BmsError], int] = {
 """After how long the same call may go through by itself; RetryInfo on the wire."""
 
 # All details travel in one HTTP/2 header block, of which clients take 8 KiB by default.
-_MAX_TEXT = 800
-_MAX_VIOLATIONS_BYTES = 2500
-_MAX_FACTS = 24
-_MAX_FACT = 160
+# In bytes; the details travel in base64, the message a second time and percent-encoded.
+_MAX_TEXT = 600
+_MAX_REMEDY = 500
+_MAX_VIOLATIONS = 1500
+_MAX_FACTS = 1400
+_MAX_WORDS = 300
 
 _CLASSES: Mapping[str, type[BmsError]] = {kind.reason: kind for kind in CODES}
+_BY_CODE: Mapping[grpc.StatusCode, type[BmsError]] = {code: kind for kind, code in reversed(list(CODES.items()))}
 _NUMBERS: Mapping[grpc.StatusCode, int] = {code: code.value[0] for code in grpc.StatusCode}
 _BY_NUMBER: Mapping[int, grpc.StatusCode] = {number: code for code, number in _NUMBERS.items()}
 
@@ -80,30 +83,37 @@ def to_status(error: BmsError, correlation: str = "") -> status_pb2.Status:
     code = code_of(error)
     text = _short(str(error), _MAX_TEXT)
     status = status_pb2.Status(code=_NUMBERS[code], message=text)
-    facts = list(error.facts.items())[:_MAX_FACTS]
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
-    for name, value in facts:
-        info.metadata[name] = _short(str(value), _MAX_FACT)
+    left = _MAX_FACTS
+    for name, value in error.facts.items():
+        shown = _short(str(value), _MAX_WORDS)
+        left -= len(name.encode()) + len(shown.encode()) + 8
+        if left < 0:
+            break
+        info.metadata[name] = shown
     status.details.add().Pack(info)
     if isinstance(error, InvalidFields):
         bad = error_details_pb2.BadRequest()
-        size = 0
+        left = _MAX_VIOLATIONS
         for violation in error.violations:
-            size += len(violation.field) + len(violation.description)
-            if bad.field_violations and size > _MAX_VIOLATIONS_BYTES:
+            field, description = _short(violation.field, _MAX_WORDS), _short(violation.description, _MAX_WORDS)
+            left -= len(field.encode()) + len(description.encode()) + 8
+            if left < 0:
                 break
-            bad.field_violations.add(field=_short(violation.field, 200), description=_short(violation.description, 400))
+            bad.field_violations.add(field=field, description=description)
         status.details.add().Pack(bad)
     elif code is grpc.StatusCode.FAILED_PRECONDITION:
         failure = error_details_pb2.PreconditionFailure()
         subject = error.facts.get("subject") or error.facts.get("name", "")
-        failure.violations.add(type=error.reason, subject=_short(subject, 200), description=text)
+        failure.violations.add(type=error.reason, subject=_short(subject, _MAX_WORDS), description=text)
         status.details.add().Pack(failure)
     seconds = next((RETRY_SECONDS[kind] for kind in type(error).__mro__ if kind in RETRY_SECONDS), 0)
     if seconds:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds)))
     if error.remedy:
-        link = error_details_pb2.Help.Link(description=_short(error.remedy, 600), url=HELP_URL + error.reason.lower())
+        link = error_details_pb2.Help.Link(
+            description=_short(error.remedy, _MAX_REMEDY), url=HELP_URL + error.reason.lower()
+        )
         status.details.add().Pack(error_details_pb2.Help(links=[link]))
     if correlation:
         status.details.add().Pack(error_details_pb2.RequestInfo(request_id=correlation))
@@ -145,12 +155,17 @@ def details_of(metadata: object) -> status_pb2.Status | None:
 
 
 def revive(status: status_pb2.Status) -> BmsError | None:
-    """The error that *status* was made of by `to_status`; None if its ErrorInfo is not ours or is unknown."""
+    """The error that *status* was made of by `to_status`; None if its ErrorInfo is not ours.
+
+    A reason that we do not know, of an error that only the peer has, comes back as the general class of its code.
+    """
     info, help_, bad = error_details_pb2.ErrorInfo(), error_details_pb2.Help(), error_details_pb2.BadRequest()
     for detail in status.details:
         for message in (info, help_, bad):
             detail.Unpack(message)
-    kind = _CLASSES.get(info.reason) if info.domain == DOMAIN else None
+    if info.domain != DOMAIN:
+        return None
+    kind = _CLASSES.get(info.reason) or _BY_CODE.get(code_number(status.code))
     if kind is None:
         return None
     error = kind.__new__(kind)
@@ -169,4 +184,6 @@ def _pairs(metadata: object) -> Iterator[tuple[str, object]]:
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+    """*text*, cut to at most *most* bytes of UTF-8."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "..."

@@ -122,10 +122,10 @@ class Hardware(Protocol):
     """The controllers of the servers: simulated, Ironic, Nova."""
 
     def verify(self, target: Target) -> None:
-        """Proves that the BMC answers and takes the stored login.
+        """Proves that the BMC answers and takes the stored login. May be called again.
 
         Raises:
-            PeerUnavailable: the BMC does not answer; a retry may help.
+            PeerUnavailable: the BMC does not answer, or the controller is still finding out; a retry may help.
             WrongState: it answers and refuses the login (reason in the facts).
         """
         ...

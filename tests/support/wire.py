@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import grpc
 import grpc_testing
@@ -171,10 +171,34 @@ class Intercepted:
 
         def served(request: Message, context: grpc.ServicerContext) -> Any:
             # Over bytes, both ways: what cannot cross the wire is found here.
-            answer = handler.unary_unary(handler.request_deserializer(request.SerializeToString()), context)
+            arrived = handler.request_deserializer(request.SerializeToString())
+            try:
+                answer = handler.unary_unary(arrived, _Context(context))
+            except _Aborted:
+                return self._answers[method]()
             return self._answers[method].FromString(handler.response_serializer(answer))
 
         return served
+
+
+class _Aborted(Exception):
+    """What `_Context.abort` raises, as a server's does."""
+
+
+class _Context:
+    """grpc_testing's context, but an abort keeps the trailing metadata: in it are the details of every refusal."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """Ends the call with *code*."""
+        self._context.set_code(code)
+        self._context.set_details(details)
+        raise _Aborted
 
 
 class _Registrar:

@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leases as callers meet them, over both databases."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+
+from bms.event.v1 import event_pb2
+from bms.ipam.v1 import lease_pb2
+from tests.ipam.rig import (
+    ADMIN,
+    BARE_METAL,
+    DEMO,
+    LIFECYCLE,
+    NETWORK,
+    OTHER,
+    SERVER,
+    Rig,
+    creation,
+    proof,
+    verify,
+    wish,
+)
+from tests.support.wire import detail, fields, member, reader, reason, remedy
+
+LEASED = lease_pb2.AddressLease.STATE_LEASED
+COOLING = lease_pb2.AddressLease.STATE_COOLING
+FREED = lease_pb2.AddressLease.STATE_FREED
+INSTANCE = "projects/demo/instances/web"
+
+
+def test_a_lease_says_everything_its_user_needs(rig: Rig) -> None:
+    """
+    A lease tells address, length, gateway, name servers, VRF, owner and epoch; it reads back the same.
+    """
+    rig.prefix("10.1.0.0/24", dns_servers=["10.9.9.9"])
+
+    lease = rig.lease("vm-1", interface="eth0", mac_address="52:54:00:AA:BB:CC")
+
+    assert (lease.address, lease.prefix_length, lease.gateway) == ("10.1.0.2", 24, "10.1.0.1")
+    assert list(lease.dns_servers) == ["10.9.9.9"]
+    assert lease.vrf == "demo.blue"
+    assert (lease.network, lease.prefix) == (NETWORK, "projects/demo/prefixes/p1")
+    assert (lease.epoch, lease.state) == (1, LEASED)
+    assert lease.owner.mac_address == "52:54:00:aa:bb:cc"
+    assert lease.create_time.ToDatetime() == rig.clock.now().replace(tzinfo=None)
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)) == lease
+
+
+def test_the_same_owner_gets_the_same_lease(rig: Rig) -> None:
+    """
+    Asking again for the same network, interface and IP version answers the same lease and writes nothing.
+    """
+    rig.prefix()
+    first = rig.lease("vm-1")
+
+    assert rig.lease("vm-1") == first
+    assert rig.lease("vm-1", ip_version=4) == first
+    assert rig.lease("vm-1", address=first.address) == first
+    assert rig.lease("vm-1", interface="eth1").address != first.address
+    assert len(rig.events()) == 2
+
+
+def test_a_request_id_answers_the_same_lease_even_after_its_release(rig: Rig) -> None:
+    """
+    A repeated request is answered from what was kept, not from what is.
+    """
+    rig.prefix()
+    request_id = str(uuid.uuid4())
+    first = rig.lease("vm-1", request_id=request_id)
+    rig.release(first)
+
+    assert rig.lease("vm-1", request_id=request_id) == first
+    assert rig.lease("vm-1").epoch == 1
+    assert rig.lease("vm-1").address != first.address
+
+
+def test_a_mac_address_is_learnt_once(rig: Rig) -> None:
+    """
+    An owner that tells another MAC address keeps its lease, and the change is an event; telling none changes nothing.
+    """
+    rig.prefix()
+    rig.lease("vm-1")
+
+    told = rig.lease("vm-1", mac_address="52-54-00-00-00-01")
+
+    assert told.owner.mac_address == "52:54:00:00:00:01"
+    assert rig.lease("vm-1") == told
+    (stream,) = verify(rig.events()).values()
+    assert [header.type for header in stream] == ["address.leased", "address.mac_changed"]
+
+
+def test_what_is_only_validated_leaves_nothing(rig: Rig) -> None:
+    """
+    validate_only answers the lease that would be granted, writes nothing, and the address stays free.
+    """
+    rig.prefix()
+
+    would_be = rig.lease("vm-1", validate_only=True)
+
+    assert would_be.address == "10.1.0.2"
+    assert rig.refused("GetLease", lease_pb2.GetLeaseRequest(name=would_be.name)).code is grpc.StatusCode.NOT_FOUND
+    assert rig.events() == []
+    assert rig.database.read(lambda tx: tx.one("SELECT count(*) AS n FROM addresses"))["n"] == 0  # type: ignore[index]
+    assert rig.lease("vm-2").address == "10.1.0.2"
+
+
+def test_a_fixed_address_is_granted_as_asked(rig: Rig) -> None:
+    """
+    A fixed address may lie outside the pools, and is never chosen for another.
+    """
+    rig.prefix(pools=(("10.1.0.10", "10.1.0.11"),))
+
+    assert rig.lease("vm-1", address="10.1.0.200").address == "10.1.0.200"
+    assert rig.lease("vm-2", address="10.1.0.10").address == "10.1.0.10"
+    assert rig.lease("vm-3").address == "10.1.0.11"
+    assert rig.refused("LeaseAddress", wish("vm-4")).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [
+        ("10.1.0.0", "network"),
+        ("10.1.0.255", "broadcast"),
+        ("10.1.0.1", "gateway"),
+        ("10.2.0.7", "no prefix"),
+        ("10.1.0", "not an IPv4"),
+        ("fe80::1%eth0", "not an IPv4"),
+    ],
+)
+def test_addresses_that_nobody_may_have(rig: Rig, address: str, what: str) -> None:
+    """
+    Network, broadcast, gateway, foreign and malformed addresses are refused, by name of the field.
+    """
+    rig.prefix()
+
+    reply = rig.refused("LeaseAddress", wish(address=address))
+
+    assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert fields(reply.status) == ["address"]
+    assert what in reply.status.message
+    assert remedy(reply.status)
+
+
+def test_a_fixed_address_of_another_owner(rig: Rig) -> None:
+    """
+    A fixed address that has an owner is ALREADY_EXISTS; one that rests is FAILED_PRECONDITION with the time it is free.
+    """
+    rig.prefix(cool_down=timedelta(minutes=5))
+    lease = rig.lease("vm-1", address="10.1.0.7")
+
+    taken = rig.refused("LeaseAddress", wish("vm-2", address="10.1.0.7"))
+    rig.release(lease)
+    resting = rig.refused("LeaseAddress", wish("vm-2", address="10.1.0.7"))
+
+    assert taken.code is grpc.StatusCode.ALREADY_EXISTS
+    assert resting.code is grpc.StatusCode.FAILED_PRECONDITION
+    info = detail(resting.status, error_details_pb2.ErrorInfo)
+    assert info is not None
+    assert info.metadata["free_time"] == (rig.clock.now() + timedelta(minutes=5)).isoformat()
+    assert "12:05" in remedy(resting.status)
+    rig.clock.advance(300)
+    assert rig.lease("vm-2", address="10.1.0.7").epoch == 2
+
+
+def test_an_owner_has_one_address_per_interface(rig: Rig) -> None:
+    """
+    Another fixed address for the same interface is refused, and the refusal names the lease to release.
+    """
+    rig.prefix()
+    lease = rig.lease("vm-1")
+
+    reply = rig.refused("LeaseAddress", wish("vm-1", address="10.1.0.99"))
+
+    assert reply.code is grpc.StatusCode.ALREADY_EXISTS
+    assert lease.name in remedy(reply.status)
+
+
+def test_exhaustion_tells_when_the_next_is_free(rig: Rig) -> None:
+    """
+    With every address leased or resting the refusal says so, with the next free time and RetryInfo; then it succeeds.
+    """
+    rig.prefix("10.1.0.0/30", gateway="none", cool_down=timedelta(minutes=10))
+    first, second = rig.lease("vm-1"), rig.lease("vm-2")
+    full = rig.refused("LeaseAddress", wish("vm-3"))
+    rig.release(second)
+    rig.clock.advance(60)
+    rig.release(first)
+
+    reply = rig.refused("LeaseAddress", wish("vm-3"))
+
+    assert full.code is reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    info = detail(reply.status, error_details_pb2.ErrorInfo)
+    assert info is not None
+    assert info.metadata["next_free_time"] == (rig.clock.now() + timedelta(minutes=9)).isoformat()
+    assert detail(reply.status, error_details_pb2.RetryInfo) is not None
+    assert remedy(reply.status)
+    rig.clock.advance(540)
+    again = rig.lease("vm-3")
+    assert (again.address, again.epoch) == (second.address, 2)
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=second.name)).state == FREED
+
+
+def test_the_events_of_an_address(rig: Rig) -> None:
+    """
+    An address that goes through two owners tells: leased, cooling, freed, leased; the freed event names no caller.
+    """
+    rig.prefix("10.1.0.0/32", cool_down=timedelta(seconds=30))
+    rig.release(rig.lease("vm-1"))
+    rig.clock.advance(30)
+    rig.lease("vm-2", request_id=str(uuid.uuid4()))
+
+    events = rig.events()
+
+    (stream,) = verify(events).values()
+    assert [header.type for header in stream] == [
+        "address.leased",
+        "address.cooling",
+        "address.freed",
+        "address.leased",
+    ]
+    assert [header.state_after for header in stream] == ["leased", "cooling", "free", "leased"]
+    bodies = [event_pb2.EventBody.FromString(event.body) for event in events]
+    assert [body.actor for body in bodies] == [DEMO.subject, DEMO.subject, "ipam", DEMO.subject]
+    assert [body.facts["owner"] for body in bodies] == ["vm-1", "vm-1", "vm-1", "vm-2"]
+    assert bodies[3].cause.request_id
+
+
+def test_the_sweeper_frees_what_has_rested(rig: Rig) -> None:
+    """
+    Without anybody asking, a rested address is freed in the log; the sweeper says when to look again.
+    """
+    rig.prefix(cool_down=timedelta(seconds=2))
+    lease = rig.release(rig.lease("vm-1"))
+
+    due = rig.sweeper.tick(rig.clock.now())
+    early = rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name))
+    rig.clock.advance(2)
+    rig.sweeper.tick(rig.clock.now())
+    rig.sweeper.tick(rig.clock.now())
+
+    assert due == rig.clock.now()
+    assert early.state == COOLING
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).state == FREED
+    (stream,) = verify(rig.events()).values()
+    assert [header.type for header in stream][-1] == "address.freed"
+    assert len(stream) == 3
+
+
+def test_old_leases_are_forgotten_but_epochs_are_not(rig: Rig) -> None:
+    """
+    A lease freed more than thirty days ago is gone; the next grant of its address goes on counting.
+    """
+    rig.prefix("10.1.0.0/32", cool_down=timedelta())
+    lease = rig.release(rig.lease("vm-1"))
+    rig.sweeper.tick(rig.clock.now())
+    rig.clock.advance(31 * 86400)
+    rig.sweeper.tick(rig.clock.now())
+
+    assert rig.refused("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).code is grpc.StatusCode.NOT_FOUND
+    assert rig.lease("vm-2").epoch == 2
+    verify(rig.events())
+
+
+def test_a_late_release_never_frees_the_new_owner(rig: Rig) -> None:
+    """
+    The old owner's release, repeated after another owner got the address, answers the old lease and changes nothing.
+    """
+    rig.prefix("10.1.0.0/32", cool_down=timedelta(seconds=1))
+    old = rig.lease("vm-1")
+    rig.release(old)
+    rig.clock.advance(1)
+    new = rig.lease("vm-2")
+
+    late = rig.release(old)
+    wrong = rig.refused("ReleaseLease", lease_pb2.ReleaseLeaseRequest(name=new.name, epoch=old.epoch))
+
+    assert late.state == FREED
+    assert wrong.code is grpc.StatusCode.ABORTED
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=new.name)) == new
+    assert rig.refused("LeaseAddress", wish("vm-3")).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_releasing_twice_rests_once(rig: Rig) -> None:
+    """
+    Releasing a lease that rests answers it; its rest does not begin again.
+    """
+    rig.prefix()
+    lease = rig.lease("vm-1")
+    first = rig.release(lease)
+    rig.clock.advance(60)
+
+    assert first.state == COOLING
+    assert rig.release(lease) == first
+
+
+def test_networks_have_both_versions(rig: Rig) -> None:
+    """
+    An owner has one lease per IP version; asked for any, IPv4 comes first, and IPv6 where there is no IPv4.
+    """
+    rig.prefix("10.1.0.0/24", "v4")
+    rig.prefix("2001:db8::/64", "v6")
+    rig.prefix("2001:db8:1::/64", "only-v6", network="projects/demo/networks/six")
+
+    assert rig.lease("vm-1").address == "10.1.0.2"
+    assert rig.lease("vm-1", ip_version=6).address == "2001:db8::2"
+    assert rig.lease("vm-1", network="projects/demo/networks/six").address == "2001:db8:1::2"
+    wrong = rig.refused("LeaseAddress", wish("vm-2", address="10.1.0.9", ip_version=6))
+    assert fields(wrong.status) == ["ip_version"]
+    assert fields(rig.refused("LeaseAddress", wish("vm-2", ip_version=5)).status) == ["ip_version"]
+    none = rig.refused("LeaseAddress", wish("vm-2", network="projects/demo/networks/six", ip_version=4))
+    assert none.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_the_second_prefix_serves_when_the_first_is_full(rig: Rig) -> None:
+    """
+    A network's prefixes serve in the order in which they were made.
+    """
+    rig.prefix("10.1.0.0/31", "p1", gateway="none")
+    rig.clock.advance(1)
+    rig.prefix("10.0.0.0/24", "p0")
+
+    found = [rig.lease(f"vm-{number}").address for number in range(3)]
+
+    assert found == ["10.1.0.0", "10.1.0.1", "10.0.0.2"]
+
+
+def test_bare_metal_belongs_to_services(rig: Rig) -> None:
+    """
+    Only services lease and release for bare metal instances; the refusal says what to do instead.
+    """
+    rig.prefix()
+    request = wish(INSTANCE, kind=BARE_METAL)
+    for caller in (DEMO, ADMIN):
+        assert rig.refused("LeaseAddress", request, caller).code is grpc.StatusCode.PERMISSION_DENIED
+    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=3)
+    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch, detach=proof(rig))
+    for caller in (DEMO, ADMIN):
+        reply = rig.refused("ReleaseLease", release, caller)
+        assert reply.code is grpc.StatusCode.PERMISSION_DENIED
+        assert "etach" in remedy(reply.status)
+    release.fence = 3
+
+    assert rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE).state == COOLING
+    body = event_pb2.EventBody.FromString(rig.events()[-1].body)
+    assert (body.instance, body.cause.fence) == (INSTANCE, 3)
+    assert body.facts["detached_server"] == SERVER
+
+
+def test_bare_metal_must_prove_its_detach(rig: Rig) -> None:
+    """
+    A bare metal instance's address is not released without a reading of its ports made after it was granted.
+    """
+    rig.prefix()
+    rig.clock.advance(3600)
+    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL)
+    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch)
+
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach"]
+    release.detach.CopyFrom(proof(rig, -1800))
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.read_time"]
+    release.detach.CopyFrom(proof(rig))
+    release.detach.reading_digest = b"short"
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.reading_digest"]
+    release.detach.reading_digest = b"d" * 32
+    release.detach.server = "servers/none"
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.server"]
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).state == LEASED
+
+
+def test_a_lower_fence_is_refused(rig: Rig) -> None:
+    """
+    Once a fence was seen, lower ones of the same owner are ABORTED and change nothing; equal and higher ones pass.
+    """
+    rig.prefix()
+    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=7)
+
+    again = wish(INSTANCE, kind=BARE_METAL, interface="other", fence=6)
+    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=1, fence=6, detach=proof(rig))
+
+    assert rig.refused("LeaseAddress", again, LIFECYCLE).code is grpc.StatusCode.ABORTED
+    assert rig.refused("ReleaseLease", release, LIFECYCLE).code is grpc.StatusCode.ABORTED
+    assert rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=7) == lease
+    assert rig.lease("projects/demo/instances/db", LIFECYCLE, kind=BARE_METAL, fence=1)
+    assert fields(rig.refused("LeaseAddress", wish(fence=1)).status) == ["fence"]
+    assert fields(rig.refused("LeaseAddress", wish(fence=-1), LIFECYCLE).status) == ["fence"]
+
+
+def test_projects_do_not_see_each_other(rig: Rig) -> None:
+    """
+    Another project's network and leases do not exist for a member; the same names in his own are his own.
+    """
+    rig.prefix()
+    lease = rig.lease("vm-1")
+    get = lease_pb2.GetLeaseRequest(name=lease.name)
+
+    assert rig.refused("GetLease", get, OTHER).code is grpc.StatusCode.NOT_FOUND
+    stolen = lease.name.replace("projects/demo", "projects/other")
+    release = lease_pb2.ReleaseLeaseRequest(name=stolen, epoch=1)
+    assert rig.refused("ReleaseLease", release, OTHER).code is grpc.StatusCode.NOT_FOUND
+    assert rig.refused("LeaseAddress", wish(parent="projects/other"), OTHER).code is grpc.StatusCode.NOT_FOUND
+    assert rig.refused("LeaseAddress", wish(), OTHER).code is grpc.StatusCode.NOT_FOUND
+    assert rig.refused("LeaseAddress", wish(), reader("demo")).code is grpc.StatusCode.PERMISSION_DENIED
+    assert rig.lease("vm-1", ADMIN, parent="projects/other").address != lease.address
+    foreign = wish(INSTANCE, kind=BARE_METAL, parent="projects/other")
+    assert fields(rig.refused("LeaseAddress", foreign, LIFECYCLE).status) == ["owner.resource"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"resource": "x" * 256}, "owner.resource"),
+        ({"resource": "a\nb"}, "owner.resource"),
+        ({"resource": ""}, "owner.resource"),
+        ({"interface": "x" * 256}, "owner.interface"),
+        ({"mac_address": "52:54"}, "owner.mac_address"),
+        ({"kind": 0}, "owner.kind"),
+        ({"kind": 99}, "owner.kind"),
+        ({"network": "blue"}, "network"),
+        ({"request_id": "7"}, "request_id"),
+    ],
+)
+def test_malformed_wishes(rig: Rig, change: dict[str, object], field: str) -> None:
+    """
+    A malformed field is refused by its name.
+    """
+    rig.prefix()
+
+    reply = rig.refused("LeaseAddress", wish(**change))  # type: ignore[arg-type]
+
+    assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in fields(reply.status)
+
+
+def test_leases_are_listed_in_pages_and_filtered(rig: Rig) -> None:
+    """
+    Pages cover all leases once, by name; filters narrow them; a token serves only the listing it came from.
+    """
+    rig.prefix()
+    rig.wire.ok(
+        "CreatePrefix",
+        creation("10.1.0.0/24", network="projects/other/networks/n", parent="projects/other"),
+        caller=OTHER,
+    )
+    made = [rig.lease(f"vm-{number}") for number in range(5)]
+    rig.release(made[0])
+    rig.lease("vm-x", OTHER, network="projects/other/networks/n", parent="projects/other")
+    request = lease_pb2.ListLeasesRequest(parent="projects/demo", page_size=2)
+    names: list[str] = []
+    while True:
+        page = rig.wire.ok("ListLeases", request)
+        names += [lease.name for lease in page.leases]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+
+    assert names == sorted(lease.name for lease in made)
+
+    def listed(text: str, parent: str = "projects/demo") -> set[str]:
+        found = rig.wire.ok("ListLeases", lease_pb2.ListLeasesRequest(parent=parent, filter=text), caller=ADMIN)
+        return {lease.owner.resource for lease in found.leases}
+
+    assert listed("state = COOLING") == {"vm-0"}
+    assert listed("state != STATE_COOLING") == {"vm-1", "vm-2", "vm-3", "vm-4"}
+    assert listed("owner = vm-3") == {"vm-3"}
+    assert listed(f"address = {made[2].address}", "projects/-") == {"vm-2"}
+    assert listed("vrf = other.n", "projects/-") == {"vm-x"}
+    request.filter = "state = LEASED"
+    assert fields(rig.refused("ListLeases", request).status) == ["page_token"]
+    for text in ("state = GONE", "address = 10", "color = red"):
+        bad = lease_pb2.ListLeasesRequest(parent="projects/demo", filter=text)
+        assert fields(rig.refused("ListLeases", bad).status) == ["filter"]
+    everywhere = lease_pb2.ListLeasesRequest(parent="projects/-")
+    assert rig.refused("ListLeases", everywhere).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_events_hide_bodies_of_other_projects(rig: Rig) -> None:
+    """
+    Everybody may follow the log; a body is there only for those who may read its project.
+    """
+    rig.prefix()
+    rig.lease("vm-1")
+    rig.events()
+    request = event_pb2.ListEventsRequest()
+
+    (own,) = rig.wire.ok("ListEvents", request).events
+    (others,) = rig.wire.ok("ListEvents", request, caller=member("other")).events
+
+    assert own.body.facts["owner"] == "vm-1"
+    assert not others.HasField("body")
+    assert others.digest == own.digest
+
+
+def test_times_that_no_clock_shows(rig: Rig) -> None:
+    """
+    A detach read at the end of time is taken as it is: it is evidence, not our clock.
+    """
+    rig.prefix()
+    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL)
+    detach = proof(rig)
+    detach.read_time.CopyFrom(Timestamp(seconds=253402300799))
+
+    reply = rig.wire.call(
+        "ReleaseLease",
+        lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=1, detach=detach),
+        caller=LIFECYCLE,
+    )
+
+    assert reply.code is grpc.StatusCode.OK
+    assert reason(reply.status) == ""

@@ -69,7 +69,7 @@ def configure(settings: LogSettings, service: str) -> None:
     """Sets structlog and the standard library's logging up for this process; lines go to standard error."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     render: list[Any] = (
-        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_dumps)]
+        [_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_dumps)]
         if settings.json
         else [redact, _as_text, structlog.dev.ConsoleRenderer()]
     )
@@ -90,6 +90,10 @@ def configure(settings: LogSettings, service: str) -> None:
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
     )
+
+
+# Frames with their local values would log whatever a function had in its hands.
+_tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 class _Named:

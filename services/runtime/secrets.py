@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import stat
+import uuid
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -92,7 +93,7 @@ def private_file(path: Path) -> bytes:
 def write_private(path: Path, content: bytes) -> None:
     """Writes a file that only its owner may read; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -104,7 +105,7 @@ def write_private(path: Path, content: bytes) -> None:
 def _key_of(path: Path) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{uuid.uuid4()}")
         write_private(draft, os.urandom(_KEY_SIZE))
         # Several services of one machine may start at the same moment: the first key stays.
         try:

@@ -56,10 +56,11 @@ class _Naming:
         self.names: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        # Code generated long ago, as that of Operations, calls this one alone; newer code both.
+        self.names += [handler.service_name() for handler in handlers]
         self._server.add_generic_rpc_handlers(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        self.names.append(service)
         self._server.add_registered_method_handlers(service, handlers)
 
 

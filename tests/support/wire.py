@@ -154,20 +154,19 @@ class Intercepted:
     def __init__(self, add_to_server: Callable[[Any, Any], None], servicer: object, *chain: Any) -> None:
         registrar = _Registrar()
         add_to_server(servicer, registrar)
-        self._service = registrar.service
-        self._handlers = registrar.handlers
+        self._generic = registrar.generic
         self._chain = chain
         pool = descriptor_of(servicer).methods_by_name
         self._answers = {name: message_factory.GetMessageClass(method.output_type) for name, method in pool.items()}
 
     def __getattr__(self, method: str) -> Any:
-        def found(_: object) -> Any:
-            return self._handlers[method]
+        def found(details: _Call) -> Any:
+            return self._generic.service(details)
 
         chain: Callable[[Any], Any] = found
         for interceptor in reversed(self._chain):
             chain = partial(interceptor.intercept_service, chain)
-        handler = chain(_Call(f"/{self._service}/{method}"))
+        handler = chain(_Call(f"/{self._generic.service_name()}/{method}"))
 
         def served(request: Message, context: grpc.ServicerContext) -> Any:
             # Over bytes, both ways: what cannot cross the wire is found here.
@@ -204,15 +203,14 @@ class _Context:
 class _Registrar:
     """Stands where a server would while a servicer is added to it."""
 
-    service = ""
-    handlers: Mapping[str, Any] = {}
+    generic: Any = None
 
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Takes nothing: the registered handlers are the same."""
+    def add_generic_rpc_handlers(self, handlers: tuple[Any]) -> None:
+        """Keeps the handlers of the one service."""
+        (self.generic,) = handlers
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Keeps the handlers."""
-        self.service, self.handlers = service, handlers
+        """Takes nothing: these are the same, and code generated long ago has none."""
 
 
 class _Call(NamedTuple):

@@ -107,10 +107,9 @@ class _Plan:
 
     def fill(self, descriptor: Any, checker: Checker) -> None:
         self.special = _SPECIAL.get(descriptor.full_name)
-        if descriptor.full_name.startswith("google.protobuf.") and descriptor.file.package == "google.protobuf":
-            self._fill_texts(descriptor)
-            if descriptor.full_name not in _STRUCTS:
-                return
+        self._fill_texts(descriptor)
+        if descriptor.file.package == "google.protobuf" and descriptor.full_name not in _STRUCTS:
+            return
         names = {field.name for field in descriptor.fields}
         self.paged = "page_size" in names
         self.request_id = "request_id" in names and descriptor.name.endswith("Request")
@@ -119,7 +118,6 @@ class _Plan:
         if "update_mask" in names:
             resources = [name for name, _ in self.messages if name != "update_mask"]
             self.masked = resources[0] if len(resources) == 1 else ""
-        self._fill_texts(descriptor)
 
     def _fill_texts(self, descriptor: Any) -> None:
         for field in descriptor.fields:
@@ -179,8 +177,9 @@ class _Plan:
     def _look_inside(self, message: Any, path: str, suspect: bool) -> Iterator[FieldViolation]:
         for name, plan in self.messages:
             if message.HasField(name):
-                mask = message.update_mask.paths if name == self.masked else ()
-                demanded = frozenset(mask) if mask and "*" not in mask else None
+                demanded = None
+                if name == self.masked and "*" not in message.update_mask.paths:
+                    demanded = frozenset(message.update_mask.paths)
                 yield from plan.look(getattr(message, name), f"{path}{name}.", suspect, demanded)
         for name, plan in self.repeated:
             for index, item in enumerate(getattr(message, name)):

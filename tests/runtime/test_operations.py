@@ -74,7 +74,9 @@ def put(database: Database, store: OperationStore) -> Callable[..., OperationRow
     return make
 
 
-def test_a_row_comes_back_as_it_was(database: Database, store: OperationStore, put: Callable[..., OperationRow]) -> None:
+def test_a_row_comes_back_as_it_was(
+    database: Database, store: OperationStore, put: Callable[..., OperationRow]
+) -> None:
     """
     What was stored is read again, and may change until it is done.
     """
@@ -145,7 +147,7 @@ def test_malformed_names_are_invalid(wire: Wire, name: str) -> None:
 
 def test_lists_are_paged_oldest_first(wire: Wire, put: Callable[..., OperationRow]) -> None:
     """
-    Pages follow one another without loss, also when operations begin at the same moment; the token serves its filter alone.
+    Pages follow one another without loss, also when operations begin together; the token serves its filter alone.
     """
     rows = [put(number // 3) for number in range(7)]
     names: list[str] = []

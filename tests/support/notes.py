@@ -6,11 +6,20 @@ from __future__ import annotations
 from typing import Any
 
 from google.api import field_behavior_pb2
-from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory, struct_pb2, timestamp_pb2
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    duration_pb2,
+    field_mask_pb2,
+    message_factory,
+    struct_pb2,
+    timestamp_pb2,
+)
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
 _T = Field
-_WELL_KNOWN = (timestamp_pb2, duration_pb2, struct_pb2, field_behavior_pb2, descriptor_pb2)
+_BEHAVIOR: Any = field_behavior_pb2.field_behavior
+_WELL_KNOWN = (descriptor_pb2, timestamp_pb2, duration_pb2, struct_pb2, field_mask_pb2, field_behavior_pb2)
 
 
 def _field(message: descriptor_pb2.DescriptorProto, name: str, kind: Any, **more: Any) -> Field:
@@ -25,7 +34,7 @@ def _field(message: descriptor_pb2.DescriptorProto, name: str, kind: Any, **more
         **more,
     )
     if required:
-        field.options.Extensions[field_behavior_pb2.field_behavior].append(field_behavior_pb2.REQUIRED)
+        field.options.Extensions[_BEHAVIOR].append(field_behavior_pb2.REQUIRED)
     if optional:
         field.proto3_optional = True
         field.oneof_index = len(message.oneof_decl)
@@ -33,7 +42,7 @@ def _field(message: descriptor_pb2.DescriptorProto, name: str, kind: Any, **more
     return field
 
 
-def _build() -> tuple[Any, Any]:
+def _build() -> tuple[Any, Any, Any]:
     file = descriptor_pb2.FileDescriptorProto(name="tests/notes.proto", package="tests.notes", syntax="proto3")
     file.dependency.extend(module.DESCRIPTOR.name for module in _WELL_KNOWN)
     kind = file.enum_type.add(name="Kind")
@@ -68,12 +77,19 @@ def _build() -> tuple[Any, Any]:
     _field(request, "paths", _T.TYPE_STRING, many=True, required=True)
     _field(request, "request_id", _T.TYPE_STRING)
     _field(request, "page_size", _T.TYPE_INT32)
+
+    update = file.message_type.add(name="UpdateNoteRequest")
+    _field(update, "note", _T.TYPE_MESSAGE, type_name=".tests.notes.Note", required=True)
+    _field(update, "update_mask", _T.TYPE_MESSAGE, type_name=".google.protobuf.FieldMask")
     pool = descriptor_pool.DescriptorPool()
-    for module in (descriptor_pb2, timestamp_pb2, duration_pb2, struct_pb2, field_behavior_pb2):
+    for module in _WELL_KNOWN:
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
-    made = [message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tests.notes.{name}")) for name in ("Note", "WriteNoteRequest")]
-    return made[0], made[1]
+    made = [
+        message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tests.notes.{name}"))
+        for name in ("Note", "WriteNoteRequest", "UpdateNoteRequest")
+    ]
+    return made[0], made[1], made[2]
 
 
-Note, WriteNoteRequest = _build()
+Note, WriteNoteRequest, UpdateNoteRequest = _build()

@@ -69,7 +69,14 @@ class Inventory(Protocol):
         ...
 
     def report(
-        self, server: str, version: int, report: Report, facts: HardwareFacts | None, disks: tuple[DiskSeen, ...], *, closed: bool
+        self,
+        server: str,
+        version: int,
+        report: Report,
+        facts: HardwareFacts | None,
+        disks: tuple[DiskSeen, ...],
+        *,
+        closed: bool,
     ) -> None:
         """Tells how the server stands; an older version changes nothing."""
         ...
@@ -151,7 +158,9 @@ class Addresses(Protocol):
         """Whether the network has a prefix to lease from."""
         ...
 
-    def lease(self, project: str, owner: str, network: str, address: str, mac_address: str, fence: int, request_id: str) -> Lease:
+    def lease(
+        self, project: str, owner: str, network: str, address: str, mac_address: str, fence: int, request_id: str
+    ) -> Lease:
         """An address of *network* for *owner*; the same again for the same owner and network."""
         ...
 

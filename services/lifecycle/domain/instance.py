@@ -130,7 +130,9 @@ def lay_out(
     for wish in networks:
         if not wish.vlan_tag:
             continue
-        slot = staying.get(wish.network) or next((one for one in slots if all(tag.vlan_tag != wish.vlan_tag for tag in laid[one])), None)
+        slot = staying.get(wish.network) or next(
+            (one for one in slots if all(tag.vlan_tag != wish.vlan_tag for tag in laid[one])), None
+        )
         if slot is None:
             raise _no_port(networks, slots)
         laid[slot].append(Tag(wish.network, wish.vlan_tag))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.states import Trigger
 
 
 class StepName(StrEnum):
@@ -111,22 +111,30 @@ def _detach_all(*, enter: Trigger | None = None) -> Step:
     return Step(_N.DETACH_ALL, "all ports to quarantine, read back from the fabric", None, enter=enter)
 
 
+_REPORT = Step(_N.REPORT, "tell inventory", None, weight=1, on_failure=_F.STAY)
+
+
 def _clean(*, enter: Trigger) -> tuple[Step, ...]:
     return (
         Step(_N.ATTACH_CLEANING, "boot port to the private cleaning network, read back", 5 * _MINUTE, enter=enter),
+        # So that pools show what it is doing for the hours that follow.
+        _REPORT,
         Step(_N.CLEAN, "erase every inspected disk", timedelta(hours=5), weight=60, erases=True),
         _power_off(),
         _detach_all(),
     )
 
 
-_REPORT = Step(_N.REPORT, "tell inventory", None, weight=1, on_failure=_F.STAY)
-_AVAILABLE = Step(_N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.CLEANED, on_failure=_F.STAY)
+_AVAILABLE = Step(
+    _N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.CLEANED, on_failure=_F.STAY
+)
 
 
 def _image(*, enter: Trigger | None = None) -> tuple[Step, ...]:
     return (
-        Step(_N.ATTACH_PROVISIONING, "boot port to the private provisioning network, read back", 5 * _MINUTE, enter=enter),
+        Step(
+            _N.ATTACH_PROVISIONING, "boot port to the private provisioning network, read back", 5 * _MINUTE, enter=enter
+        ),
         Step(_N.WRITE_IMAGE, "write the image and verify its checksum on the disk", 60 * _MINUTE, weight=60, retries=2),
         _power_off(),
         _detach_all(enter=Trigger.IMAGED),
@@ -166,7 +174,14 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.UNDO: (
         Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
         Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
-        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.UNRESERVE, on_failure=_F.STAY),
+        Step(
+            _N.REPORT,
+            "tell inventory that it is available",
+            None,
+            weight=1,
+            enter=Trigger.UNRESERVE,
+            on_failure=_F.STAY,
+        ),
     ),
     IntentKind.REBUILD: (
         _power_off(),
@@ -210,7 +225,12 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     # addresses are kept until power off was read, and an administrator leads out of quarantine.
     IntentKind.RELEASE_SILENT: (
         _detach_all(),
-        Step(_N.END_INSTANCE, "end the instance, with a warning if power off was not read", None, enter=Trigger.QUARANTINE),
+        Step(
+            _N.END_INSTANCE,
+            "end the instance, with a warning if power off was not read",
+            None,
+            enter=Trigger.QUARANTINE,
+        ),
         _REPORT,
         Step(_N.POWER_OFF, "wait until power off can be read", None),
         Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
@@ -220,9 +240,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         _REPORT,
         Step(_N.POWER_OFF, "power off, when the BMC answers", None),
     ),
-    IntentKind.CLOSE: (
-        Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),
-    ),
+    IntentKind.CLOSE: (Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),),
 }
 
 

@@ -15,7 +15,7 @@ from services.kernel.errors import BmsError, OperationFailed
 from services.kernel.events import DiskSeen, Event, Evidence
 from services.lifecycle.domain.instance import Instance, InstanceState, lay_out
 from services.lifecycle.domain.notes import asked, note
-from services.lifecycle.domain.plans import IntentKind, OnFailure, StepName, plan_of
+from services.lifecycle.domain.plans import IntentKind, OnFailure, StepName
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.server import Intent, Port, PortClass, Power, Server, Tag, Wait
 from services.lifecycle.domain.states import State, Trigger
@@ -52,7 +52,9 @@ RESTING: dict[IntentKind, InstanceState] = {
 """How an instance stands when a verb on it ended well; verbs not named leave it as it was."""
 
 
-def begin(server: Server, instance: Instance | None, intent: Intent, now: datetime, *, trigger: Trigger | None = None) -> Change:
+def begin(
+    server: Server, instance: Instance | None, intent: Intent, now: datetime, *, trigger: Trigger | None = None
+) -> Change:
     """Takes up *intent* at its first step.
 
     Args:
@@ -82,16 +84,26 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
     if moved.state is State.AVAILABLE:
         moved = replace(moved, fault="", fault_message="", instance="", leases=())
     if moved.state is State.QUARANTINED and server.state is not State.QUARANTINED:
-        moved = replace(moved, fault="BMC_SILENT", fault_message="power off could not be read while the server was given back")
+        moved = replace(
+            moved, fault="BMC_SILENT", fault_message="power off could not be read while the server was given back"
+        )
     written = list(events)
     if moved.state is not server.state:
-        written.append(note(entering, moved, "server.state_changed", now, reason=trigger.value.upper() if trigger else ""))
+        written.append(
+            note(entering, moved, "server.state_changed", now, reason=trigger.value.upper() if trigger else "")
+        )
     written += _requests(moved, instance, now, entered := [moved])
     return Change(entered[0], tuple(written), instance, operations=_shown(entered[0], instance))
 
 
 def wait(
-    server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime, code: str, reason: str, next_try: datetime
+    server: Server,
+    instance: Instance | None,
+    events: tuple[Event, ...],
+    now: datetime,
+    code: str,
+    reason: str,
+    next_try: datetime,
 ) -> Change:
     """Stays in the present step; ``server.waiting`` is recorded when somebody must act or the cause is a new one."""
     intent = _intent(server)
@@ -107,7 +119,9 @@ def wait(
     return Change(waiting, written, instance, operations=_shown(waiting, instance))
 
 
-def again(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime, reason: str, message: str) -> Change:
+def again(
+    server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime, reason: str, message: str
+) -> Change:
     """Begins the present step anew after a failure that may be tried again."""
     intent = _intent(server)
     retried = replace(server, intent=replace(intent, attempt=intent.attempt + 1, acted=False, within=0), wait=None)
@@ -210,7 +224,9 @@ def end_instance(server: Server, instance: Instance | None, now: datetime) -> Ch
     done: tuple[Progress, ...] = ()
     if intent.operation and _is_deletion(intent):
         done = (
-            replace(progress_of(server, intent, instance), wait=None, done=True, end_time=now, warnings=intent.warnings),
+            replace(
+                progress_of(server, intent, instance), wait=None, done=True, end_time=now, warnings=intent.warnings
+            ),
         )
     return Change(freed, (event,), instance, ended=True, operations=done)
 
@@ -252,7 +268,15 @@ def _requests(server: Server, instance: Instance | None, now: datetime, entered:
         entered[0] = asking
         out = all(wish[0] is PortClass.QUARANTINE for wish in wishes.values())
         type_ = "port.detach_requested" if out else "port.attach_requested"
-        return [note(server, asking, type_, now, evidence=Evidence(ports=asked(port for port in ports if port.name in wishes)))]
+        return [
+            note(
+                server,
+                asking,
+                type_,
+                now,
+                evidence=Evidence(ports=asked(port for port in ports if port.name in wishes)),
+            )
+        ]
     if name in (StepName.POWER_OFF, StepName.POWER_ON, StepName.REBOOT):
         wanted = {StepName.POWER_OFF: "off", StepName.POWER_ON: "on", StepName.REBOOT: "reboot"}[name]
         return [note(server, server, "power.requested", now, facts={"power": wanted})]
@@ -287,10 +311,12 @@ def wishes_of(server: Server, instance: Instance | None) -> Wishes:
     name = intent.step.name
     if name in _BOOT_CLASSES:
         boot = _with_groups(server, {port.name: () for port in server.boot_ports})
-        return {port: (_BOOT_CLASSES[name], ()) for port in boot}
+        return dict.fromkeys(boot, (_BOOT_CLASSES[name], ()))
     if name in (StepName.DETACH_ALL, StepName.REGISTER_PORTS):
         return {port.name: (PortClass.QUARANTINE, ()) for port in server.linked_ports}
     if name is StepName.ATTACH_TENANT and instance is not None:
+        if intent.kind is IntentKind.ATTACH and instance.resume is InstanceState.STOPPED:
+            return {}  # a stopped server stays in quarantine; starting it brings all its networks
         where = {face.network: face.port for face in instance.interfaces if face.port}
         laid = _with_groups(server, lay_out(instance.networks, server.ports, where))
         there = {port.name for port in server.ports if port.name in laid and _is_tenant(port, laid[port.name])}

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
-from services.kernel.events import AddressSeen, Evidence
+from services.kernel.events import AddressSeen, Event, Evidence
 from services.lifecycle.domain.instance import Instance, Interface, NetworkWish
 from services.lifecycle.domain.notes import note, project_of
 from services.lifecycle.domain.plans import IntentKind
@@ -30,7 +30,7 @@ class AddressSteps:
         server, instance = ctx.server, ctx.instance
         if instance is None:
             return Done(server)
-        events = []
+        events: list[Event] = []
         for wish in instance.networks:
             if any(lease.network == wish.network for lease in server.leases):
                 continue
@@ -44,7 +44,14 @@ class AddressSteps:
             except Stale:
                 raise
             except BmsError as error:
-                return Failed(server, "PEER_REFUSED", f"ipam refuses {wish.network}: {error}", tuple(events), instance, cause=error)
+                return Failed(
+                    server,
+                    "PEER_REFUSED",
+                    f"ipam refuses {wish.network}: {error}",
+                    tuple(events),
+                    instance,
+                    cause=error,
+                )
             leased = replace(server, leases=(*server.leases, lease))
             seen = AddressSeen(lease.name, lease.vrf, lease.address, lease.epoch, "leased")
             events.append(note(server, leased, "address.leased", ctx.now, evidence=Evidence(addresses=(seen,))))
@@ -69,7 +76,8 @@ class AddressSteps:
                 return Waiting(server, "PORTS_NOT_SETTLED", f"addresses are kept: {still}")
             proof = _proof(server, readings, ctx)
             cooled = [
-                self.addresses.release(lease, proof, server.fence, request_id(ctx.intent, lease.name)) for lease in held.values()
+                self.addresses.release(lease, proof, server.fence, request_id(ctx.intent, lease.name))
+                for lease in held.values()
             ]
         except (PeerUnavailable, DeadlineExceeded) as error:
             return Waiting(server, "IPAM_SILENT", str(error))
@@ -78,7 +86,9 @@ class AddressSteps:
         except BmsError as error:
             return Waiting(server, "REFUSED_BY_PEER", f"ipam refuses: {error}")
         left = replace(server, leases=tuple(lease for lease in server.leases if lease.name not in held))
-        evidence = Evidence(ports=tuple(port_seen(reading) for reading in readings), addresses=tuple(_cooled(one) for one in cooled))
+        evidence = Evidence(
+            ports=tuple(port_seen(reading) for reading in readings), addresses=tuple(_cooled(one) for one in cooled)
+        )
         event = note(server, left, "address.cooling", ctx.now, evidence=evidence)
         return Done(left, (event,), _without(ctx.instance, ctx.intent.network))
 

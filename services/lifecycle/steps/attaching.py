@@ -64,10 +64,14 @@ class AttachingSteps:
                 for port in asked:
                     wish = self._wish(port)
                     if wish is None:
-                        return Waiting(server, "PRIVATE_NETWORK_MISSING", f"the site has no private network for {port.requested}")
+                        return Waiting(
+                            server, "PRIVATE_NETWORK_MISSING", f"the site has no private network for {port.requested}"
+                        )
                     wishes.append(wish)
                 project = project_of(server.instance)
-                self.networks.attach(server.uuid, tuple(wishes), project, server.fence, request_id(ctx.intent, server.uuid))
+                self.networks.attach(
+                    server.uuid, tuple(wishes), project, server.fence, request_id(ctx.intent, server.uuid)
+                )
             readings = self.networks.read(server.uuid, server.fence)
         except (PeerUnavailable, DeadlineExceeded) as error:
             return Waiting(server, "NETWORK_SILENT", str(error))
@@ -100,7 +104,9 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
             return Waiting(read, "FABRIC_SILENT", f"{port.name} cannot be read: {detail}")
         moved = (port.observed, set(port.networks)) != (before.observed, set(before.networks))
         if before.requested is None and moved and before.observed is not PortClass.UNKNOWN:
-            message = f"{port.name} was {before.observed.value} and reads {port.observed.value}, which nobody here asked for"
+            message = (
+                f"{port.name} was {before.observed.value} and reads {port.observed.value}, which nobody here asked for"
+            )
             if ctx.intent.step.limit is None:
                 return Waiting(read, "PORTS_NOT_SETTLED", message)
             return Failed(read, "PORTS_MOVED_UNPLANNED", message)
@@ -139,7 +145,12 @@ def _merged(known: Port | None, told: Port) -> Port:
     if (known.switch_name, known.switch_port) != (told.switch_name, told.switch_port):
         return replace(told, requested=PortClass.QUARANTINE)
     return replace(
-        told, observed=known.observed, networks=known.networks, read_time=known.read_time, requested=known.requested, wanted=known.wanted
+        told,
+        observed=known.observed,
+        networks=known.networks,
+        read_time=known.read_time,
+        requested=known.requested,
+        wanted=known.wanted,
     )
 
 

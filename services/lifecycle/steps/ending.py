@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUnavailable, Stale
@@ -31,10 +32,8 @@ class EndingSteps:
         server, intent = ctx.server, ctx.intent
         try:
             if not intent.acted:
-                try:
+                with suppress(NotFound):  # network never heard of a server that was never provided
                     self.networks.register(server.uuid, (), server.fence, request_id(intent, server.uuid))
-                except NotFound:
-                    pass  # network never heard of it: it was never provided
                 self.hardware.forget(Target(server.uuid, server.fence))
                 acted = replace(server, intent=replace(intent, acted=True), closed=True)
                 event = note(server, acted, "server.closed", ctx.now)

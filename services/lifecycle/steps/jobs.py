@@ -10,7 +10,6 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
 from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
 from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Target
@@ -52,7 +51,10 @@ class JobSteps:
         """The rescue system runs."""
         instance = _instance(ctx)
         return self._job(
-            ctx, lambda: JobOrder(JobKind.RESCUE, config_drive=self.config_drive(instance)), self._rescued, "RESCUE_FAILED"
+            ctx,
+            lambda: JobOrder(JobKind.RESCUE, config_drive=self.config_drive(instance)),
+            self._rescued,
+            "RESCUE_FAILED",
         )
 
     def _job(
@@ -87,7 +89,9 @@ class JobSteps:
         if not reading.disks:
             return Failed(ctx.server, "NO_DISKS", "inspection found no disk")
         server = replace(ctx.server, disks=reading.disks, facts=reading.facts, clean_time=None)
-        return Done(server, (note(ctx.server, server, "disks.inspected", ctx.now, evidence=Evidence(disks=reading.disks)),))
+        return Done(
+            server, (note(ctx.server, server, "disks.inspected", ctx.now, evidence=Evidence(disks=reading.disks)),)
+        )
 
     def _cleaned(self, ctx: Context, reading: JobReading) -> Outcome:
         server = ctx.server

@@ -50,7 +50,9 @@ class PowerSteps:
         try:
             if not ctx.intent.acted:
                 self.hardware.reboot(_target(server), request_id=request_id(ctx.intent, server.uuid))
-                return Waiting(replace(server, intent=replace(ctx.intent, acted=True)), "POWER_NOT_ON", "rebooting", at_once=True)
+                return Waiting(
+                    replace(server, intent=replace(ctx.intent, acted=True)), "POWER_NOT_ON", "rebooting", at_once=True
+                )
             seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:
             return Waiting(server, "BMC_SILENT", str(error))

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lifecycle as a process: ``python -m services.lifecycle``. Its settings: services/runtime/settings.py and settings.py here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import structlog
+from google.longrunning import operations_pb2_grpc
+
+from bms.lifecycle.v1 import lifecycle_service_pb2_grpc
+from services.access import RULES
+from services.kernel.errors import BmsError
+from services.lifecycle.backends.simulated import SimulatedHardware
+from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
+from services.lifecycle.config_drive import config_drive
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.follower import Follower
+from services.lifecycle.loop import Loop, Pool
+from services.lifecycle.operations import Checks, Verbs
+from services.lifecycle.patrol import Patrol
+from services.lifecycle.placement import Placement
+from services.lifecycle.servicer import LifecycleServicer
+from services.lifecycle.settings import LifecycleSettings
+from services.lifecycle.steps.table import steps
+from services.lifecycle.store import Store
+from services.lifecycle.wire import operation_row
+from services.lifecycle.worker import Worker
+from services.runtime.eventlog import EventLog
+from services.runtime.foundation import Foundation, lay
+from services.runtime.interceptors import interceptors
+from services.runtime.operations import OperationsServicer, OperationStore, operation_name
+from services.runtime.server import build_server, serve
+from services.runtime.settings import Settings
+from services.simulated.rack import Rack
+
+_log = structlog.get_logger("bms.lifecycle")
+
+
+def run(settings: Settings, own: LifecycleSettings) -> None:
+    """Serves until told to stop."""
+    base = lay(settings)
+    try:
+        _run(base, own)
+    finally:
+        base.database.close()
+
+
+def _run(base: Foundation, own: LifecycleSettings) -> None:
+    settings, database = base.settings, base.database
+    log = EventLog(database, base.ids, chained=True)
+    operations = OperationStore()
+    wakes: list[Loop] = []
+
+    def wake() -> None:
+        for loop in wakes:
+            loop.wake()
+
+    store = Store(log, operations, operation_row, wake)
+    inventory = InventoryClient(base.peer("inventory"))
+    networks, addresses = NetworkClient(base.peer("network")), IpamClient(base.peer("ipam"))
+    rack = Rack(settings.data.data_dir / "rack.sqlite")
+    hardware = SimulatedHardware(rack, inventory, base.clock)
+
+    def drive(instance: Instance) -> bytes:
+        sealed = database.read(lambda tx: store.user_data(tx, instance.name))
+        user_data = base.vault.open(sealed, f"{instance.name}/user_data") if sealed else b""
+        return config_drive(instance, user_data)
+
+    verbs = Verbs(store, base.ids, base.vault.seal, lambda uuid, project: operation_name("lifecycle", uuid, project))
+    pool = Pool(own.workers)
+    worker = Worker(
+        database,
+        store,
+        steps(hardware, inventory, networks, addresses, drive),
+        Placement(database, store, inventory, base.clock, base.ids),
+        Patrol(hardware, networks, base.ids.uuid),
+        base.clock,
+        base.ids,
+        own.pace,
+        run=pool.run,
+        slots=own.workers,
+        news=wake,
+    )
+    working = Loop("worker", worker.tick, base.clock)
+    wakes.append(working)
+    following = Loop("follower", Follower(database, verbs, inventory, base.clock, base.ids).tick, base.clock)
+    servicer = LifecycleServicer(
+        database, base.writer, store, verbs, Checks(inventory, networks, addresses), log, base.page_tokens
+    )
+    bound = build_server(
+        settings.server,
+        [
+            (lifecycle_service_pb2_grpc.add_LifecycleServiceServicer_to_server, servicer),
+            (
+                operations_pb2_grpc.add_OperationsServicer_to_server,
+                OperationsServicer(database, operations, base.page_tokens),
+            ),
+        ],
+        interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
+        metrics=base.metrics,
+    )
+    log.start_sealer()
+    working.start()
+    following.start()
+    try:
+        serve(bound, drain=(log.drain, operations.news.drain))
+    finally:
+        following.stop()
+        working.stop()
+        pool.stop()
+        rack.close()
+
+
+def main() -> None:
+    """The process's beginning: says in one line why it cannot begin."""
+    try:
+        run(Settings.read("lifecycle", os.environ), LifecycleSettings.read(os.environ))
+    except BmsError as error:
+        _log.critical("lifecycle.failed", reason=error.reason, error=str(error), remedy=error.remedy)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a server does not move: what it is blocked on, since when, who must act, and the exact command."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bms.event.v1 import event_pb2
+from bms.lifecycle.v1 import server_status_pb2
+from services.kernel.names import INSTANCE
+from services.lifecycle import wire
+from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.states import State
+from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.store import Store
+from services.runtime.database import Transaction
+
+_EFFECTS = 20
+
+
+def diagnose(tx: Transaction, store: Store, uuid: str, now: datetime) -> server_status_pb2.DiagnoseServerResponse:
+    """The diagnosis of a server as it stands."""
+    server = store.server(tx, uuid)
+    instance = store.find_instance(tx, server.instance)
+    code, since = blocked_on(server, instance)
+    answer = server_status_pb2.DiagnoseServerResponse(
+        status=wire.status(server),
+        blocked_on=code,
+        since=wire.stamp(since),
+        overdue_by=wire.span(server.overdue_by(now)),
+        who_must_act="nobody",
+        meaning="Nothing blocks it." if not code else "",
+        last_effects=_effects(tx, server),
+    )
+    blocker = BLOCKERS.get(code)
+    if blocker is not None:
+        project, name = INSTANCE.parse(server.instance) if server.instance else ("", "")
+        answer.meaning, answer.who_must_act, answer.remedy = blocker.meaning, blocker.who, blocker.remedy
+        answer.commands.extend(
+            command.format(server=uuid, instance=name, project=project) for command in blocker.commands
+        )
+    return answer
+
+
+def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime | None]:
+    """The code of what blocks *server*, and since when; "" if nothing does."""
+    if server.wait is not None and server.state is not State.QUARANTINED:
+        return server.wait.code, server.wait.since
+    if server.state is State.QUARANTINED:
+        if instance is not None and instance.state is InstanceState.ERROR:
+            return "INSTANCE_FAILED", server.state_since
+        return server.fault or (server.wait.code if server.wait else ""), server.state_since
+    if server.unmanaged:
+        return "UNMANAGED", server.state_since
+    if server.state is State.ENROLLED and server.intent is None:
+        return "ENROLLED", server.state_since
+    if server.maintenance:
+        return "MAINTENANCE", server.state_since
+    return "", None
+
+
+def _effects(tx: Transaction, server: Server) -> list[server_status_pb2.PastEffect]:
+    rows = tx.all(
+        "SELECT header, body, sequence FROM events WHERE stream = ? ORDER BY sequence DESC LIMIT ?",
+        (server.name, _EFFECTS),
+    )
+    effects = []
+    for row in rows:
+        header = event_pb2.EventHeader.FromString(bytes(row["header"]))
+        body = event_pb2.EventBody.FromString(bytes(row["body"]))
+        message = (
+            body.message or body.reason or ", ".join(f"{key}={value}" for key, value in sorted(body.facts.items()))
+        )
+        effects.append(
+            server_status_pb2.PastEffect(time=header.time, type=header.type, message=message, sequence=row["sequence"])
+        )
+    return effects

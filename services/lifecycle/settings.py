@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of lifecycle's own, beside those of services/runtime/settings.py.
+
+BMS_LIFECYCLE_BACKEND          the hardware: simulated (the only one so far); simulated
+BMS_LIFECYCLE_WORKERS          walks at a time; 8
+BMS_LIFECYCLE_POLL_SECONDS     the longest delay between two looks at the same wait; 5
+BMS_LIFECYCLE_PATROL_SECONDS   how often a server at rest is looked at; 900
+BMS_LIFECYCLE_LIMIT_SCALE      multiplies every step's time limit: below 1 a fast clock for rehearsals; 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.kernel.errors import InvalidField
+from services.lifecycle.worker import Pace
+
+_BACKENDS = ("simulated",)
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleSettings:
+    """What the worker is told."""
+
+    backend: str
+    """Which hardware."""
+    workers: int
+    """Walks at a time."""
+    pace: Pace
+    """How quickly it looks again."""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> LifecycleSettings:
+        """The settings in *environ*.
+
+        Raises:
+            InvalidField: a variable cannot be understood; its name is the field.
+        """
+        backend = environ.get("BMS_LIFECYCLE_BACKEND", "").strip() or _BACKENDS[0]
+        if backend not in _BACKENDS:
+            raise InvalidField(
+                "BMS_LIFECYCLE_BACKEND", f"{backend[:40]!r} is unknown", remedy=f"Give one of: {', '.join(_BACKENDS)}."
+            )
+        return cls(
+            backend=backend,
+            workers=int(_number(environ, "BMS_LIFECYCLE_WORKERS", 8, least=1, most=256)),
+            pace=Pace(
+                most=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_POLL_SECONDS", 5, least=0.05, most=600)),
+                patrol=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_PATROL_SECONDS", 900, least=0.1, most=86400)),
+                limit_scale=_number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000),
+            ),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise InvalidField(
+            name, f"{text[:40]!r} is not a number from {least:g} to {most:g}", remedy="Correct it or leave it out."
+        )
+    return value

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker: claims servers and instances that are due, and walks each along its plan.
+
+``tick`` is the logic and stands on its own: it starts no thread, sleeps nowhere and reads no clock but the one it is
+given. services/lifecycle/loop.py calls it. Each step's outcome, the peer's answer, the state, the operation and the
+events are one transaction, under the fence of the claim. A worker that was overtaken notices at its next write, or is
+refused by the peer it calls, and lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from services.kernel.clock import Clock, Ids
+from services.kernel.errors import BmsError, Stale
+from services.kernel.events import Event
+from services.lifecycle.domain import walk
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.plans import OnFailure, StepName
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.walk import Change
+from services.lifecycle.patrol import Patrol
+from services.lifecycle.placement import Placement
+from services.lifecycle.steps.ending import tell
+from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+from services.lifecycle.steps.table import StepTable
+from services.lifecycle.store import Claim, Store
+from services.runtime.database import Database, Transaction
+from services.runtime.times import from_micros
+
+_log = structlog.get_logger("bms.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly the worker looks again, and for how long a claim holds.
+
+    Attributes:
+        least, most: bounds of the delay between two looks at the same wait; it grows with the wait's age.
+        claim: how long a claim holds; every call's deadline ends before it does.
+        walk: how long one walk may take before it gives the claim back; claim less the longest call.
+        limit_scale: multiplies every step's time limit: a fast clock for rehearsals.
+        patrol: how often a server at rest is looked at.
+    """
+
+    least: timedelta = timedelta(milliseconds=50)
+    most: timedelta = timedelta(seconds=5)
+    claim: timedelta = timedelta(seconds=60)
+    walk: timedelta = timedelta(seconds=20)
+    limit_scale: float = 1.0
+    patrol: timedelta = timedelta(minutes=15)
+
+
+Run = Callable[[Callable[[], None]], None]
+"""Runs a walk: on a thread of the pool, or at once."""
+
+
+class Worker:
+    """Walks servers and instances.
+
+    Args:
+        run: how a walk is run.
+        slots: how many walks may be under way.
+        news: called when a walk ends, so that the loop looks for more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        table: StepTable,
+        placement: Placement,
+        patrol: Patrol,
+        clock: Clock,
+        ids: Ids,
+        pace: Pace,
+        *,
+        run: Run,
+        slots: int,
+        news: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._table = table
+        self._placement = placement
+        self._patrol = patrol
+        self._clock = clock
+        self._ids = ids
+        self._pace = pace
+        self._run = run
+        self._free = slots
+        self._news = news
+        self._inventory = placement.inventory
+
+    def tick(self, now: datetime) -> datetime | None:
+        """Claims what is due, as far as walks are free, and starts walking it; answers when to be called again.
+
+        None: when something is committed, or a walk ends.
+        """
+        if self._free <= 0:
+            return None
+        until, free = now + self._pace.claim, self._free
+
+        def claim(tx: Transaction) -> tuple[list[Claim], list[Claim], int | None]:
+            servers = self._store.claim(tx, "servers", now, until, free)
+            instances = (
+                self._store.claim(tx, "instances", now, until, free - len(servers)) if free > len(servers) else []
+            )
+            return servers, instances, self._store.next_due(tx)
+
+        due = self._database.read(self._store.next_due)
+        if due is None or from_micros(due) > now:
+            return from_micros(due) if due is not None else None
+        servers, instances, following = self._database.transact(claim, label="claim")
+        self._free -= len(servers) + len(instances)
+        for one in servers:
+            self._run(partial(self._guarded, "servers", one, self._walk))
+        for one in instances:
+            self._run(partial(self._guarded, "instances", one, self._placement.place))
+        return from_micros(following) if following is not None else None
+
+    def _guarded(self, table: str, claim: Claim, walk_: Callable[[Claim], None]) -> None:
+        """Runs one walk; a claim that was overtaken, or a database that is away, ends it and nothing else."""
+        try:
+            walk_(claim)
+        except Stale as error:
+            _log.info("worker.overtaken", key=claim.key, fence=claim.fence, error=str(error))
+            self._let_go(table, claim)
+        except BmsError as error:
+            _log.warning("worker.interrupted", key=claim.key, fence=claim.fence, reason=error.reason, error=str(error))
+            self._let_go(table, claim)
+        except Exception:  # noqa: BLE001 -- a defect must not stop the loop: the claim runs out, the log has it
+            _log.exception("worker.defect", key=claim.key, fence=claim.fence)
+        finally:
+            self._free += 1
+            self._news()
+
+    def _let_go(self, table: str, claim: Claim) -> None:
+        try:
+            due = self._clock.now() + self._pace.least
+            self._database.transact(lambda tx: self._store.give_back(tx, table, claim, due), label="give_back")
+        except BmsError as error:
+            # The claim runs out by itself.
+            _log.warning("worker.claim_kept", key=claim.key, reason=error.reason)
+
+    def _walk(self, claim: Claim) -> None:
+        started = self._clock.now()
+        server = self._database.read(lambda tx: self._store.find_server(tx, claim.key))
+        if server is None or server.fence != claim.fence:
+            msg = f"the claim on servers/{claim.key} was taken over"
+            raise Stale(msg)
+        if claim.taken_over:
+            server = self._look_first(server, claim)
+        while True:
+            now = self._clock.now()
+            if server.intent is None:
+                self._at_rest(server, claim, now)
+                return
+            change, due = self._step(server, now)
+            rest = change.server.intent is None and change.server.wanted_report() == change.server.reported
+            ends = due is not None or rest or now - started > self._pace.walk
+            if ends and due is None:
+                due = now + self._pace.patrol if rest and not change.server.closed else now
+            if change.server.closed and change.server.intent is None:
+                due = None
+            written = self._commit(change, now, due=due, fence=claim.fence, release=ends)
+            if ends:
+                return
+            server = written.server
+
+    def _look_first(self, server: Server, claim: Claim) -> Server:
+        """After a takeover: power and ports are read before the first act, whatever the one before was about to do."""
+        now = self._clock.now()
+        looked, events = self._patrol.look(server, now, "server.taken_over")
+        return self._commit(Change(looked, events), now, due=now, fence=claim.fence, release=False).server
+
+    def _step(self, server: Server, now: datetime) -> tuple[Change, datetime | None]:
+        """One look at the present step: what to commit, and when to look again (None: at once)."""
+        instance = self._instance_of(server)
+        ctx = Context(server, instance, now)
+        if ctx.intent.step.name is StepName.END_INSTANCE:
+            ended = walk.end_instance(server, instance, now)
+            following = walk.advance(ended.server, ended.instance if not ended.ended else None, ended.events, now)
+            if ended.ended:
+                return replace(
+                    following,
+                    instance=ended.instance,
+                    ended=True,
+                    operations=(*ended.operations, *following.operations),
+                ), None
+            return replace(following, operations=(*ended.operations, *following.operations)), None
+        outcome = self._table[ctx.intent.step.name](ctx)
+        return self._change(outcome, instance, self._clock.now())
+
+    def _change(self, outcome: Outcome, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
+        left = outcome.instance or instance
+        server = outcome.server
+        intent = server.intent
+        if intent is None:
+            msg = f"{server.name} lost its intent in a step"
+            raise AssertionError(msg)
+        if isinstance(outcome, Done):
+            try:
+                return walk.advance(server, left, outcome.events, now), None
+            except BmsError as error:
+                # The next step cannot even be asked for, such as networks that do not fit on the ports.
+                return self._failed(
+                    Failed(server, "PEER_REFUSED", str(error), outcome.events, cause=error), left, now
+                ), None
+        if isinstance(outcome, Failed):
+            return self._failed(outcome, left, now), None
+        limit = intent.step.limit
+        if limit is not None and now - intent.step_since > limit * self._pace.limit_scale:
+            reason = outcome.code if outcome.code in _TELLING else "STEP_OVERDUE"
+            message = f"{intent.step.name.value} took longer than it may: {outcome.reason}"
+            return self._failed(Failed(server, reason, message, outcome.events), left, now), None
+        next_try = now if outcome.at_once else now + self._delay(server, outcome, now)
+        change = walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try)
+        return change, None if outcome.at_once else next_try
+
+    def _failed(self, outcome: Failed, instance: Instance | None, now: datetime) -> Change:
+        server = outcome.server
+        if outcome.may_retry and server.intent is not None and server.intent.attempt <= server.intent.step.retries:
+            return walk.again(server, instance, outcome.events, now, outcome.reason, outcome.message)
+        change = walk.fail(
+            server,
+            instance,
+            outcome.events,
+            now,
+            outcome.reason,
+            outcome.message,
+            new_id=self._ids.uuid,
+            cause=outcome.cause,
+        )
+        _log.warning("server.failed", server=server.name, reason=outcome.reason, error=outcome.message)
+        return change
+
+    def _delay(self, server: Server, outcome: Waiting, now: datetime) -> timedelta:
+        """Looks often at first and more seldom as the wait grows older."""
+        since = server.wait.since if server.wait is not None and server.wait.code == outcome.code else now
+        return min(self._pace.most, max(self._pace.least, (now - since) / 4))
+
+    def _at_rest(self, server: Server, claim: Claim, now: datetime) -> None:
+        """No intent: inventory is told what it does not know yet; then the server is looked at now and then."""
+        if server.closed:
+            self._commit(Change(server), now, due=None, fence=claim.fence, release=True)
+            return
+        if server.wanted_report() != server.reported:
+            outcome = tell(server, self._inventory)
+            if isinstance(outcome, Done):
+                self._commit(Change(outcome.server), now, due=now + self._pace.patrol, fence=claim.fence, release=True)
+            else:
+                self._commit(Change(server), now, due=now + self._pace.most, fence=claim.fence, release=True)
+            return
+        change = self._patrol.visit(server, self._instance_of(server), now)
+        due = now if change.server.intent is not None else now + self._pace.patrol
+        self._commit(change, now, due=due, fence=claim.fence, release=True)
+
+    def _instance_of(self, server: Server) -> Instance | None:
+        return (
+            self._database.read(lambda tx: self._store.find_instance(tx, server.instance)) if server.instance else None
+        )
+
+    def _commit(self, change: Change, now: datetime, *, due: datetime | None, fence: int, release: bool) -> Change:
+        label = change.server.intent.step.name.value if change.server.intent else "rest"
+        return self._database.transact(
+            lambda tx: self._store.write(tx, change, now, due=due, fence=fence, release=release), label=f"step.{label}"
+        )
+
+
+_TELLING = frozenset({"BMC_SILENT", "POWER_NOT_OFF", "POWER_NOT_ON", "FABRIC_SILENT", "PRIVATE_NETWORK_MISSING"})
+"""Waits whose code says more than that a step took too long."""
+
+__all__ = ["Event", "OnFailure", "Pace", "Run", "Worker"]

@@ -133,8 +133,8 @@ def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
         log.info("prefix.carved", prefix="10.0.0.0/8", password="hunter2")
         try:
             local = "local-hunter2"
-            int(local)
-        except ValueError:
+            [][len(local)]
+        except IndexError:
             log.exception("failed")
     finally:
         structlog.configure(**before)
@@ -147,5 +147,5 @@ def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
         "10.0.0.0/8",
     )
     assert first["password"] == REDACTED
-    assert "ValueError" in orjson.dumps(second).decode()
+    assert "IndexError" in orjson.dumps(second).decode()
     assert "hunter2" not in orjson.dumps(second).decode()

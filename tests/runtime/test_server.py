@@ -183,8 +183,8 @@ def test_a_method_that_does_not_exist_is_unimplemented() -> None:
     """
     with running([(add, Servicer())], admin()) as server, grpc.insecure_channel(server.address) as channel:
         for method in (f"/{SERVICE}/Nothing", "/no.Such/Service"):
+            call: Any = channel.unary_unary(method)
             with pytest.raises(grpc.RpcError) as caught:
-                call: Any = channel.unary_unary(method)
                 call(b"", timeout=10)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 

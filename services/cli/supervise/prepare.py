@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +138,7 @@ def make_tokens(data: DataDir) -> None:
 
 
 def add_token(
-    data: DataDir, name: str, site_roles: Sequence[str], project_roles: dict[str, tuple[str, ...]], expires: str = ""
+    data: DataDir, name: str, site_roles: Sequence[str], project_roles: Mapping[str, tuple[str, ...]], expires: str = ""
 ) -> Path:
     """Makes a token called *name*; one of that name that was there before is no longer taken.
 
@@ -164,13 +164,15 @@ def add_token(
     return data.token_file(name)
 
 
-def _login(data: DataDir, name: str, site_roles: Sequence[str], project_roles: dict[str, tuple[str, ...]]) -> Login:
+def _login(data: DataDir, name: str, site_roles: Sequence[str], project_roles: Mapping[str, tuple[str, ...]]) -> Login:
     words = [*(f"{role} of the site" for role in site_roles)]
     words += [f"{role} of {project}" for project, roles in project_roles.items() for role in roles]
     return Login(name, data.token_file(name), next(iter(project_roles), ""), ", ".join(words))
 
 
-def note_login(data: DataDir, name: str, site_roles: Sequence[str], project_roles: dict[str, tuple[str, ...]]) -> Login:
+def note_login(
+    data: DataDir, name: str, site_roles: Sequence[str], project_roles: Mapping[str, tuple[str, ...]]
+) -> Login:
     """Makes the login *name* known to ``--as``."""
     login = _login(data, name, site_roles, project_roles)
     data.write_login(login)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bms server`, with all its verbs."""
+
+from __future__ import annotations
+
+# Each adds its verbs to the noun.
+from services.cli.commands import server_import, server_records, server_verbs  # noqa: F401
+from services.cli.commands.server_noun import server
+
+__all__ = ["server"]

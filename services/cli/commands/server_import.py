@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bms server import`: many servers from one file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from services.cli.commands.server_noun import TIMEOUT, WAIT, server
+from services.cli.commands.server_verbs import provide_servers
+from services.cli.errors import explain
+from services.cli.failures import CliError, ExitCode
+from services.cli.screen import Column, word
+from services.cli.session import Session, changes
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from bms.inventory.v1.server_pb2 import ImportedServer, ImportServersResponse
+
+_LIMIT = 16 * 1024 * 1024
+_PLACE = re.compile(r"rows? (?P<row>[\d and,]+?),? column (?P<column>[^:]+): (?P<text>.*)", re.DOTALL)
+
+
+@server.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["yaml", "json", "csv"]),
+    help="The file's form.  [default: by its name, or its content]",
+)
+@click.option("--provide", is_flag=True, help="Then make the new servers available, after a plan of what is erased.")
+@WAIT
+@TIMEOUT
+@changes
+def import_(
+    session: Session, file: IO[bytes], form: str | None, provide: bool, wait: bool, timeout: timedelta | None
+) -> ExitCode:
+    """Register all servers of FILE, or none. This touches no hardware.
+
+    FILE is Contrail Command's import file (YAML or JSON), or CSV with a line for each port. All faults are told at
+    once, each with its row and column. The same file twice changes nothing.
+    """
+    import grpc
+
+    from bms.inventory.v1.server_pb2 import ImportFormat, ImportServersRequest
+
+    content = file.read(_LIMIT + 1)
+    if len(content) > _LIMIT:
+        raise CliError(
+            f"{file.name} is larger than 16 MiB",
+            reason="TOO_LARGE",
+            remedy="Split it: servers of one file need not be together.",
+        )
+    known = form or _by_name(file.name)
+    kind = ImportFormat.Value(f"IMPORT_FORMAT_{known.upper() if known else 'UNSPECIFIED'}")
+    request = session.fill(ImportServersRequest(content=content, format=kind))
+    try:
+        answer = session.inventory.ImportServers(request)
+    except grpc.RpcError as error:
+        failure = explain(error)
+        if failure is None or not _show_faults(session, failure):
+            raise
+        return failure.code
+    _show(session, answer)
+    if not provide:
+        return ExitCode.OK
+    return _provide(session, answer, wait=wait, limit=timeout)
+
+
+def _by_name(name: str) -> str:
+    ending = name.lower().rpartition(".")[2]
+    return {"yml": "yaml", "yaml": "yaml", "json": "json", "csv": "csv"}.get(ending, "")
+
+
+def _action(each: ImportedServer) -> str:
+    from bms.inventory.v1.server_pb2 import ImportedServer
+
+    return word(ImportedServer.Action, each.action, "ACTION_")
+
+
+def _show(session: Session, answer: ImportServersResponse) -> None:
+    from services.cli.screen import as_dict
+
+    if session.screen.structured:
+        session.screen.data(as_dict(answer))
+        return
+    session.screen.rows(
+        list(answer.servers),
+        (
+            Column("ROW", lambda each: str(each.row)),
+            Column("NAME", lambda each: each.display_name),
+            Column("ACTION", _action),
+            Column("CHANGES", lambda each: ", ".join(each.changed_fields)),
+            Column("MAY BE PROVIDED", lambda each: "yes" if each.can_be_provided else "no"),
+            Column("UUID", lambda each: each.server.removeprefix("servers/"), wide=True),
+        ),
+        name=lambda each: each.server,
+        as_data=as_dict,
+    )
+    did = "Would be: " if session.options.validate_only else ""
+    session.screen.print(
+        f"{did}{answer.created_count} created, {answer.updated_count} updated, {answer.unchanged_count} unchanged."
+    )
+
+
+def _show_faults(session: Session, failure: CliError) -> bool:
+    """Prints the faults of a file as a table of rows and columns; False if they have none."""
+    places = [(found, field) for field, text in failure.fields if (found := _PLACE.match(text))]
+    if not places or len(places) < len(failure.fields):
+        return False
+    sys.stdout.flush()
+    more = re.search(r"and (\d+) more", str(failure))
+    cells = [(found["row"].strip(), found["column"], found["text"]) for found, _ in places]
+    widths = [max(len(row[column]) for row in [("ROW", "COLUMN", ""), *cells]) for column in range(2)]
+    write = sys.stderr.write
+    write(f"{session.screen.styled(f'Error {failure.reason}:', 'red')} the file has faults; nothing was imported\n")
+    for row, column, text in [("ROW", "COLUMN", "FAULT"), *cells]:
+        write(f"  {row:<{widths[0]}}  {column:<{widths[1]}}  {text}\n")
+    total = 10 + int(more[1]) if more else len(cells)
+    if total > len(cells):
+        write(f"  ... and {total - len(cells)} more\n")
+    write(f"{session.screen.styled('Remedy:', 'bold')} {failure.remedy or 'Correct the file and import it again.'}\n")
+    return True
+
+
+def _provide(session: Session, answer: ImportServersResponse, *, wait: bool, limit: timedelta | None) -> ExitCode:
+    from services.cli.fleet import find, join
+
+    if session.options.validate_only:
+        wanted = [each.display_name for each in answer.servers if each.can_be_provided]
+        session.screen.print(f"Then every disk of these would be erased: {', '.join(wanted) or 'none'}.")
+        return ExitCode.OK
+    records = [find(session, each.server) for each in answer.servers if each.can_be_provided]
+    _heard_of(session, [record.name for record in records])
+    fresh = [each.server for each in join(session, records) if each.state == "enrolled"]
+    if not fresh:
+        session.screen.print("None of them is enrolled: nothing to provide.")
+        return ExitCode.OK
+    return provide_servers(session, fresh, wait=wait, limit=limit)
+
+
+def _heard_of(session: Session, names: list[str]) -> None:
+    """Waits until lifecycle, which follows inventory's log, has heard of the servers called *names*."""
+    import time
+
+    from bms.event.v1.event_pb2 import ListEventsRequest
+    from bms.lifecycle.v1.server_status_pb2 import ListServerStatusesRequest
+
+    position, deadline = 0, time.monotonic() + 30
+    missing = set(names)
+    while True:
+        statuses = session.pages(session.lifecycle.ListServerStatuses, ListServerStatusesRequest(), "statuses")
+        missing -= {status.server for status in statuses}
+        if not missing or time.monotonic() > deadline:
+            return
+        # Its own log tells when it has: waiting there is better than asking again and again.
+        position = session.lifecycle.ListEvents(
+            ListEventsRequest(after=position, page_size=1000, wait_seconds=1)
+        ).next_after
+
+
+__all__ = ["import_"]

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telemetry as a whole: its parts put together, run, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from services.kernel.clock import Clock, Ids
+from services.runtime.auth import Callers, Rule
+from services.runtime.database import Database
+from services.runtime.interceptors import Guard
+from services.runtime.metrics import Metrics
+from services.runtime.page_tokens import PageTokens
+from services.runtime.settings import ServerSettings
+from services.runtime.times import to_micros
+from telemetry import server
+from telemetry.enricher import Enricher, Inventory
+from telemetry.follower import Follower
+from telemetry.peers import Log
+from telemetry.publisher import Publisher
+from telemetry.rest import AnalyticsApi
+from telemetry.sandesh.collector import Collector, CollectorSettings
+from telemetry.sandesh.generator import Generator
+from telemetry.sandesh.introspect_http import introspection
+from telemetry.sandesh.messages import IRONIC_NODE_INFO
+from telemetry.sandesh.settings import Address, GeneratorSettings
+from telemetry.sandesh.sockets import client_context, server_context
+from telemetry.sandesh.states import State
+from telemetry.sandesh.status import Connection, ConnectionStatus
+from telemetry.servicer import SessionView, TelemetryServicer
+from telemetry.settings import Listen, TelemetrySettings
+from telemetry.sink import StoreSink
+from telemetry.store import Store
+from telemetry.store import events as kept
+from telemetry.watch import Hub
+
+_log = structlog.get_logger("bms.telemetry")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What telemetry is made of.
+
+    Attributes:
+        logs: the log of each service, with its address.
+        inventory: also says what servers are made of.
+    """
+
+    own: TelemetrySettings
+    server: ServerSettings
+    database: Database
+    logs: Mapping[str, tuple[Log, str]]
+    inventory: Inventory
+    callers: Callers
+    rules: Mapping[str, Rule]
+    page_tokens: PageTokens
+    clock: Clock
+    ids: Ids
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where it listens; 0 for what is off."""
+
+    grpc: int
+    rest: int
+    collector: int
+    introspect: int
+
+
+class _News:
+    """Passes on what followers find."""
+
+    def __init__(self, hub: Hub, publisher: Publisher, generator: Generator, addresses: Mapping[str, str]) -> None:
+        self._hub = hub
+        self._publisher = publisher
+        self._generator = generator
+        self._addresses = addresses
+        self._health: dict[str, tuple[bool, str]] = {}
+        self.wake_enricher: Callable[[], None] = lambda: None
+
+    def news(self, servers: frozenset[str]) -> None:
+        self._hub.wake()
+        self._publisher.wake(servers)
+        if servers:
+            self.wake_enricher()
+
+    def health(self, service: str, reachable: bool, complaint: str) -> None:
+        if self._health.get(service) == (reachable, complaint):
+            return
+        self._health[service] = (reachable, complaint)
+        # A hole in a log makes us non-functional too: analytics is then incomplete, and somebody must look.
+        status = ConnectionStatus.DOWN if complaint or not reachable else ConnectionStatus.UP
+        self._generator.connection(
+            Connection("Generic Connection", service, status, (self._addresses[service],), complaint)
+        )
+
+
+@asynccontextmanager
+async def running(given: Given, failed: Callable[[BaseException], None]) -> AsyncIterator[Ports]:
+    """Everything, from the moment calls are answered until the block ends.
+
+    When the block ends, watchers are sent away with their tokens, running calls get the grace of the settings, what
+    the generator and the collector hold is written, and the sockets are closed.
+
+    Args:
+        failed: called with what ended a part that should not end.
+
+    Raises:
+        PeerUnavailable: a port is taken.
+    """
+    own, store = given.own, Store(given.database)
+
+    def now() -> int:
+        return to_micros(given.clock.now())
+
+    await store.write(lambda tx: kept.add_logs(tx, given.logs, now()), "start")
+    async with AsyncExitStack() as ending:
+        parts = await ending.enter_async_context(_parts(failed))
+        hub = Hub(store)
+        await hub.start()
+        collector = await _collect(own, store, now, parts, ending)
+        collectors = own.collectors or (_own_collector(own, collector),)
+        generator = _generator(own, collectors, now)
+        publisher = Publisher(generator, store, acknowledged=not own.collectors)
+        await publisher.load()
+        news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
+        enricher = Enricher(given.inventory, store, publisher.wake)
+        news.wake_enricher = enricher.wake
+        rest = await _listen(
+            AnalyticsApi(store, given.callers, given.ids, now).application(),
+            own.rest,
+            "BMS_TELEMETRY_REST_ADDRESS",
+            ending,
+        )
+        introspect = await _listen(
+            introspection(generator.session, own.identity.module),
+            own.introspect,
+            "BMS_TELEMETRY_INTROSPECT_ADDRESS",
+            ending,
+        )
+        servicer = TelemetryServicer(store, hub, given.page_tokens, lambda: _session(generator))
+        guard = Guard(given.callers, given.rules, clock=given.clock, ids=given.ids, metrics=given.metrics)
+        bound = server.build(given.server, servicer, guard)
+        sending = parts.start(generator.run(), "generator")
+        ending.push_async_callback(_stop_generator, generator, sending)
+        # These end before the generator does, so that the last news still go out.
+        workers = await ending.enter_async_context(_parts(failed))
+        workers.start(hub.run(), "watch")
+        workers.start(publisher.run(), "publisher")
+        workers.start(enricher.run(), "enricher")
+        for service, (log, _) in given.logs.items():
+            workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
+        await bound.start()
+        try:
+            yield Ports(bound.port, rest, collector, introspect)
+        finally:
+            hub.drain()
+            await bound.stop(given.server.grace)
+
+
+class _Parts:
+    """Tasks that run until they are cancelled."""
+
+    def __init__(self, failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: object, name: str) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type] # a coroutine
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("part.failed", part=task.get_name(), exc_info=error)
+            self._failed(error)
+
+
+@asynccontextmanager
+async def _parts(failed: Callable[[BaseException], None]) -> AsyncIterator[_Parts]:
+    parts = _Parts(failed)
+    try:
+        yield parts
+    finally:
+        for task in parts.tasks:
+            task.cancel()
+        await asyncio.gather(*parts.tasks, return_exceptions=True)
+
+
+async def _collect(
+    own: TelemetrySettings, store: Store, now: Callable[[], int], parts: _Parts, ending: AsyncExitStack
+) -> int:
+    """Lets our own collector listen, if it shall; answers its port."""
+    if own.collector is None:
+        return 0
+    name = f"{own.identity.source}:{own.identity.instance}"
+    sink = StoreSink(store, name, own.message_seconds, now)
+    await sink.start()
+    parts.start(sink.run(), "sink")
+    settings = CollectorSettings(own.identity, own.collector.host, own.collector.port)
+    tls = server_context(own.tls) if own.tls else None
+    try:
+        collector = await ending.enter_async_context(Collector(settings, sink, now, tls=tls))
+    except OSError:
+        address = f"{own.collector.host}:{own.collector.port}"
+        raise server.taken(address, "BMS_TELEMETRY_COLLECTOR_ADDRESS") from None
+    return collector.port
+
+
+def _own_collector(own: TelemetrySettings, port: int) -> Address:
+    host = own.collector.host if own.collector else ""
+    return Address({"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host), port)
+
+
+def _generator(own: TelemetrySettings, collectors: tuple[Address, ...], now: Callable[[], int]) -> Generator:
+    settings = GeneratorSettings(
+        identity=own.identity,
+        collectors=collectors,
+        pid=os.getpid(),
+        http_port=own.introspect.port if own.introspect else 0,
+        start_time=time.time_ns() // 1000,
+    )
+    return Generator(settings, now, (IRONIC_NODE_INFO,), tls=client_context(own.tls) if own.tls else None)
+
+
+async def _stop_generator(generator: Generator, sending: asyncio.Task[None]) -> None:
+    generator.stop()
+    await asyncio.wait({sending}, timeout=5.0)
+
+
+async def _listen(app: web.Application, where: Listen | None, variable: str, ending: AsyncExitStack) -> int:
+    """Serves *app*, if it shall be; answers its port."""
+    if where is None:
+        return 0
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    ending.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, where.host, where.port)
+    try:
+        await site.start()
+    except OSError:
+        address = f"{where.host}:{where.port}"
+        raise server.taken(address, variable) from None
+    return int(runner.addresses[0][1])
+
+
+def _session(generator: Generator) -> SessionView:
+    session = generator.session
+    established = session.state is State.ESTABLISHED
+    return SessionView(str(session.collector) if established and session.collector else "", session.state.value)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Follows one service's log: every event once, in order, whatever happens to either side.
+
+The position and everything an event leads to here (its bytes, its object log on the way out, what is known of its
+server) are one transaction, which first compares the position it starts from. So an answer that comes twice, a repeated
+batch, a crash at any line or a second replica that follows the same log change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from services.kernel.errors import BmsError
+from services.runtime.database import Transaction
+from telemetry.events import Followed
+from telemetry.known import DELETED, learn
+from telemetry.patience import patiently
+from telemetry.peers import Log
+from telemetry.store import Store, bridge
+from telemetry.store import events as kept
+from telemetry.translate import object_log
+
+PAGE: Final = 500
+WAIT_SECONDS: Final = 20
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+GAP_LOOKS: Final = 3
+"""How often a gap is looked at again before it is believed."""
+
+# Inventory says these often, and they change nothing of what the server is.
+_POOL_EVENTS: Final = frozenset({"server.pool_changed", "server.reserved", "server.released"})
+
+_log = structlog.get_logger("bms.follower")
+
+
+class PositionMovedError(Exception):
+    """Somebody else has followed the log further meanwhile; nothing was written."""
+
+
+class Listener(Protocol):
+    """Who wants to know what followers find; called on the event loop."""
+
+    def news(self, servers: frozenset[str]) -> None:
+        """Events were kept; more is known of these *servers*."""
+        ...
+
+    def health(self, service: str, reachable: bool, complaint: str) -> None:
+        """Whether *service* answers changed, or something is wrong with its log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Positions that a log does not have: those between the two."""
+
+    after: int
+    before: int
+
+
+def take(
+    tx: Transaction, service: str, position: int, events: Sequence[Followed], gaps: Sequence[Gap], now: int
+) -> frozenset[str]:
+    """Keeps *events*, which follow on *position*, and all they lead to; answers the servers of which more is known.
+
+    Raises:
+        PositionMovedError: the log's position is not *position* any more.
+    """
+    last = events[-1]
+    if not kept.advance(tx, service, position, last.position, last.time, now):
+        raise PositionMovedError(service)
+    kept.add(tx, (event.row() for event in events))
+    for gap in gaps:
+        kept.add_gap(tx, service, gap.after, gap.before, now)
+    bridge.add_outgoing(tx, service, ((event.position, object_log(event)) for event in events))
+    return _learn(tx, service, events)
+
+
+def _learn(tx: Transaction, service: str, events: Sequence[Followed]) -> frozenset[str]:
+    if service not in ("inventory", "lifecycle"):
+        return frozenset()
+    # The server's own stream alone: events of its parts tell nothing of these two services.
+    own = [event for event in events if event.server and event.header.stream == f"servers/{event.server}"]
+    before = bridge.lock_known(tx, {event.server for event in own})
+    known, ask = dict(before), set[str]()
+    for event in own:
+        known[event.server] = learn(known[event.server], event)
+        if service == "inventory" and event.header.type not in _POOL_EVENTS and event.header.type != DELETED:
+            ask.add(event.server)
+    changed = {uuid: value for uuid, value in known.items() if value != before[uuid] or uuid in ask}
+    bridge.put_known(tx, changed, ask)
+    return frozenset(changed)
+
+
+def sift(position: int, events: Sequence[Followed]) -> tuple[list[Followed], list[Gap]]:
+    """Those of *events* that are new behind *position*, in order, and where positions are missing between them."""
+    fresh: list[Followed] = []
+    gaps: list[Gap] = []
+    for event in sorted(events, key=lambda event: event.position):
+        if event.position <= position:
+            continue
+        if event.position != position + 1:
+            gaps.append(Gap(position, event.position))
+        fresh.append(event)
+        position = event.position
+    return fresh, gaps
+
+
+class Follower:
+    """Follows the log of *service*.
+
+    Args:
+        log: the service.
+        listener: is told what is found.
+        clock: gives microseconds since 1970.
+        pause: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        log: Log,
+        store: Store,
+        listener: Listener,
+        clock: Callable[[], int],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.service = service
+        self._peer = log
+        self._store = store
+        self._listener = listener
+        self._clock = clock
+        self._pause = pause
+        self._position: int | None = None
+        self._reachable: bool | None = None
+        self._failures = 0
+        self._gap_looks = 0
+        self._complaint = ""
+        self._log = _log.bind(log=service)
+
+    async def run(self) -> None:
+        """Follows until it is cancelled."""
+        while True:
+            pause = await patiently(self.step, f"follow.{self.service}")
+            if pause:
+                await self._pause(pause)
+
+    async def step(self) -> float:
+        """Asks once and keeps the answer; answers how many seconds to wait before the next step."""
+        if self._position is None:
+            self._position = await self._store.read(lambda tx: kept.position(tx, self.service))
+        position = self._position
+        asked = self._clock()
+        try:
+            answer = await self._peer.list(position, limit=PAGE, wait=WAIT_SECONDS)
+        except BmsError as error:
+            return await self._unreachable(error)
+        self._failures = 0
+        fresh, gaps = sift(position, answer)
+        if not fresh:
+            await self._reached()
+            # A peer with too many waiting callers answers at once: it must not be asked in a tight loop.
+            return FIRST_PAUSE * 5 if self._clock() - asked < 1_000_000 else 0.0
+        if gaps and self._gap_looks < GAP_LOOKS:
+            self._gap_looks += 1
+            self._log.warning("gap.suspected", after=gaps[0].after, before=gaps[0].before, look=self._gap_looks)
+            return FIRST_PAUSE * (1 << self._gap_looks)
+        self._gap_looks = 0
+        now = self._clock()
+        self._position = None  # known again when the transaction has said so
+        try:
+            changed = await self._store.write(
+                lambda tx: take(tx, self.service, position, fresh, gaps, now), f"follow.{self.service}"
+            )
+        except PositionMovedError:
+            self._log.info("position.moved", position=position)
+            return 0.0
+        self._position = fresh[-1].position
+        self._complain(gaps)
+        self._tell(reachable=True)
+        self._listener.news(changed)
+        return 0.0
+
+    async def _reached(self) -> None:
+        if self._reachable is not True:
+            now = self._clock()
+            await self._store.write(lambda tx: kept.set_reachable(tx, self.service, True, now), "follow.reachable")
+        self._tell(reachable=True)
+
+    async def _unreachable(self, error: BmsError) -> float:
+        self._failures += 1
+        if self._reachable is not False:
+            self._log.warning("log.unreachable", reason=error.reason, error=str(error)[:300])
+            now = self._clock()
+            await self._store.write(lambda tx: kept.set_reachable(tx, self.service, False, now), "follow.reachable")
+        self._tell(reachable=False, complaint=str(error)[:200])
+        return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(self._failures - 1, 10)))
+
+    def _complain(self, gaps: Sequence[Gap]) -> None:
+        for gap in gaps:
+            # A log promises to be dense. Whoever verifies it will say UNKNOWN; people must hear of it now.
+            self._log.error("gap.found", after=gap.after, before=gap.before, missing=gap.before - gap.after - 1)
+            self._complaint = f"events {gap.after + 1} to {gap.before - 1} are missing"
+
+    def _tell(self, *, reachable: bool, complaint: str = "") -> None:
+        if reachable and self._reachable is not True:
+            self._log.info("log.reachable")
+        self._reachable = reachable
+        self._listener.health(self.service, reachable, complaint or self._complaint)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What collectors received: every message for a while, and the present UVEs of every generator.
+
+Tables and rules are the reference collector's: an attribute of a UVE is replaced whole, ``deleted`` takes all that one
+generator said of an object in one struct, a UVE with nothing but its key is invisible, and a generator's UVEs go when
+its session does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.runtime.database import Row, Transaction
+from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
+from telemetry.sandesh.publication import UveUpdate, object_names, uve_update
+from telemetry.sandesh.reception import Received
+from telemetry.store import bridge
+
+TIMESTAMP = "__T"
+"""The attribute that holds the time of the last update."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One message as it was received; times are microseconds.
+
+    Attributes:
+        id: its place in the store, rising.
+        objects: (table, key) of everything it is about.
+        frame: the bytes as they came.
+    """
+
+    id: int
+    message_type: str
+    source: str
+    module: str
+    node_type: str
+    instance: str
+    time: int
+    sequence: int
+    kind: int
+    level: int
+    category: str
+    frame: bytes
+    objects: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of a UVE, as one generator gave it; *time* is that of the struct's last update."""
+
+    key: str
+    struct: str
+    generator: str
+    name: str
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorRow:
+    """A connected generator; *connect_time* is in microseconds."""
+
+    generator: str
+    connect_time: int
+    message_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which messages are asked for; empty strings and None choose all. Times are microseconds, both ends included."""
+
+    table: str = ""
+    key: str = ""
+    message_type: str = ""
+    source: str = ""
+    module: str = ""
+    kinds: tuple[int, ...] = ()
+    start: int | None = None
+    end: int | None = None
+
+    def condition(self) -> tuple[str, list[object]]:
+        """The same as SQL and its parameters; always at least one term."""
+        terms, params = ["1 = 1"], list[object]()
+        for column in ("message_type", "source", "module"):
+            if value := getattr(self, column):
+                terms.append(f"m.{column} = ?")
+                params.append(value)
+        if self.kinds:
+            terms.append(f"m.kind IN ({', '.join('?' * len(self.kinds))})")
+            params += self.kinds
+        if self.start is not None:
+            terms.append("m.time >= ?")
+            params.append(self.start)
+        if self.end is not None:
+            terms.append("m.time <= ?")
+            params.append(self.end)
+        if self.table:
+            same_key = " AND o.object_key = ?" if self.key else ""
+            terms.append(
+                f"EXISTS (SELECT 1 FROM message_objects o WHERE o.object_table = ?{same_key} AND o.message = m.id)"
+            )
+            params += [self.table, self.key] if self.key else [self.table]
+        return " AND ".join(terms), params
+
+
+def admit(tx: Transaction, generator: str, collector: str, now: int) -> None:
+    """A generator has connected; all its UVEs follow."""
+    _forget_uves(tx, generator)
+    tx.execute(
+        "INSERT INTO generators (generator, collector, connect_time, message_count, connected) VALUES (?, ?, ?, 0, 1)"
+        " ON CONFLICT (generator) DO UPDATE SET collector = excluded.collector, connect_time = excluded.connect_time,"
+        " message_count = 0, connected = 1",
+        (generator, collector, now),
+    )
+
+
+def forget(tx: Transaction, generator: str, collector: str) -> None:
+    """A generator's session with *collector* is over: its UVEs are gone, its history stays."""
+    changed = tx.execute(
+        "UPDATE generators SET connected = 0 WHERE generator = ? AND collector = ?", (generator, collector)
+    )
+    if changed:
+        _forget_uves(tx, generator)
+
+
+def forget_all(tx: Transaction, collector: str) -> None:
+    """No generator is connected to *collector*: it has just started, and the process before it may have been killed."""
+    for row in tx.all("SELECT generator FROM generators WHERE collector = ? AND connected = 1", (collector,)):
+        forget(tx, row["generator"], collector)
+
+
+def store(tx: Transaction, message: Received, expire_time: int) -> None:
+    """Keeps a message, and changes the UVE it is of.
+
+    An object log that names its event is kept once: a repeat is dropped, and the event is off the outbox.
+    """
+    header, body = message.message.header, message.message.body
+    generator = str(message.generator)
+    tx.execute("UPDATE generators SET message_count = message_count + 1 WHERE generator = ?", (generator,))
+    event_id = None
+    if body.name == BMS_LIFECYCLE_EVENT_LOG.name:
+        named = body.child("event_id")
+        event_id = named.text or None if named is not None else None
+    row = tx.one(
+        "INSERT INTO messages (message_type, event_id, source, module, node_type, instance, time, seen_time,"
+        " expire_time, sequence, kind, level, category, frame) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        (
+            body.name,
+            event_id,
+            header.source,
+            header.module,
+            header.node_type,
+            header.instance,
+            header.timestamp,
+            message.time,
+            expire_time,
+            header.sequence,
+            header.kind,
+            header.level,
+            header.category,
+            message.frame,
+        ),
+    )
+    if event_id is not None:
+        bridge.taken(tx, (event_id,))
+    if row is not None:
+        for table, key in object_names(body):
+            tx.execute(
+                "INSERT INTO message_objects (object_table, object_key, message) VALUES (?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (table, key, row["id"]),
+            )
+    update = uve_update(message.message)
+    if update is not None:
+        _apply(tx, generator, update)
+
+
+def expire(tx: Transaction, now: int, limit: int) -> int:
+    """Drops at most *limit* messages whose time is over; answers how many."""
+    rows = tx.all("SELECT id FROM messages WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", (now, limit))
+    for row in rows:
+        tx.execute("DELETE FROM message_objects WHERE message = ?", (row["id"],))
+        tx.execute("DELETE FROM messages WHERE id = ?", (row["id"],))
+    return len(rows)
+
+
+def messages(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool, behind: int | None) -> list[MessageRow]:
+    """Messages by place in the store, behind the one with the id *behind*, each with what it is about."""
+    condition, params = asked.condition()
+    if behind is not None:
+        condition += f" AND m.id {'<' if newest_first else '>'} ?"
+        params.append(behind)
+    order = "m.id DESC" if newest_first else "m.id"
+    return _messages(tx, condition, params, order, limit)
+
+
+def messages_by_time(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool) -> list[MessageRow]:
+    """Messages by their headers' time, each with what it is about."""
+    order = "m.time DESC, m.id DESC" if newest_first else "m.time, m.id"
+    return _messages(tx, *asked.condition(), order, limit)
+
+
+def uve(tx: Transaction, table: str, key: str) -> list[Attribute]:
+    """All that any generator says of one object."""
+    rows = tx.all(
+        "SELECT * FROM uve_attributes WHERE object_table = ? AND object_key = ? ORDER BY struct, generator, attribute",
+        (table, key),
+    )
+    return [_attribute(row) for row in rows]
+
+
+def uve_keys(tx: Transaction, table: str, after: str, limit: int) -> list[str]:
+    """The objects of *table* that have a UVE, by key, behind *after*."""
+    rows = tx.all(
+        "SELECT DISTINCT object_key FROM uve_attributes WHERE object_table = ? AND object_key > ?"
+        " ORDER BY object_key LIMIT ?",
+        (table, after, limit),
+    )
+    return [row["object_key"] for row in rows]
+
+
+def uves(tx: Transaction, table: str, keys: Sequence[str]) -> dict[str, list[Attribute]]:
+    """All that any generator says of each object of *keys*."""
+    return {key: uve(tx, table, key) for key in keys}
+
+
+def uve_tables(tx: Transaction) -> list[str]:
+    """The tables that have UVEs."""
+    rows = tx.all("SELECT DISTINCT object_table FROM uve_attributes ORDER BY object_table")
+    return [row["object_table"] for row in rows]
+
+
+def generators(tx: Transaction) -> list[GeneratorRow]:
+    """The connected generators, by name."""
+    rows = tx.all("SELECT * FROM generators WHERE connected = 1 ORDER BY generator")
+    return [GeneratorRow(row["generator"], int(row["connect_time"]), int(row["message_count"])) for row in rows]
+
+
+def _apply(tx: Transaction, generator: str, update: UveUpdate) -> None:
+    object_ = (update.table, update.key, update.struct, generator)
+    if update.deleted:
+        tx.execute(
+            "DELETE FROM uve_attributes WHERE object_table = ? AND object_key = ? AND struct = ? AND generator = ?",
+            object_,
+        )
+        return
+    if not update.attributes:
+        return
+    stamp = (TIMESTAMP, f'<{TIMESTAMP} type="u64">{update.timestamp}</{TIMESTAMP}>')
+    for name, xml in (*update.attributes, stamp):
+        tx.execute(
+            "INSERT INTO uve_attributes (object_table, object_key, struct, generator, attribute, xml, time)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (object_table, object_key, struct, generator, attribute)"
+            " DO UPDATE SET xml = excluded.xml, time = excluded.time",
+            (*object_, name, xml, update.timestamp),
+        )
+
+
+def _forget_uves(tx: Transaction, generator: str) -> None:
+    tx.execute("DELETE FROM uve_attributes WHERE generator = ?", (generator,))
+
+
+def _messages(tx: Transaction, condition: str, params: Iterable[object], order: str, limit: int) -> list[MessageRow]:
+    rows = tx.all(
+        f"SELECT m.* FROM messages m WHERE {condition} ORDER BY {order} LIMIT ?",
+        (*params, limit),
+    )
+    return [_message(tx, row) for row in rows]
+
+
+def _message(tx: Transaction, row: Row) -> MessageRow:
+    objects = tx.all(
+        "SELECT object_table, object_key FROM message_objects WHERE message = ? ORDER BY object_table, object_key",
+        (row["id"],),
+    )
+    return MessageRow(
+        id=int(row["id"]),
+        message_type=row["message_type"],
+        source=row["source"],
+        module=row["module"],
+        node_type=row["node_type"],
+        instance=row["instance"],
+        time=int(row["time"]),
+        sequence=int(row["sequence"]),
+        kind=int(row["kind"]),
+        level=int(row["level"]),
+        category=row["category"],
+        frame=bytes(row["frame"]),
+        objects=tuple((found["object_table"], found["object_key"]) for found in objects),
+    )
+
+
+def _attribute(row: Row) -> Attribute:
+    return Attribute(row["object_key"], row["struct"], row["generator"], row["attribute"], row["xml"])

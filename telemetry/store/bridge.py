@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is on its way to analytics: object logs not yet taken, and what is known of each server for its UVE."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from services.runtime.database import Transaction
+from telemetry.known import Known
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An object log that a collector has yet to take.
+
+    Attributes:
+        id: order of sending.
+        fields: of a BmsLifecycleEventLog.
+    """
+
+    id: int
+    event_id: str
+    fields: Mapping[str, Any]
+
+
+def lock_known(tx: Transaction, uuids: Iterable[str]) -> dict[str, Known]:
+    """What is known of each of *uuids*, nothing included; nobody else changes it before this transaction ends."""
+    found = {}
+    lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
+    # Always in the same order, so that two transactions cannot wait for each other.
+    for uuid in sorted(set(uuids)):
+        tx.execute(
+            "INSERT INTO servers (uuid, known, wanted, got) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING",
+            (uuid, Known().to_json()),
+        )
+        row = tx.one(f"SELECT known FROM servers WHERE uuid = ?{lock}", (uuid,))
+        found[uuid] = Known() if row is None else Known.from_json(row["known"])
+    return found
+
+
+def get_known(tx: Transaction, uuids: Iterable[str]) -> dict[str, Known]:
+    """What is known of those of *uuids* of which something is."""
+    rows = ((uuid, tx.one("SELECT known FROM servers WHERE uuid = ?", (uuid,))) for uuid in uuids)
+    return {uuid: Known.from_json(row["known"]) for uuid, row in rows if row is not None}
+
+
+def every_known(tx: Transaction, after: str, limit: int) -> list[tuple[str, Known]]:
+    """Servers and what is known of them, by UUID, behind *after*."""
+    rows = tx.all("SELECT uuid, known FROM servers WHERE uuid > ? ORDER BY uuid LIMIT ?", (after, limit))
+    return [(row["uuid"], Known.from_json(row["known"])) for row in rows]
+
+
+def put_known(tx: Transaction, known: Mapping[str, Known], ask: Collection[str] = ()) -> None:
+    """Keeps what is *known* of servers that `lock_known` has locked.
+
+    Args:
+        ask: those of them that inventory must be asked about (again).
+    """
+    for uuid, value in known.items():
+        tx.execute(
+            "UPDATE servers SET known = ?, wanted = wanted + ? WHERE uuid = ?",
+            (value.to_json(), int(uuid in ask), uuid),
+        )
+
+
+def to_ask(tx: Transaction, limit: int) -> list[tuple[str, int]]:
+    """Servers that inventory must be asked about, and up to which wish an answer counts."""
+    rows = tx.all("SELECT uuid, wanted FROM servers WHERE wanted > got ORDER BY uuid LIMIT ?", (limit,))
+    return [(row["uuid"], int(row["wanted"])) for row in rows]
+
+
+def answered(tx: Transaction, uuid: str, wish: int) -> None:
+    """Notes that inventory answered for *uuid* after *wish* was made."""
+    tx.execute("UPDATE servers SET got = ? WHERE uuid = ? AND got < ?", (wish, uuid, wish))
+
+
+def add_outgoing(tx: Transaction, service: str, messages: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+    """Queues object logs, each with the position of its event."""
+    for position, fields in messages:
+        tx.execute(
+            "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?)",
+            (service, position, fields["event_id"], orjson.dumps(fields).decode()),
+        )
+
+
+def outgoing(tx: Transaction, after: int, limit: int) -> Sequence[Outgoing]:
+    """Object logs to send, in order, behind the one with the id *after*."""
+    rows = tx.all("SELECT id, event_id, message FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return [Outgoing(int(row["id"]), row["event_id"], orjson.loads(row["message"])) for row in rows]
+
+
+def taken(tx: Transaction, event_ids: Iterable[str]) -> None:
+    """Forgets object logs that a collector has."""
+    for event_id in event_ids:
+        tx.execute("DELETE FROM outbox WHERE event_id = ?", (event_id,))

@@ -7,28 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class SwitchPort:
-    """One port of one switch: Contrail's physical-router and physical-interface."""
-
-    switch: str
-    port: str
-
-
-@dataclass(frozen=True, slots=True)
-class PortConfig:
-    """What is configured on a switch port.
-
-    Attributes:
-        untagged: the VLAN of untagged frames; 0 for none.
-        tagged: pairs of (tag on the wire, VLAN of the fabric).
-
-    A port with neither carries no traffic: that is quarantine.
-    """
-
-    untagged: int = 0
-    tagged: frozenset[tuple[int, int]] = frozenset()
+from services.network.domain import PortConfig, SwitchPort
 
 
 @dataclass(frozen=True, slots=True)

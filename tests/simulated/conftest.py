@@ -10,7 +10,8 @@ import pytest
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.ports import Bmc, ImageOrder, JobKind, JobOrder, Target
 from services.network.backends.simulated import SimulatedFabric
-from services.network.ports import PortConfig, PortOrder, SwitchPort
+from services.network.domain import PortConfig, SwitchPort
+from services.network.ports import PortOrder
 from services.simulated import control
 from services.simulated.rack import Rack
 

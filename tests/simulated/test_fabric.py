@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.errors import PeerUnavailable
-from services.network.ports import PortConfig, PortOrder, SwitchPort
+from services.network.domain import PortConfig, SwitchPort
+from services.network.ports import PortOrder
 from services.simulated import control
 from services.simulated.state import Vlans
 from tests.simulated.conftest import LEAF, PROVISIONING, QUARANTINE, SERVER, TENANT, Bench

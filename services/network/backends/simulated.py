@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
-from services.network.ports import PortConfig, PortFact, PortOrder, SwitchPort
+from services.network.domain import PortConfig, SwitchPort
+from services.network.ports import PortFact, PortOrder
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans
 

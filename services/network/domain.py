@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks, what ports are asked to be, and what follows from what is configured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.kernel.errors import InvalidField, WrongState
+from services.kernel.events import Head
+from services.kernel.names import NETWORK
+
+MIN_VLAN, MAX_VLAN = 2, 4094
+CHOSEN_VLANS = range(100, 4000)
+"""Where VLANs are chosen for networks that name none; the rest is left to those who do."""
+VNI_BASE = 10_000
+"""A network's VXLAN identifier is this plus its VLAN: unique as that is, and readable."""
+MAX_TAGS = 64
+MAX_PORTS = 64
+
+
+class PortClass(StrEnum):
+    """What a port of a server may do."""
+
+    QUARANTINE = "quarantine"
+    PROVISIONING = "provisioning"
+    CLEANING = "cleaning"
+    RESCUE = "rescue"
+    TENANT = "tenant"
+    UNKNOWN = "unknown"
+
+    @property
+    def private(self) -> bool:
+        """Whether there is one network of this class on a site, the administrator's."""
+        return self in {PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SwitchPort:
+    """One port of one switch: Contrail's physical-router and physical-interface."""
+
+    switch: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortConfig:
+    """What is configured on a switch port.
+
+    Attributes:
+        untagged: the VLAN of untagged frames; 0 for none.
+        tagged: pairs of (tag on the wire, VLAN of the fabric).
+
+    A port with neither carries no traffic: that is quarantine.
+    """
+
+    untagged: int = 0
+    tagged: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def vlans(self) -> frozenset[int]:
+        """Every VLAN of the fabric that the port is in."""
+        return frozenset({self.untagged} - {0} | {vlan for _, vlan in self.tagged})
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that server ports can be attached to.
+
+    Attributes:
+        name: ``projects/{project}/networks/{network}``.
+        network_class: TENANT, or one of the private classes.
+        vlan: its VLAN on the fabric, unique.
+        version: changes with every change.
+        head: the end of its stream of events.
+    """
+
+    name: str
+    display_name: str
+    network_class: PortClass
+    vlan: int
+    create_time: datetime
+    update_time: datetime
+    version: int = 1
+    head: Head = field(default_factory=Head)
+
+    @property
+    def project(self) -> str:
+        """Whose it is."""
+        return NETWORK.parse(self.name)[0]
+
+    @property
+    def vrf(self) -> str:
+        """The address space of its prefixes, ``{project}.{network}``."""
+        return ".".join(NETWORK.parse(self.name))
+
+    @property
+    def vni(self) -> int:
+        """Its VXLAN network identifier."""
+        return VNI_BASE + self.vlan
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """A network on a port; ``vlan_tag`` is the tag on the wire, 0 for untagged."""
+
+    network: str
+    vlan_tag: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a port (``servers/{uuid}/ports/{port}``) is plugged in; ``port_group`` is empty for none."""
+
+    port: str
+    mac_address: str
+    plug: SwitchPort
+    port_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a port is asked to be; ``tags`` are sorted. QUARANTINE has none."""
+
+    port_class: PortClass
+    tags: tuple[Tag, ...] = ()
+
+
+QUARANTINE = Wish(PortClass.QUARANTINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the fabric showed of a port.
+
+    Attributes:
+        digest: over what it answered; empty if it did not.
+        detail: what is strange about it, for people.
+        asked: the attachment's count of wishes when the reading began. A reading says nothing of later wishes, and
+            clocks of two machines could not tell which came first.
+    """
+
+    port_class: PortClass
+    tags: tuple[Tag, ...]
+    read_time: datetime
+    digest: bytes = b""
+    detail: str = ""
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A port: what was last asked for, and what was last read back.
+
+    Attributes:
+        server: the UUID.
+        project: of a TENANT wish, the instance's project; else empty.
+        request_time: when the wish last changed.
+        observed: None before the first reading.
+        asked: how often the wish changed.
+    """
+
+    server: str
+    link: Link
+    wish: Wish
+    project: str
+    request_time: datetime
+    observed: Reading | None = None
+    asked: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether a reading made since the wish shows what was asked for. While false, the port counts as both."""
+        seen = self.observed
+        return (
+            seen is not None
+            and seen.asked == self.asked
+            and (seen.port_class, seen.tags) == (self.wish.port_class, self.wish.tags)
+        )
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it was asked into quarantine and seen there."""
+        return self.settled and self.wish.port_class is PortClass.QUARANTINE
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """The networks it is on, asked for or seen."""
+        seen = self.observed.tags if self.observed else ()
+        return frozenset(tag.network for tag in (*self.wish.tags, *seen))
+
+
+def check_vlan(vlan: int, where: str) -> int:
+    """*vlan*, if it is one that a network or tag may have.
+
+    Raises:
+        InvalidField: it is not 2 to 4094.
+    """
+    if MIN_VLAN <= vlan <= MAX_VLAN:
+        return vlan
+    raise InvalidField(
+        field=where,
+        description=f"{vlan} is not between {MIN_VLAN} and {MAX_VLAN}",
+        remedy="Choose another VLAN, or give none.",
+        given=str(vlan),
+    )
+
+
+def check_wish(wish: Wish, where: str) -> None:
+    """Refuses a wish that no port can be; *where* is its path in the request.
+
+    Raises:
+        InvalidField: too many or too few networks for the class, two untagged ones, or a tag or network twice.
+    """
+    tags = wish.tags
+    most = {PortClass.QUARANTINE: 0, PortClass.TENANT: MAX_TAGS}.get(wish.port_class, 1)
+    least = 0 if wish.port_class is PortClass.QUARANTINE else 1
+    if not least <= len(tags) <= most:
+        wanted = "no network" if not most else "one network" if most == 1 else f"1 to {most} networks"
+        raise InvalidField(
+            field=f"{where}.networks", description=f"has {len(tags)}, and a {wish.port_class} port takes {wanted}"
+        )
+    for tag in tags:
+        if tag.vlan_tag:
+            check_vlan(tag.vlan_tag, f"{where}.networks")
+    for what, values in (("tag", [tag.vlan_tag for tag in tags]), ("network", [tag.network for tag in tags])):
+        if twice := next(_repeated(values), None):
+            said = "two untagged networks" if twice == "0" and what == "tag" else f"the {what} {twice} twice"
+            raise InvalidField(
+                field=f"{where}.networks", description=f"has {said}", remedy="Give each network a tag of its own."
+            )
+
+
+def _repeated(values: Sequence[object]) -> Iterator[str]:
+    return (str(value) for at, value in enumerate(values) if value in values[:at])
+
+
+def config_of(wish: Wish, vlans: Mapping[str, int]) -> PortConfig:
+    """What to configure for *wish*, by the VLANs of its networks."""
+    untagged = next((vlans[tag.network] for tag in wish.tags if not tag.vlan_tag), 0)
+    return PortConfig(untagged, frozenset((tag.vlan_tag, vlans[tag.network]) for tag in wish.tags if tag.vlan_tag))
+
+
+def class_of(config: PortConfig, networks: Mapping[int, Network]) -> tuple[PortClass, tuple[Tag, ...], str]:
+    """The class that follows from what is configured, the networks seen, and what is strange about it.
+
+    A VLAN that belongs to no network, networks of two classes and networks of two projects make it UNKNOWN: such a port
+    is nothing that anybody asked for.
+    """
+    seen = sorted(({(0, config.untagged)} if config.untagged else set()) | config.tagged)
+    tags = tuple(sorted(Tag(networks[vlan].name, tag) for tag, vlan in seen if vlan in networks))
+    foreign = sorted(config.vlans - set(networks))
+    if foreign:
+        return PortClass.UNKNOWN, tags, f"VLAN {', '.join(map(str, foreign))} belongs to no network"
+    if not seen:
+        return PortClass.QUARANTINE, (), ""
+    classes = {networks[vlan].network_class for vlan in config.vlans}
+    if len(classes) > 1:
+        return PortClass.UNKNOWN, tags, f"networks of several classes: {', '.join(sorted(classes))}"
+    if len({networks[vlan].project for vlan in config.vlans}) > 1:
+        return PortClass.UNKNOWN, tags, "networks of several projects"
+    return classes.pop(), tags, ""
+
+
+def spread(wishes: Mapping[str, Wish], links: Iterable[Link]) -> dict[str, Wish]:
+    """*wishes* by port, extended to the other members of each port's group.
+
+    Raises:
+        InvalidField: two members of a group are asked to be different things.
+    """
+    groups: dict[str, tuple[str, Wish]] = {}
+    known = list(links)
+    for link in known:
+        if link.port_group and link.port in wishes:
+            first, wish = groups.setdefault(link.port_group, (link.port, wishes[link.port]))
+            if wish != wishes[link.port]:
+                raise InvalidField(
+                    field="wishes",
+                    description=f"asks {first} and {link.port} of group {link.port_group} to be different things",
+                    remedy="Ask the same of every port of a group; naming one is enough.",
+                    port_group=link.port_group,
+                )
+    members = {link.port: groups[link.port_group][1] for link in known if link.port_group in groups}
+    return {**wishes, **members}
+
+
+def check_change(before: Attachment, wish: Wish, project: str) -> None:
+    """Refuses to put a port onto a tenant's network from anywhere but quarantine or the same tenant's networks.
+
+    Lifecycle orders the steps; this holds even if it does not. The port counts as what was asked for and as what was
+    seen until both agree.
+
+    Raises:
+        WrongState: it is, or may be, in another class, or another project's.
+    """
+    if wish.port_class is not PortClass.TENANT or (before.wish == wish and before.project == project):
+        return
+    seen = before.observed
+    now = seen.port_class if seen else PortClass.UNKNOWN
+    tags = seen.tags if seen else ()
+    for port_class, networks in ((before.wish.port_class, before.wish.tags), (now, tags)):
+        own = all(NETWORK.parse(tag.network)[0] == project for tag in networks)
+        if port_class is PortClass.QUARANTINE or (port_class is PortClass.TENANT and own):
+            continue
+        what = f"{port_class}" if port_class is not PortClass.TENANT else "on another project's network"
+        msg = f"{before.link.port} is {what}, and a port goes to a tenant's network from quarantine alone"
+        raise WrongState(
+            msg,
+            remedy="Put the port into quarantine, read it back, then attach it.",
+            subject=before.link.port,
+            state=port_class,
+        )

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of servers: registering them, asking for what they shall be, and recording what was read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from services.kernel.calls import Call
+from services.kernel.errors import AlreadyExists, InvalidField, NotFound, Stale, WrongState
+from services.kernel.events import Event, Evidence, Head, PortSeen
+from services.kernel.names import SERVER
+from services.kernel.pages import Page, PageRequest
+from services.network.domain import (
+    QUARANTINE,
+    Attachment,
+    Link,
+    Network,
+    PortClass,
+    Reading,
+    Wish,
+    check_change,
+    class_of,
+    config_of,
+    spread,
+)
+from services.network.operations.networks import missing
+from services.network.operations.store import Condition, Store
+from services.network.ports import PortFact, PortOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is to be written to the fabric for some ports, and the count of wishes of each that it follows from."""
+
+    orders: tuple[PortOrder, ...]
+    asked: Mapping[str, int]
+
+
+def register(store: Store, call: Call, server: str, links: Sequence[Link], fence: int) -> list[Attachment]:
+    """Makes *links* all the ports of *server*. New ones are asked into quarantine, others keep what they are.
+
+    Raises:
+        AlreadyExists: another server's port is plugged in there.
+        Stale: *fence* is lower than one seen before.
+        WrongState: a port that would be forgotten, or is plugged in elsewhere now, is not seen in quarantine.
+    """
+    head = _claimed(store, server, fence)
+    before = {attachment.link.port: attachment for attachment in store.attachments(server)}
+    after = {link.port: link for link in links}
+    gone = []
+    for port, old in before.items():
+        link = after.get(port)
+        if link is not None and link.plug == old.link.plug:
+            continue
+        if not old.isolated:
+            plug = old.link.plug
+            msg = f"{port} was not seen in quarantine at {plug.switch} {plug.port}, where it was plugged in"
+            raise WrongState(
+                msg,
+                remedy="Put it into quarantine and read it back, then register the server's ports again.",
+                subject=port,
+                state=old.observed.port_class if old.observed else PortClass.UNKNOWN,
+            )
+        gone.append(old)
+    for old in gone:
+        store.forget(old)
+    if gone:
+        head = _recorded(store, call, server, "port.forgotten", gone, fence, head)
+    fresh = []
+    for port, link in after.items():
+        old_one = before.get(port)
+        if old_one is not None and old_one not in gone:
+            if old_one.link != link:
+                store.save(replace(old_one, link=link))
+            continue
+        if holder := store.holder(link.plug):
+            msg = f"{link.plug.switch} {link.plug.port} is where {holder} is plugged in"
+            raise AlreadyExists(
+                msg,
+                remedy="Correct the switch and port of one of the two servers in inventory.",
+                port=port,
+                holder=holder,
+                switch_name=link.plug.switch,
+                switch_port=link.plug.port,
+            )
+        attachment = Attachment(server, link, QUARANTINE, "", call.now)
+        store.save(attachment)
+        fresh.append(attachment)
+    if fresh:
+        head = _recorded(store, call, server, "port.registered", fresh, fence, head)
+    store.save_server_head(server, head)
+    return store.attachments(server)
+
+
+def attach(
+    store: Store, call: Call, server: str, wishes: Mapping[str, Wish], project: str, fence: int
+) -> list[Attachment]:
+    """Records what ports shall be; the members of a port's group go with it. Answers all ports of the server.
+
+    Raises:
+        InvalidField: a network is of another class than the wish, or a group's members are asked for different things.
+        NotFound: a port is not registered, or a network does not exist for *project*.
+        Stale: *fence* is lower than one seen before.
+        WrongState: a port may not go to a tenant's network from where it is.
+    """
+    head = _claimed(store, server, fence)
+    before = {attachment.link.port: attachment for attachment in store.attachments(server)}
+    for port in wishes:
+        if port not in before:
+            msg = f"{port} is not registered"
+            raise NotFound(msg, remedy="Register the server's ports first.", name=port)
+    wanted = spread(wishes, (attachment.link for attachment in before.values()))
+    networks = store.networks_named({tag.network for wish in wanted.values() for tag in wish.tags})
+    changed = []
+    for port, wish in wanted.items():
+        _check_networks(wish, networks, project)
+        old, owner = before[port], project if wish.port_class is PortClass.TENANT else ""
+        check_change(old, wish, owner)
+        if (old.wish, old.project) != (wish, owner):
+            new = replace(old, wish=wish, project=owner, request_time=call.now, asked=old.asked + 1)
+            store.save(new)
+            changed.append(new)
+    if changed:
+        head = _recorded(store, call, server, "port.requested", changed, fence, head)
+    store.save_server_head(server, head)
+    return store.attachments(server)
+
+
+def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
+    """What the fabric should be told of *ports*, and of the members of their groups, as it is recorded now."""
+    attachments = store.attachments(server)
+    groups = {one.link.port_group for one in attachments if one.link.port in ports} - {""}
+    meant = [one for one in attachments if one.link.port in ports or one.link.port_group in groups]
+    networks = store.networks_named({tag.network for one in meant for tag in one.wish.tags})
+    vlans = {name: network.vlan for name, network in networks.items()}
+    orders = tuple(
+        PortOrder(one.link.plug, config_of(one.wish, vlans), one.link.mac_address, one.link.port_group) for one in meant
+    )
+    return Sending(orders, {one.link.port: one.asked for one in meant})
+
+
+def observe(
+    store: Store, call: Call, server: str, facts: Sequence[tuple[Attachment, PortFact]], fence: int
+) -> list[tuple[str, Reading]]:
+    """Records what the fabric answered about ports, each as it was registered when the reading began.
+
+    Answers one reading for each of *facts*, by port. What was read of a port that is plugged in elsewhere by now is
+    answered and not kept.
+
+    Raises:
+        Stale: *fence* is lower than one seen before.
+    """
+    head = _claimed(store, server, fence)
+    vlans = {vlan for _, fact in facts if fact.config for vlan in fact.config.vlans}
+    networks = store.networks_on(vlans)
+    now = {attachment.link.port: attachment for attachment in store.attachments(server)}
+    readings, changed = [], []
+    for asked, fact in facts:
+        reading = _reading(fact, networks, asked.asked)
+        readings.append((asked.link.port, reading))
+        old = now.get(asked.link.port)
+        if old is None or old.link.plug != asked.link.plug:
+            continue
+        seen = old.observed
+        if seen is not None and (seen.asked, seen.read_time) > (reading.asked, reading.read_time):
+            continue  # somebody who began later has recorded his already
+        new = replace(old, observed=reading)
+        store.save(new)
+        if seen is None or (seen.port_class, seen.tags) != (reading.port_class, reading.tags):
+            changed.append(new)
+    if changed:
+        head = _recorded(store, call, server, "port.observed", changed, fence, head)
+        store.save_server_head(server, head)
+    return readings
+
+
+def list_attachments(store: Store, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
+    """A page of ports by name."""
+    return store.list_attachments(page, where)
+
+
+def _reading(fact: PortFact, networks: Mapping[int, Network], asked: int) -> Reading:
+    if fact.config is None:
+        detail = fact.detail or "the fabric did not answer"
+        return Reading(PortClass.UNKNOWN, (), fact.read_time, b"", detail, asked)
+    port_class, tags, detail = class_of(fact.config, networks)
+    return Reading(port_class, tags, fact.read_time, fact.digest, detail or fact.detail, asked)
+
+
+def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -> None:
+    for tag in wish.tags:
+        network = networks.get(tag.network)
+        if network is None or (network.network_class is PortClass.TENANT and network.project != project):
+            raise missing(tag.network)
+        if network.network_class is not wish.port_class:
+            raise InvalidField(
+                field="wishes",
+                description=f"{tag.network} is a {network.network_class} network, not a {wish.port_class} one",
+                remedy="Name a network of the class that the port shall be.",
+                network=tag.network,
+            )
+
+
+def _claimed(store: Store, server: str, fence: int) -> Head:
+    highest, head = store.claim(server, fence)
+    if fence and fence < highest:
+        msg = f"another worker has servers/{server} by now: its fence is {highest}, this one's {fence}"
+        raise Stale(
+            msg,
+            remedy="Give up this work: whoever holds the claim goes on.",
+            name=SERVER.format(server),
+            given=str(fence),
+            current=str(highest),
+        )
+    return head
+
+
+def _recorded(
+    store: Store, call: Call, server: str, kind: str, ports: Sequence[Attachment], fence: int, head: Head
+) -> Head:
+    """Appends one event that tells of *ports*; answers the end of the server's stream."""
+    observed = kind == "port.observed"
+    projects = {one.project for one in ports} - {""}
+    event = Event(
+        stream=SERVER.format(server),
+        type=kind,
+        time=call.now,
+        actor=call.caller.subject,
+        project=projects.pop() if len(projects) == 1 else "",
+        request_id=call.request_id,
+        fence=fence,
+        evidence=Evidence(ports=tuple(_seen(one) if observed else _asked(one) for one in ports)),
+        facts={
+            key: value
+            for one in ports
+            for key, value in (
+                (f"{one.link.port}/switch", f"{one.link.plug.switch} {one.link.plug.port}"),
+                (f"{one.link.port}/detail", one.observed.detail if observed and one.observed else ""),
+            )
+            if value
+        },
+    )
+    return store.append(event, head)
+
+
+def _asked(attachment: Attachment) -> PortSeen:
+    wish = attachment.wish
+    return PortSeen(attachment.link.port, wish.port_class, tuple(tag.network for tag in wish.tags))
+
+
+def _seen(attachment: Attachment) -> PortSeen:
+    reading = attachment.observed
+    assert reading is not None
+    networks = tuple(tag.network for tag in reading.tags)
+    return PortSeen(attachment.link.port, reading.port_class, networks, reading.read_time, reading.digest)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs need of their store: one object per transaction, in the words of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.kernel.events import Event, Head
+from services.kernel.pages import Page, PageRequest
+from services.network.domain import Attachment, Network, SwitchPort
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison that the rows of a listing must pass: *field* is equal to *value*, or is not."""
+
+    field: str
+    equal: bool
+    value: str | int
+
+
+class NetworkStore(Protocol):
+    """Networks."""
+
+    def network(self, name: str) -> tuple[Network, int] | None:
+        """The network of this name, and how many ports are on it."""
+        ...
+
+    def lock_network(self, name: str) -> tuple[Network, int] | None:
+        """The same, kept from being attached to until the transaction ends."""
+        ...
+
+    def networks_named(self, names: Collection[str]) -> dict[str, Network]:
+        """Those of these names, kept from being deleted until the transaction ends."""
+        ...
+
+    def networks_on(self, vlans: Collection[int]) -> dict[int, Network]:
+        """Those of these VLANs."""
+        ...
+
+    def network_of_class(self, port_class: str) -> Network | None:
+        """The site's network of a private class."""
+        ...
+
+    def insert_network(self, network: Network) -> bool:
+        """Keeps a new network; False: its name, VLAN or private class is taken."""
+        ...
+
+    def save_head(self, network: Network, head: Head) -> None:
+        """Keeps the end of its stream."""
+        ...
+
+    def delete_network(self, network: Network) -> None:
+        """Removes it."""
+        ...
+
+    def list_networks(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[tuple[Network, int]]:
+        """A page of the networks of *project*, of all if it is "", by name."""
+        ...
+
+    def free_vlan(self, first: int, last: int) -> int:
+        """The lowest VLAN of the range that no network has; 0 if there is none."""
+        ...
+
+
+class AttachmentStore(Protocol):
+    """Servers' fences and streams, and their ports."""
+
+    def claim(self, server: str, fence: int) -> tuple[int, Head]:
+        """Raises the server's fence to *fence* if it is lower, and keeps others from changing its ports meanwhile.
+
+        Answers the highest fence seen, and the end of the server's stream.
+        """
+        ...
+
+    def save_server_head(self, server: str, head: Head) -> None:
+        """Keeps the end of a server's stream."""
+        ...
+
+    def attachments(self, server: str) -> list[Attachment]:
+        """The ports of a server, by name."""
+        ...
+
+    def holder(self, plug: SwitchPort) -> str:
+        """The port that is plugged in there, "" if none is."""
+        ...
+
+    def save(self, attachment: Attachment) -> None:
+        """Keeps a port, new or changed."""
+        ...
+
+    def forget(self, attachment: Attachment) -> None:
+        """Removes a port."""
+        ...
+
+    def list_attachments(self, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
+        """A page of ports by name."""
+        ...
+
+
+class Store(NetworkStore, AttachmentStore, Protocol):
+    """Everything in one transaction, its log included."""
+
+    def append(self, event: Event, head: Head) -> Head:
+        """Appends to the log; answers the stream's new end, which the caller keeps on the row."""
+        ...
+
+    def end_of(self, stream: str) -> Head:
+        """The end of a stream whose row is gone."""
+        ...

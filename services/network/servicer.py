@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One method per RPC: in, call, out."""
+
+# ruff: noqa: N802 -- the contract's names
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from bms.event.v1 import event_pb2
+from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2_grpc
+from services.kernel.calls import Call
+from services.kernel.clock import Ids
+from services.network import wire
+from services.network.operations import attachments
+from services.network.operations.networks import Networks
+from services.network.operations.store import Store
+from services.network.ports import Fabric
+from services.network.store import SqlStore
+from services.network.switching import Switching
+from services.runtime import etags
+from services.runtime.context import current_call
+from services.runtime.database import Database, Transaction, UniqueViolation
+from services.runtime.eventlog import EventLog, serve_list_events
+from services.runtime.page_tokens import PageTokens
+from services.runtime.writing import Writer
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+
+class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
+    """Serves bms.network.v1.NetworkService."""
+
+    def __init__(
+        self, database: Database, log: EventLog, writer: Writer, tokens: PageTokens, ids: Ids, fabric: Fabric
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._writer = writer
+        self._tokens = tokens
+        self._networks = Networks(ids)
+        self._switching = Switching(database, self.store, fabric)
+
+    def store(self, tx: Transaction) -> Store:
+        """The store of a transaction."""
+        return SqlStore(tx, self._log)
+
+    # -- networks ------------------------------------------------------------------------------------------------------
+
+    def CreateNetwork(
+        self, request: network_pb2.CreateNetworkRequest, context: grpc.ServicerContext
+    ) -> network_pb2.Network:
+        """See the contract."""
+        call = current_call()
+        new = wire.new_network(request)
+        return self._writer.once(
+            call, request, lambda tx: wire.network_message(self._networks.create(self.store(tx), call, new), 0)
+        )
+
+    def GetNetwork(self, request: network_pb2.GetNetworkRequest, context: grpc.ServicerContext) -> network_pb2.Network:
+        """See the contract."""
+        name = wire.network_name(request.name)
+        return wire.network_message(*self._read(lambda store: self._networks.get(store, name)))
+
+    def ListNetworks(
+        self, request: network_pb2.ListNetworksRequest, context: grpc.ServicerContext
+    ) -> network_pb2.ListNetworksResponse:
+        """See the contract."""
+        call = current_call()
+        project = wire.project_of(request.parent)
+        where = wire.network_conditions(request.filter)
+        page = self._tokens.request(request, call, request.parent, request.filter)
+        found = self._read(lambda store: self._networks.list(store, project, page, where))
+        return network_pb2.ListNetworksResponse(
+            networks=[wire.network_message(network, ports) for network, ports in found.rows],
+            next_page_token=self._tokens.next(found.next_after, call, request.parent, request.filter),
+        )
+
+    def DeleteNetwork(self, request: network_pb2.DeleteNetworkRequest, context: grpc.ServicerContext) -> Empty:
+        """See the contract."""
+        call = current_call()
+        name = wire.network_name(request.name)
+
+        def verb(tx: Transaction) -> Empty:
+            store = self.store(tx)
+            etags.check(request.etag, self._networks.get(store, name)[0].version, name)
+            self._networks.delete(store, call, name)
+            return Empty()
+
+        return self._writer.once(call, request, verb)
+
+    # -- ports ---------------------------------------------------------------------------------------------------------
+
+    def RegisterServerPorts(
+        self, request: attachment_pb2.RegisterServerPortsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.RegisterServerPortsResponse:
+        """See the contract."""
+        call = current_call()
+        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
+        links = wire.links(request)
+
+        def verb(tx: Transaction) -> attachment_pb2.RegisterServerPortsResponse:
+            found = attachments.register(self.store(tx), call, server, links, fence)
+            return attachment_pb2.RegisterServerPortsResponse(
+                attachments=[wire.attachment_message(one) for one in found]
+            )
+
+        response = self._once(call, request, verb)
+        fresh = [one.name for one in response.attachments if not one.HasField("observed")]
+        self._send(call, server, fresh)
+        return response
+
+    def AttachPorts(
+        self, request: attachment_pb2.AttachPortsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.AttachPortsResponse:
+        """See the contract."""
+        call = current_call()
+        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
+        asked = wire.wishes(request)
+        project = wire.tenant(request, asked)
+
+        def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
+            found = attachments.attach(self.store(tx), call, server, asked, project, fence)
+            return attachment_pb2.AttachPortsResponse(attachments=[wire.attachment_message(one) for one in found])
+
+        response = self._once(call, request, verb)
+        self._send(call, server, list(asked))
+        return response
+
+    def ReadServerPorts(
+        self, request: attachment_pb2.ReadServerPortsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.ReadServerPortsResponse:
+        """See the contract."""
+        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
+        readings = self._switching.read(current_call(), server, fence)
+        return attachment_pb2.ReadServerPortsResponse(
+            readings=[wire.reading_message(port, reading) for port, reading in readings]
+        )
+
+    def ListPortAttachments(
+        self, request: attachment_pb2.ListPortAttachmentsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.ListPortAttachmentsResponse:
+        """See the contract."""
+        call = current_call()
+        where = wire.attachment_conditions(request.filter)
+        page = self._tokens.request(request, call, request.filter)
+        found = self._read(lambda store: attachments.list_attachments(store, page, where))
+        return attachment_pb2.ListPortAttachmentsResponse(
+            attachments=[wire.attachment_message(one) for one in found.rows],
+            next_page_token=self._tokens.next(found.next_after, call, request.filter),
+        )
+
+    def ListEvents(
+        self, request: event_pb2.ListEventsRequest, context: grpc.ServicerContext
+    ) -> event_pb2.ListEventsResponse:
+        """See the contract."""
+        return serve_list_events(self._log, request, current_call().caller)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _read(self, fn: Callable[[Store], T]) -> T:
+        return self._database.read(lambda tx: fn(self.store(tx)))
+
+    def _once(self, call: Call, request: Message, verb: Callable[[Transaction], M]) -> M:
+        try:
+            return self._writer.once(call, request, verb)
+        except UniqueViolation:
+            # Somebody plugged another server in there while we looked: now he is seen, and named.
+            return self._writer.once(call, request, verb)
+
+    def _send(self, call: Call, server: str, ports: list[str]) -> None:
+        """Sends what is recorded: also for a request that was answered before, whose sending may have failed."""
+        if ports and not call.validate_only:
+            self._switching.send(server, ports, request_id=call.request_id)

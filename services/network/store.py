@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of network: row to value and back. What the methods promise is said by `services.network.operations.store`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import orjson
+
+from services.kernel.events import Event, Head
+from services.kernel.pages import Page, PageRequest
+from services.network.domain import Attachment, Link, Network, PortClass, Reading, SwitchPort, Tag, Wish
+from services.network.operations.store import Condition
+from services.runtime.database import Row, Transaction
+from services.runtime.eventlog import EventLog
+from services.runtime.times import from_micros, to_micros
+
+_NETWORK = (
+    "SELECT name, display_name, network_class, vlan, create_time, update_time, version, sequence,"
+    " (SELECT count(*) FROM network_ports p WHERE p.network = networks.name) AS ports FROM networks"
+)
+_NETWORK_ALONE = (
+    "SELECT name, display_name, network_class, vlan, create_time, update_time, version, sequence FROM networks"
+)
+_PORT = (
+    "SELECT port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags, project, request_time,"
+    " asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked FROM ports"
+)
+_SAVED = (
+    "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
+    " switch_port = excluded.switch_port, port_group = excluded.port_group, wish_class = excluded.wish_class,"
+    " wish_tags = excluded.wish_tags, project = excluded.project, request_time = excluded.request_time,"
+    " asked = excluded.asked, seen_class = excluded.seen_class, seen_tags = excluded.seen_tags,"
+    " seen_time = excluded.seen_time, seen_digest = excluded.seen_digest, seen_detail = excluded.seen_detail,"
+    " seen_asked = excluded.seen_asked, settled = excluded.settled"
+)
+
+
+class SqlStore:
+    """`services.network.operations.store.Store` over one transaction."""
+
+    def __init__(self, tx: Transaction, log: EventLog) -> None:
+        self._tx = tx
+        self._log = log
+        # SQLite's writers follow one another: a transaction there has everything locked.
+        postgresql = tx.dialect == "postgresql"
+        self._for_update = " FOR UPDATE" if postgresql else ""
+        self._for_share = " FOR SHARE" if postgresql else ""
+
+    # -- networks ------------------------------------------------------------------------------------------------------
+
+    def network(self, name: str) -> tuple[Network, int] | None:
+        row = self._tx.one(f"{_NETWORK} WHERE name = ?", (name,))
+        return None if row is None else (_network(row), row["ports"])
+
+    def lock_network(self, name: str) -> tuple[Network, int] | None:
+        # First the lock, then the count: a snapshot taken before would not show who attached while we waited.
+        self._tx.one(f"SELECT name FROM networks WHERE name = ?{self._for_update}", (name,))
+        return self.network(name)
+
+    def networks_named(self, names: Collection[str]) -> dict[str, Network]:
+        rows = self._those("name", sorted(names), self._for_share)
+        return {row["name"]: _network(row) for row in rows}
+
+    def networks_on(self, vlans: Collection[int]) -> dict[int, Network]:
+        return {row["vlan"]: _network(row) for row in self._those("vlan", sorted(vlans))}
+
+    def network_of_class(self, port_class: str) -> Network | None:
+        row = self._tx.one(f"{_NETWORK_ALONE} WHERE private_class = ?", (port_class,))
+        return None if row is None else _network(row)
+
+    def insert_network(self, network: Network) -> bool:
+        return (
+            self._tx.execute(
+                "INSERT INTO networks (name, project, display_name, network_class, private_class, vlan, create_time,"
+                " update_time, version, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    network.name,
+                    network.project,
+                    network.display_name,
+                    network.network_class.value,
+                    network.network_class.value if network.network_class.private else None,
+                    network.vlan,
+                    to_micros(network.create_time),
+                    to_micros(network.update_time),
+                    network.version,
+                    network.head.sequence,
+                ),
+            )
+            == 1
+        )
+
+    def save_head(self, network: Network, head: Head) -> None:
+        self._tx.execute("UPDATE networks SET sequence = ? WHERE name = ?", (head.sequence, network.name))
+
+    def delete_network(self, network: Network) -> None:
+        self._tx.execute("DELETE FROM networks WHERE name = ?", (network.name,))
+
+    def list_networks(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[tuple[Network, int]]:
+        terms, params = ["name > ?"], [page.after]
+        if project:
+            terms.append("project = ?")
+            params.append(project)
+        rows = self._page(_NETWORK, "name", terms, params, page, where)
+        found = [(_network(row), int(row["ports"])) for row in rows[: page.size]]
+        return Page(found, found[-1][0].name if len(rows) > page.size else "")
+
+    def free_vlan(self, first: int, last: int) -> int:
+        row = self._tx.one(
+            "SELECT min(vlan) + 1 AS free FROM (SELECT ? AS vlan UNION SELECT vlan FROM networks WHERE vlan BETWEEN ?"
+            " AND ?) AS taken WHERE NOT EXISTS (SELECT 1 FROM networks n WHERE n.vlan = taken.vlan + 1)",
+            (first - 1, first, last),
+        )
+        free = int(row["free"]) if row is not None else 0
+        return free if free <= last else 0
+
+    # -- ports ---------------------------------------------------------------------------------------------------------
+
+    def claim(self, server: str, fence: int) -> tuple[int, Head]:
+        row = self._tx.one(
+            "INSERT INTO servers (server, fence, sequence) VALUES (?, ?, 0) ON CONFLICT (server) DO UPDATE"
+            " SET fence = CASE WHEN excluded.fence > servers.fence THEN excluded.fence ELSE servers.fence END"
+            " RETURNING fence, sequence",
+            (server, fence),
+        )
+        assert row is not None
+        return row["fence"], Head(row["sequence"])
+
+    def save_server_head(self, server: str, head: Head) -> None:
+        self._tx.execute("UPDATE servers SET sequence = ? WHERE server = ?", (head.sequence, server))
+
+    def attachments(self, server: str) -> list[Attachment]:
+        return [_attachment(row) for row in self._tx.all(f"{_PORT} WHERE server = ? ORDER BY port", (server,))]
+
+    def holder(self, plug: SwitchPort) -> str:
+        row = self._tx.one("SELECT port FROM ports WHERE switch = ? AND switch_port = ?", (plug.switch, plug.port))
+        return "" if row is None else str(row["port"])
+
+    def save(self, attachment: Attachment) -> None:
+        link, wish, seen = attachment.link, attachment.wish, attachment.observed
+        self._tx.execute(
+            "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags,"
+            " project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
+            " settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f" ON CONFLICT (port) DO UPDATE SET {_SAVED}",
+            (
+                link.port,
+                attachment.server,
+                link.mac_address,
+                link.plug.switch,
+                link.plug.port,
+                link.port_group,
+                wish.port_class.value,
+                _text(wish.tags),
+                attachment.project,
+                to_micros(attachment.request_time),
+                attachment.asked,
+                *(
+                    (seen.port_class.value, _text(seen.tags), to_micros(seen.read_time), seen.digest, seen.detail)
+                    if seen
+                    else (None,) * 5
+                ),
+                seen.asked if seen else None,
+                int(attachment.settled),
+            ),
+        )
+        self._on(link.port, attachment.networks)
+
+    def forget(self, attachment: Attachment) -> None:
+        self._on(attachment.link.port, frozenset())
+        self._tx.execute("DELETE FROM ports WHERE port = ?", (attachment.link.port,))
+
+    def list_attachments(self, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
+        rows = self._page(_PORT, "port", ["port > ?"], [page.after], page, where)
+        found = [_attachment(row) for row in rows[: page.size]]
+        return Page(found, found[-1].link.port if len(rows) > page.size else "")
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    def append(self, event: Event, head: Head) -> Head:
+        return self._log.append(self._tx, event, head)
+
+    def end_of(self, stream: str) -> Head:
+        row = self._tx.one("SELECT max(sequence) AS sequence FROM events WHERE stream = ?", (stream,))
+        return Head(row["sequence"] or 0) if row else Head()
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _on(self, port: str, networks: frozenset[str]) -> None:
+        """Makes *networks* those that the port is on."""
+        before = {row["network"] for row in self._tx.all("SELECT network FROM network_ports WHERE port = ?", (port,))}
+        for network in sorted(before - networks):
+            self._tx.execute("DELETE FROM network_ports WHERE network = ? AND port = ?", (network, port))
+        for network in sorted(networks - before):
+            self._tx.execute("INSERT INTO network_ports (network, port) VALUES (?, ?)", (network, port))
+
+    def _those(self, column: str, values: Sequence[object], lock: str = "") -> list[Row]:
+        if not values:
+            return []
+        marks = ", ".join("?" * len(values))
+        return self._tx.all(f"{_NETWORK_ALONE} WHERE {column} IN ({marks}) ORDER BY name{lock}", values)
+
+    def _page(
+        self,
+        select: str,
+        key: str,
+        terms: Sequence[str],
+        params: Sequence[object],
+        page: PageRequest,
+        where: Sequence[Condition],
+    ) -> list[Row]:
+        terms = [*terms, *(_term(condition) for condition in where)]
+        values = (*params, *(condition.value for condition in where), page.size + 1)
+        return self._tx.all(f"{select} WHERE {' AND '.join(terms)} ORDER BY {key} LIMIT ?", values)
+
+
+def _term(condition: Condition) -> str:
+    """The comparison in SQL; the field is one of the contract's, which wire.py has checked."""
+    if condition.field == "network":
+        test = "EXISTS (SELECT 1 FROM network_ports n WHERE n.port = ports.port AND n.network = ?)"
+        return test if condition.equal else f"NOT {test}"
+    column = {"switch_name": "switch", "vlan_id": "vlan"}.get(condition.field, condition.field)
+    return f"{column} {'=' if condition.equal else '<>'} ?"
+
+
+def _network(row: Row) -> Network:
+    return Network(
+        name=row["name"],
+        display_name=row["display_name"],
+        network_class=PortClass(row["network_class"]),
+        vlan=row["vlan"],
+        create_time=from_micros(row["create_time"]),
+        update_time=from_micros(row["update_time"]),
+        version=row["version"],
+        head=Head(row["sequence"]),
+    )
+
+
+def _attachment(row: Row) -> Attachment:
+    seen = None
+    if row["seen_class"] is not None:
+        seen = Reading(
+            PortClass(row["seen_class"]),
+            _tags(row["seen_tags"]),
+            from_micros(row["seen_time"]),
+            bytes(row["seen_digest"]),
+            row["seen_detail"],
+            row["seen_asked"],
+        )
+    return Attachment(
+        server=row["server"],
+        link=Link(row["port"], row["mac_address"], SwitchPort(row["switch"], row["switch_port"]), row["port_group"]),
+        wish=Wish(PortClass(row["wish_class"]), _tags(row["wish_tags"])),
+        project=row["project"],
+        request_time=from_micros(row["request_time"]),
+        observed=seen,
+        asked=row["asked"],
+    )
+
+
+def _text(tags: Iterable[Tag]) -> str:
+    return orjson.dumps([[tag.network, tag.vlan_tag] for tag in tags]).decode()
+
+
+def _tags(text: str) -> tuple[Tag, ...]:
+    return tuple(Tag(network, vlan_tag) for network, vlan_tag in orjson.loads(text))

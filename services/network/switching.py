@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between the records and the fabric: what is recorded is sent, what is read is recorded, outside of transactions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from services.kernel.calls import Call
+from services.kernel.errors import Busy
+from services.network.domain import Reading
+from services.network.operations.attachments import observe, sending
+from services.network.operations.store import Store
+from services.network.ports import Fabric
+from services.runtime.database import Database, Transaction
+
+_LOCKS = 64
+_ROUNDS = 4
+
+
+class Switching:
+    """Sends wishes to a fabric and records its readings.
+
+    Args:
+        store_of: the store of a transaction.
+    """
+
+    def __init__(self, database: Database, store_of: Callable[[Transaction], Store], fabric: Fabric) -> None:
+        self._database = database
+        self._store_of = store_of
+        self._fabric = fabric
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+
+    def send(self, server: str, ports: Sequence[str], *, request_id: str) -> None:
+        """Writes to the fabric what is recorded of *ports* now, which may be younger than what the caller recorded.
+
+        Two who send for one server must not leave the older wish on the switch: within this process they follow one
+        another, and across processes each looks again after writing and repeats if the records have moved on.
+
+        Raises:
+            Busy: the records changed again and again.
+            PeerUnavailable: the fabric does not take it; the wish stays, the same request may be repeated.
+        """
+        with self._locks[hash(server) % _LOCKS]:
+            meant = self._database.read(lambda tx: sending(self._store_of(tx), server, ports))
+            for _ in range(_ROUNDS):
+                if not meant.orders:
+                    return
+                self._fabric.write(server, meant.orders, request_id=request_id)
+                written = meant
+                meant = self._database.read(lambda tx: sending(self._store_of(tx), server, ports))
+                if meant.asked == written.asked:
+                    return
+        msg = f"others keep changing what the ports of servers/{server} shall be"
+        raise Busy(msg, remedy="Send the same request again.", name=f"servers/{server}")
+
+    def read(self, call: Call, server: str, fence: int) -> list[tuple[str, Reading]]:
+        """Reads every port of *server* from the fabric now, and records it; one reading by port.
+
+        Raises:
+            Stale: *fence* is lower than one seen before.
+            PeerUnavailable: the controller of the fabric does not answer at all.
+        """
+        ports = self._database.read(lambda tx: self._store_of(tx).attachments(server))
+        if not ports and not fence:
+            return []
+        facts = self._fabric.read(tuple(port.link.plug for port in ports)) if ports else ()
+        pairs = list(zip(ports, facts, strict=True))
+        return self._database.transact(
+            lambda tx: observe(self._store_of(tx), call, server, pairs, fence), label="network.observe"
+        )

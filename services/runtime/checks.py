@@ -147,7 +147,7 @@ class _Plan:
         """What is wrong in *message*, found at *path* (ending in a dot, "" at the top).
 
         Args:
-            demanded: the only required fields to ask for: an update tells some fields of a resource, not all.
+            demanded: paths of the only required fields to ask for: an update tells some fields of a resource, not all.
         """
         for name, presence in self.required:
             if demanded is not None and name not in demanded:
@@ -172,15 +172,17 @@ class _Plan:
             for value in getattr(message, name) if many else (getattr(message, name),):
                 if not math.isfinite(value):
                     yield FieldViolation(path + name, "is not a finite number")
-        yield from self._look_inside(message, path, suspect)
+        yield from self._look_inside(message, path, suspect, demanded)
 
-    def _look_inside(self, message: Any, path: str, suspect: bool) -> Iterator[FieldViolation]:
+    def _look_inside(
+        self, message: Any, path: str, suspect: bool, demanded: frozenset[str] | None
+    ) -> Iterator[FieldViolation]:
         for name, plan in self.messages:
             if message.HasField(name):
-                demanded = None
+                inner = _below(demanded, name)
                 if name == self.masked and "*" not in message.update_mask.paths:
-                    demanded = frozenset(message.update_mask.paths)
-                yield from plan.look(getattr(message, name), f"{path}{name}.", suspect, demanded)
+                    inner = frozenset(message.update_mask.paths)
+                yield from plan.look(getattr(message, name), f"{path}{name}.", suspect, inner)
         for name, plan in self.repeated:
             for index, item in enumerate(getattr(message, name)):
                 yield from plan.look(item, f"{path}{name}[{index}].", suspect)
@@ -200,6 +202,13 @@ class _Plan:
         for name, many, string in self.texts:
             for value in getattr(message, name) if many else (getattr(message, name),):
                 yield from _text(value, path + name, string=string)
+
+
+def _below(demanded: frozenset[str] | None, name: str) -> frozenset[str] | None:
+    """What of *demanded* is asked of the sub-message *name*: None, everything, if it is demanded as a whole."""
+    if demanded is None or name in demanded:
+        return None
+    return frozenset(path.removeprefix(f"{name}.") for path in demanded if path.startswith(f"{name}."))
 
 
 def _text(value: str | bytes, path: str, *, string: bool) -> Iterator[FieldViolation]:

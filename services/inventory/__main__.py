@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""inventory as a process: ``python -m services.inventory``. Its settings are those of `services.runtime.settings`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import structlog
+from google.longrunning import operations_pb2_grpc
+
+from bms.inventory.v1 import inventory_service_pb2_grpc
+from services.access import RULES
+from services.inventory.servicer import InventoryServicer
+from services.kernel.errors import BmsError
+from services.runtime.eventlog import EventLog
+from services.runtime.foundation import lay
+from services.runtime.interceptors import interceptors
+from services.runtime.operations import OperationsServicer, OperationStore
+from services.runtime.server import build_server, serve
+from services.runtime.settings import Settings
+
+_log = structlog.get_logger("bms.inventory")
+
+
+def run(settings: Settings) -> None:
+    """Serves until told to stop."""
+    base = lay(settings)
+    try:
+        log = EventLog(base.database, base.ids, chained=False)
+        operations = OperationStore()
+        servicer = InventoryServicer(
+            base.database, log, base.writer, base.page_tokens, base.ids, base.vault, operations
+        )
+        bound = build_server(
+            settings.server,
+            [
+                (inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, servicer),
+                (
+                    operations_pb2_grpc.add_OperationsServicer_to_server,
+                    OperationsServicer(base.database, operations, base.page_tokens),
+                ),
+            ],
+            interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
+            metrics=base.metrics,
+        )
+        log.start_sealer()
+        serve(bound, drain=(log.drain, operations.news.drain))
+    finally:
+        base.database.close()
+
+
+def main() -> None:
+    """The process's beginning: says in one line why it cannot begin."""
+    try:
+        run(Settings.read("inventory", os.environ))
+    except BmsError as error:
+        _log.critical("inventory.failed", reason=error.reason, error=str(error), remedy=error.remedy)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -28,6 +28,7 @@ from services.runtime.auth import Callers, Check, Rule, compile_rule
 from services.runtime.checks import MAX_STRING, Checker
 from services.runtime.context import current, current_call
 from services.runtime.database import UniqueViolation
+from services.runtime.logs import line
 from services.runtime.metrics import Metrics
 
 __all__ = ["Guard", "current_call", "interceptors"]
@@ -137,7 +138,7 @@ class Guard:
         if call is not None:
             facts["caller"] = call.caller.subject
         if error is None:
-            _log.info("rpc", **facts)
+            line("rpc", facts)
         elif isinstance(error, BmsError):
             _log.info("rpc", **facts, reason=error.reason, error=str(error)[:500])
         else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
 
+from services.runtime.context import current
 from services.runtime.settings import LogSettings
 
 REDACTED = "[redacted]"
@@ -65,9 +67,36 @@ def _clean(value: Any, depth: int) -> Any:
     return value
 
 
+_log = structlog.get_logger("bms")
+_fast: Callable[[str, dict[str, Any]], None] | None = None
+
+
+def line(event: str, facts: dict[str, Any]) -> None:
+    """Writes an info line whose facts hold no secret, as there is one for every call: a fifth of structlog's cost."""
+    if _fast is not None:
+        _fast(event, facts)
+    else:
+        _log.info(event, **facts)
+
+
+def _fast_line(service: str) -> Callable[[str, dict[str, Any]], None]:
+    out = sys.stderr.buffer
+
+    def write(event: str, facts: dict[str, Any]) -> None:
+        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        data = {**facts, "event": event, "level": "info", "timestamp": stamp, "service": service}
+        out.write(orjson.dumps(data, default=str) + b"\n")
+        out.flush()
+
+    return write
+
+
 def configure(settings: LogSettings, service: str) -> None:
     """Sets structlog and the standard library's logging up for this process; lines go to standard error."""
+    global _fast  # noqa: PLW0603 -- set up once per process, like structlog itself
     level = logging.getLevelNamesMapping()[settings.level.upper()]
+    quiet = level > logging.INFO
+    _fast = (lambda _event, _facts: None) if quiet else _fast_line(service) if settings.json else None
     render: list[Any] = (
         [_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_dumps)]
         if settings.json
@@ -76,6 +105,7 @@ def configure(settings: LogSettings, service: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _in_call,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _Named(service),
@@ -103,6 +133,14 @@ class _Named:
     def __call__(self, _logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["service"] = self._service
         return event
+
+
+def _in_call(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Says of every line written while serving a call which call that is."""
+    call = current.get(None)
+    if call is not None:
+        event.setdefault("request_id", call.correlation)
+    return event
 
 
 def _as_text(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

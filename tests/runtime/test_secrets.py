@@ -121,11 +121,12 @@ def test_registered_secrets_are_redacted_wherever_they_turn_up() -> None:
     assert event == {"error": f"cannot log in with {REDACTED}!", "data": "[3 bytes]", "page_token": "p", "n": 1}
 
 
-def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A log line is one JSON object with time, level, service and facts; an exception's frames show no local values.
     """
     before = structlog.get_config()
+    monkeypatch.setattr(logs, "_fast", None)  # puts back what configure() sets
     try:
         logs.configure(LogSettings(level="info", json=True), "ipam")
         log = structlog.get_logger()
@@ -136,9 +137,10 @@ def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
             [][len(local)]
         except IndexError:
             log.exception("failed")
+        logs.line("rpc", {"method": "m", "ms": 1.5})
     finally:
         structlog.configure(**before)
-    first, second = (orjson.loads(line) for line in capfdbinary.readouterr().err.splitlines())
+    first, second, third = (orjson.loads(line) for line in capfdbinary.readouterr().err.splitlines())
 
     assert (first["event"], first["level"], first["service"], first["prefix"]) == (
         "prefix.carved",
@@ -149,3 +151,5 @@ def test_a_line_is_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert first["password"] == REDACTED
     assert "IndexError" in orjson.dumps(second).decode()
     assert "hunter2" not in orjson.dumps(second).decode()
+    assert (third["event"], third["level"], third["service"], third["ms"]) == ("rpc", "info", "ipam", 1.5)
+    assert set(third) <= {*first, "method", "ms"}

@@ -59,6 +59,8 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
 
     store = Store(log, operations, operation_row, wake)
     inventory = InventoryClient(base.peer("inventory"))
+    # A channel of its own, closed first at the end: its call waits for news.
+    to_log = base.peer("inventory")
     networks, addresses = NetworkClient(base.peer("network")), IpamClient(base.peer("ipam"))
     rack = Rack(settings.data.data_dir / "rack.sqlite")
     hardware = SimulatedHardware(rack, inventory, base.clock)
@@ -85,7 +87,9 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     )
     working = Loop("worker", worker.tick, base.clock)
     wakes.append(working)
-    following = Loop("follower", Follower(database, verbs, inventory, base.clock, base.ids).tick, base.clock)
+    following = Loop(
+        "follower", Follower(database, verbs, InventoryClient(to_log), base.clock, base.ids).tick, base.clock
+    )
     servicer = LifecycleServicer(
         database, base.writer, store, verbs, Checks(inventory, networks, addresses), log, base.page_tokens
     )
@@ -107,6 +111,7 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     try:
         serve(bound, drain=(log.drain, operations.news.drain))
     finally:
+        to_log.close()
         following.stop()
         working.stop()
         pool.stop()

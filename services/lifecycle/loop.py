@@ -54,6 +54,8 @@ class Loop:
             try:
                 due = self._tick(now)
             except BmsError as error:
+                if self._stopping:
+                    return
                 # The database or a peer is away: the next round tries again.
                 _log.warning("loop.failed", loop=self._thread.name, reason=error.reason, error=str(error))
                 due = now + _POLL

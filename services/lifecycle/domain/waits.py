@@ -46,7 +46,7 @@ _ALL = (
     Blocker(
         "PORTS_NOT_SETTLED",
         "The fabric does not show yet what was asked of the ports.",
-        "network administrator",
+        "nobody",
         "Wait for the switch; if it stays, look at the switch and its port.",
         ("bms server port list {server}",),
     ),

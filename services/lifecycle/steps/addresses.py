@@ -14,7 +14,7 @@ from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Lease, PortClass, Server
 from services.lifecycle.peers import Addresses, Cooling, DetachProof, Networks, Reading
 from services.lifecycle.steps.attaching import port_seen
-from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
 
@@ -37,7 +37,7 @@ class AddressSteps:
             try:
                 lease = self.addresses.lease(
                     instance.project, instance.name, wish.network, wish.fixed_address, "", server.fence,
-                    request_id(ctx.intent, wish.network),
+                    call_id(ctx.intent, server.fence, wish.network),
                 )  # fmt: skip
             except (PeerUnavailable, DeadlineExceeded) as error:
                 return Waiting(server, "IPAM_SILENT", str(error), tuple(events), instance)
@@ -76,7 +76,7 @@ class AddressSteps:
                 return Waiting(server, "PORTS_NOT_SETTLED", f"addresses are kept: {still}")
             proof = _proof(server, readings, ctx)
             cooled = [
-                self.addresses.release(lease, proof, server.fence, request_id(ctx.intent, lease.name))
+                self.addresses.release(lease, proof, server.fence, call_id(ctx.intent, server.fence, lease.name))
                 for lease in held.values()
             ]
         except (PeerUnavailable, DeadlineExceeded) as error:

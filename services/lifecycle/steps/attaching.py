@@ -13,7 +13,7 @@ from services.lifecycle.domain.notes import note, project_of
 from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
 from services.lifecycle.peers import Inventory, Networks, PortWish, Reading
-from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
 _PRIVATE = frozenset({PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE})
@@ -41,7 +41,9 @@ class AttachingSteps:
         if not told.linked_ports:
             return Failed(told, "NO_PORTS", "no port is plugged in, as far as inventory knows")
         try:
-            self.networks.register(server.uuid, told.linked_ports, server.fence, request_id(ctx.intent, server.uuid))
+            self.networks.register(
+                server.uuid, told.linked_ports, server.fence, call_id(ctx.intent, server.fence, server.uuid)
+            )
         except (PeerUnavailable, DeadlineExceeded) as error:
             return Waiting(told, "NETWORK_SILENT", str(error))
         except Stale:
@@ -68,10 +70,8 @@ class AttachingSteps:
                             server, "PRIVATE_NETWORK_MISSING", f"the site has no private network for {port.requested}"
                         )
                     wishes.append(wish)
-                project = project_of(server.instance)
-                self.networks.attach(
-                    server.uuid, tuple(wishes), project, server.fence, request_id(ctx.intent, server.uuid)
-                )
+                identity = call_id(ctx.intent, server.fence, server.uuid, *(port.name for port in asked))
+                self.networks.attach(server.uuid, tuple(wishes), project_of(server.instance), server.fence, identity)
             readings = self.networks.read(server.uuid, server.fence)
         except (PeerUnavailable, DeadlineExceeded) as error:
             return Waiting(server, "NETWORK_SILENT", str(error))

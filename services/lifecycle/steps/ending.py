@@ -11,7 +11,7 @@ from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Server
 from services.lifecycle.peers import Inventory, Networks
 from services.lifecycle.ports import Hardware, Target
-from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Outcome, Waiting
 
 
@@ -33,7 +33,7 @@ class EndingSteps:
         try:
             if not intent.acted:
                 with suppress(NotFound):  # network never heard of a server that was never provided
-                    self.networks.register(server.uuid, (), server.fence, request_id(intent, server.uuid))
+                    self.networks.register(server.uuid, (), server.fence, call_id(intent, server.fence, server.uuid))
                 self.hardware.forget(Target(server.uuid, server.fence))
                 acted = replace(server, intent=replace(intent, acted=True), closed=True)
                 event = note(server, acted, "server.closed", ctx.now)

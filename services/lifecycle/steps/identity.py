@@ -10,3 +10,12 @@ from services.lifecycle.domain.server import Intent
 def request_id(intent: Intent, target: str) -> str:
     """The request id of the present step's act on *target*."""
     return stable_uuid(intent.id, str(intent.index), intent.step.name.value, str(intent.attempt), target)
+
+
+def call_id(intent: Intent, fence: int, *target: str) -> str:
+    """The request id of a call to another service under one claim.
+
+    A call names its fence, so under the next claim it is another request; that it changes nothing twice is then the
+    receiver's own promise: a wish is a wish, an owner has one lease, an epoch ends once.
+    """
+    return stable_uuid(intent.id, str(intent.index), intent.step.name.value, str(intent.attempt), str(fence), *target)

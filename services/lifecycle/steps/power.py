@@ -10,7 +10,7 @@ from services.kernel.events import Evidence, PowerSeen
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Power, Server
 from services.lifecycle.ports import Hardware, Target
-from services.lifecycle.steps.identity import request_id
+from services.lifecycle.steps.identity import call_id, request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
 
@@ -66,8 +66,9 @@ class PowerSteps:
         try:
             seen = self.hardware.read_power(_target(server))
             if seen.power != wanted.value:
+                # Asked for again under each claim: a BMC may lose a command.
                 self.hardware.set_power(
-                    _target(server), on=wanted is Power.ON, request_id=request_id(ctx.intent, server.uuid)
+                    _target(server), on=wanted is Power.ON, request_id=call_id(ctx.intent, server.fence, server.uuid)
                 )
                 seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:

@@ -30,7 +30,7 @@ class Loop:
         self._tick = tick
         self._clock = clock
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -43,18 +43,18 @@ class Loop:
 
     def stop(self) -> None:
         """Ends after the tick under way."""
-        self._stopping = True
+        self._stopping.set()
         self._woken.set()
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._woken.clear()
             now = self._clock.now()
             try:
                 due = self._tick(now)
             except BmsError as error:
-                if self._stopping:
+                if self._stopping.is_set():
                     return
                 # The database or a peer is away: the next round tries again.
                 _log.warning("loop.failed", loop=self._thread.name, reason=error.reason, error=str(error))

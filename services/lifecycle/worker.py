@@ -161,7 +161,10 @@ class Worker:
             if server.intent is None:
                 self._at_rest(server, claim, now)
                 return
-            change, due = self._step(server, now)
+            instance = self._instance_of(server)
+            change, due = self._step(server, instance, now)
+            if change.instance == instance and not change.ended:
+                change = replace(change, instance=None)
             rest = change.server.intent is None and change.server.wanted_report() == change.server.reported
             ends = due is not None or rest or now - started > self._pace.walk
             if ends and due is None:
@@ -179,9 +182,8 @@ class Worker:
         looked, events = self._patrol.look(server, now, "server.taken_over")
         return self._commit(Change(looked, events), now, due=now, fence=claim.fence, release=False).server
 
-    def _step(self, server: Server, now: datetime) -> tuple[Change, datetime | None]:
+    def _step(self, server: Server, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
         """One look at the present step: what to commit, and when to look again (None: at once)."""
-        instance = self._instance_of(server)
         ctx = Context(server, instance, now)
         if ctx.intent.step.name is StepName.END_INSTANCE:
             ended = walk.end_instance(server, instance, now)

@@ -87,6 +87,8 @@ class _News:
         self._addresses = addresses
         self._health: dict[str, tuple[bool, str]] = {}
         self.wake_enricher: Callable[[], None] = lambda: None
+        for service in addresses:
+            self._tell(service, ConnectionStatus.INIT, "")
 
     def news(self, servers: frozenset[str]) -> None:
         self._hub.wake()
@@ -100,9 +102,11 @@ class _News:
         self._health[service] = (reachable, complaint)
         # A hole in a log makes us non-functional too: analytics is then incomplete, and somebody must look.
         status = ConnectionStatus.DOWN if complaint or not reachable else ConnectionStatus.UP
-        self._generator.connection(
-            Connection("Generic Connection", service, status, (self._addresses[service],), complaint)
-        )
+        self._tell(service, status, complaint)
+
+    def _tell(self, service: str, status: ConnectionStatus, complaint: str) -> None:
+        address = self._addresses[service]
+        self._generator.connection(Connection("Generic Connection", service, status, (address,), complaint))
 
 
 @asynccontextmanager

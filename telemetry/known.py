@@ -19,7 +19,11 @@ from bms.inventory.v1 import server_pb2
 from telemetry.events import Followed
 
 DELETED: Final = "server.deleted"
+"""Inventory's last word on a server."""
 CREATED: Final = "server.created"
+"""Inventory's first."""
+CLOSED: Final = frozenset({"server.closed", DELETED})
+"""Lifecycle's last."""
 
 IRONIC_STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -198,7 +202,7 @@ def _from_inventory(known: Known, event: Followed) -> Known:
 
 def _from_lifecycle(known: Known, event: Followed) -> Known:
     header, body = event.header, event.body
-    if header.type == DELETED:
+    if header.type in CLOSED:
         # Its own half is over; what inventory said stays.
         return Known(
             facts=known.facts, removed=known.removed, closed=True, event_type=header.type, event_time=event.time

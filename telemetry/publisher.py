@@ -24,6 +24,8 @@ from telemetry.store import Store, bridge
 from telemetry.translate import ironic_node
 
 BATCH: Final = 200
+WINDOW: Final = 1000
+"""How many messages may be on their way: little enough that no session ever drops one for being slow."""
 AGAIN_SECONDS: Final = 10.0
 """After how long a message that nobody acknowledged is sent again."""
 
@@ -69,7 +71,7 @@ class Publisher:
         self._changed: set[str] = set()
         self._told = asyncio.Event()
         self._session = 0
-        self._cursor = 0
+        self._sent: set[int] = set()
 
     def wake(self, servers: frozenset[str] = frozenset()) -> None:
         """Says that there are object logs to send, and that more is known of *servers*."""
@@ -101,7 +103,7 @@ class Publisher:
             self._news.clear()
             if loop.time() >= again:
                 # What is still there was sent, but nobody has it: perhaps it was dropped on the way.
-                self._cursor = 0
+                self._sent.clear()
                 again = loop.time() + self._again
             if await patiently(self.step, "publish"):
                 continue
@@ -112,21 +114,27 @@ class Publisher:
                 continue
 
     async def step(self) -> bool:
-        """Sends what is to be sent next; answers whether there was anything."""
+        """Sends what is to be sent next; answers whether anything was."""
         session = await self._sender.established()
         if session != self._session:
             # What the session before took last may be lost with it.
-            self._session, self._cursor = session, 0
-        batch = await self._store.read(lambda tx: bridge.outgoing(tx, self._cursor, BATCH))
-        sent = []
+            self._session = session
+            self._sent.clear()
+        limit = BATCH + len(self._sent)
+        waiting = await self._store.read(lambda tx: bridge.outgoing(tx, limit))
+        # Not a cursor: two logs are followed at once, and what has the lower number may be committed later.
+        here = {message.id for message in waiting}
+        self._sent = {number for number in self._sent if number in here or number > max(here, default=number)}
+        batch = [message for message in waiting if message.id not in self._sent]
+        taken = []
         for message in batch:
-            if await self._deliver(message) != session:
+            if len(self._sent) >= WINDOW or await self._deliver(message) != session:
                 break
-            sent.append(message.event_id)
-            self._cursor = message.id
-        if sent and not self._acknowledged:
-            await self._store.write(lambda tx: bridge.taken(tx, sent), "publish.taken")
-        return bool(batch)
+            self._sent.add(message.id)
+            taken.append(message.event_id)
+        if taken and not self._acknowledged:
+            await self._store.write(lambda tx: bridge.taken(tx, taken), "publish.taken")
+        return bool(taken)
 
     async def _deliver(self, message: bridge.Outgoing) -> int:
         try:

@@ -87,9 +87,9 @@ def add_outgoing(tx: Transaction, service: str, messages: Iterable[tuple[int, Ma
         )
 
 
-def outgoing(tx: Transaction, after: int, limit: int) -> Sequence[Outgoing]:
-    """Object logs to send, in order, behind the one with the id *after*."""
-    rows = tx.all("SELECT id, event_id, message FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+def outgoing(tx: Transaction, limit: int) -> Sequence[Outgoing]:
+    """Object logs that no collector has yet, in order."""
+    rows = tx.all("SELECT id, event_id, message FROM outbox ORDER BY id LIMIT ?", (limit,))
     return [Outgoing(int(row["id"]), row["event_id"], orjson.loads(row["message"])) for row in rows]
 
 

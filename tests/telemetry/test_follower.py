@@ -45,7 +45,7 @@ async def positions_kept(store: Store, service: str = "lifecycle") -> list[int]:
 
 
 async def outgoing_ids(store: Store) -> list[str]:
-    rows = await store.read(lambda tx: bridge.outgoing(tx, 0, 10_000))
+    rows = await store.read(lambda tx: bridge.outgoing(tx, 10_000))
     return [row.event_id for row in rows]
 
 
@@ -95,28 +95,27 @@ def test_stored_bytes_are_kept_as_they_are(sqlite_store: Store) -> None:
 
 
 @pytest.mark.parametrize("crash_at", range(1, 12))
-def test_a_crash_at_any_call_of_the_store_changes_nothing(sqlite_store: Store, crash_at: int) -> None:
+def test_a_crash_at_any_call_of_the_store_changes_nothing(
+    sqlite_store: Store, crash_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Killed before or after any transaction, then begun anew: each event is kept once, and goes out once.
     """
+    monkeypatch.setattr(module, "PAGE", 3)
 
     async def play() -> None:
         await prepared(sqlite_store)
         log = FakeLog("lifecycle", some(7))
         log.repeats = True
-        module_page, module.PAGE = module.PAGE, 3
+        crashing = follower(log, CrashingStore(sqlite_store, crash_at))
         try:
-            crashing = follower(log, CrashingStore(sqlite_store, crash_at))
-            try:
-                for _ in range(4):
-                    await crashing.step()
-            except CrashError:
-                pass
-            crashing = follower(log, sqlite_store)
-            while (await positions_kept(sqlite_store))[-1:] != [7]:
+            for _ in range(4):
                 await crashing.step()
-        finally:
-            module.PAGE = module_page
+        except CrashError:
+            pass
+        crashing = follower(log, sqlite_store)
+        while (await positions_kept(sqlite_store))[-1:] != [7]:
+            await crashing.step()
 
         assert await positions_kept(sqlite_store) == list(range(1, 8))
         ids = await outgoing_ids(sqlite_store)
@@ -149,21 +148,18 @@ def test_a_cancelled_follower_may_have_committed(sqlite_store: Store) -> None:
     asyncio.run(play())
 
 
-def test_two_followers_of_one_log_share_it(store: Store) -> None:
+def test_two_followers_of_one_log_share_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Two replicas that follow one log at once keep each event once; the slower one goes on behind the faster.
     """
+    monkeypatch.setattr(module, "PAGE", 3)
 
     async def play() -> None:
         await prepared(store)
         log = FakeLog("lifecycle", some(40))
-        module_page, module.PAGE = module.PAGE, 3
-        try:
-            pair = [follower(log, store), follower(log, store)]
-            while (await positions_kept(store))[-1:] != [40]:
-                await asyncio.gather(*(one.step() for one in pair))
-        finally:
-            module.PAGE = module_page
+        pair = [follower(log, store), follower(log, store)]
+        while (await positions_kept(store))[-1:] != [40]:
+            await asyncio.gather(*(one.step() for one in pair))
 
         assert sorted(await positions_kept(store)) == list(range(1, 41))
         assert len(await outgoing_ids(store)) == 40

@@ -59,6 +59,9 @@ class SqlStore:
         return self.network(name)
 
     def networks_named(self, names: Collection[str]) -> dict[str, Network]:
+        return {row["name"]: _network(row) for row in self._those("name", sorted(names))}
+
+    def hold_networks(self, names: Collection[str]) -> dict[str, Network]:
         rows = self._those("name", sorted(names), self._for_share)
         return {row["name"]: _network(row) for row in rows}
 

@@ -111,7 +111,7 @@ def attach(
             msg = f"{port} is not registered"
             raise NotFound(msg, remedy="Register the server's ports first.", name=port)
     wanted = spread(wishes, (attachment.link for attachment in before.values()))
-    networks = store.networks_named({tag.network for wish in wanted.values() for tag in wish.tags})
+    networks = store.hold_networks({tag.network for wish in wanted.values() for tag in wish.tags})
     changed = []
     for port, wish in wanted.items():
         _check_networks(wish, networks, project)
@@ -191,7 +191,7 @@ def _reading(fact: PortFact, networks: Mapping[int, Network], asked: int) -> Rea
 def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -> None:
     for tag in wish.tags:
         network = networks.get(tag.network)
-        if network is None or (network.network_class is PortClass.TENANT and network.project != project):
+        if network is None:
             raise missing(tag.network)
         if network.network_class is not wish.port_class:
             raise InvalidField(
@@ -200,6 +200,8 @@ def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -
                 remedy="Name a network of the class that the port shall be.",
                 network=tag.network,
             )
+        if network.network_class is PortClass.TENANT and network.project != project:
+            raise missing(tag.network)
 
 
 def _claimed(store: Store, server: str, fence: int) -> Head:

@@ -33,7 +33,11 @@ class NetworkStore(Protocol):
         ...
 
     def networks_named(self, names: Collection[str]) -> dict[str, Network]:
-        """Those of these names, kept from being deleted until the transaction ends."""
+        """Those of these names."""
+        ...
+
+    def hold_networks(self, names: Collection[str]) -> dict[str, Network]:
+        """The same, kept from being deleted until the transaction ends."""
         ...
 
     def networks_on(self, vlans: Collection[int]) -> dict[int, Network]:

@@ -179,10 +179,10 @@ class _Plan:
     ) -> Iterator[FieldViolation]:
         for name, plan in self.messages:
             if message.HasField(name):
-                inner = _below(demanded, name)
+                below = _below(demanded, name)
                 if name == self.masked and "*" not in message.update_mask.paths:
-                    inner = frozenset(message.update_mask.paths)
-                yield from plan.look(getattr(message, name), f"{path}{name}.", suspect, inner)
+                    below = frozenset(message.update_mask.paths)
+                yield from plan.look(getattr(message, name), f"{path}{name}.", suspect, below)
         for name, plan in self.repeated:
             for index, item in enumerate(getattr(message, name)):
                 yield from plan.look(item, f"{path}{name}[{index}].", suspect)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -34,6 +34,9 @@ from services.runtime.metrics import Metrics
 __all__ = ["Guard", "current_call", "interceptors"]
 
 REQUEST_ID = "x-request-id"
+MAX_STREAMS = 4
+"""How many reflection streams may be open: each holds a worker thread."""
+
 _ANONYMOUS = Caller(subject="")
 _MAX_CORRELATION = 128
 
@@ -168,7 +171,7 @@ class _Layers(grpc.ServerInterceptor):
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._built: dict[str, Any] = {}
-        self._streams = threading.BoundedSemaphore(4)
+        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         method = handler_call_details.method
@@ -182,11 +185,29 @@ class _Layers(grpc.ServerInterceptor):
 
     def _build(self, method: str, handler: Any) -> Any:
         if handler.request_streaming or handler.response_streaming:
-            return handler if self._guard.is_open(method) else grpc.unary_unary_rpc_method_handler(_no_streams)
+            if not self._guard.is_open(method):
+                return grpc.unary_unary_rpc_method_handler(_no_streams)
+            # Health's Watch holds no thread; reflection holds one as long as the caller likes, and needs no token.
+            return self._bounded(handler) if handler.request_streaming else handler
         return grpc.unary_unary_rpc_method_handler(
             self._around(method, handler.unary_unary),
             request_deserializer=arrival(handler.request_deserializer),
             response_serializer=serialized,
+        )
+
+    def _bounded(self, handler: Any) -> Any:
+        def few(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            if not self._streams.acquire(blocking=False):
+                context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_STREAMS} reflection streams are open"
+                )
+            try:
+                yield from handler.stream_stream(requests, context)
+            finally:
+                self._streams.release()
+
+        return grpc.stream_stream_rpc_method_handler(
+            few, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
         )
 
     def _around(self, method: str, serve: Callable[[Any, Any], Any]) -> Callable[[Arrived, grpc.ServicerContext], Any]:

@@ -94,11 +94,11 @@ class _Again(Exception):
 class PostgresDatabase:
     """See `services.runtime.database.Database`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wait: float = 10.0) -> None:
         """Opens a pool of connections to *url*.
 
         Raises:
-            PeerUnavailable: the server does not answer within ten seconds.
+            PeerUnavailable: the server does not answer within *wait* seconds.
         """
         self._pool: ConnectionPool[_Connection] = ConnectionPool(
             url,
@@ -112,7 +112,7 @@ class PostgresDatabase:
         )
         self._pool.open()
         try:
-            self._pool.wait(timeout=10.0)
+            self._pool.wait(timeout=wait)
         except PoolTimeout as error:
             self._pool.close()
             what = "PostgreSQL cannot be reached"

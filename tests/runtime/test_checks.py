@@ -123,7 +123,13 @@ def test_unknown_fields_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("mask", "missing"),
-    [([], []), (["kind"], []), (["text"], ["note.text"]), (["*"], ["note.text", "note.count"])],
+    [
+        ([], []),
+        (["kind"], []),
+        (["text"], ["note.text"]),
+        (["time", "count"], ["note.count"]),
+        (["*"], ["note.text", "note.count"]),
+    ],
 )
 def test_an_update_needs_only_what_it_changes(mask: list[str], missing: list[str]) -> None:
     """

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -30,6 +30,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.kernel.effect import observed
 from services.kernel.errors import DeadlineExceeded, InvalidField, PeerUnavailable, WrongState
 from services.runtime.context import current_call
+from services.runtime.interceptors import MAX_STREAMS
 from services.runtime.metrics import Metrics
 from services.runtime.outbound import Peer
 from services.runtime.server import build_server
@@ -213,6 +214,33 @@ def test_health_and_reflection_need_no_token() -> None:
             "grpc.reflection.v1alpha.ServerReflection",
         }
         assert found.file_descriptor_response.file_descriptor_proto
+
+
+def test_reflection_cannot_take_all_threads() -> None:
+    """
+    Open reflection streams, which need no token, leave threads for calls: the fifth is refused.
+    """
+    go = threading.Event()
+
+    def slowly() -> Iterator[reflection_pb2.ServerReflectionRequest]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        assert go.wait(10)
+
+    with running([(add, Servicer())], admin()) as server, grpc.insecure_channel(server.address) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        streams = [stub.ServerReflectionInfo(slowly(), timeout=20) for _ in range(MAX_STREAMS)]
+        for stream in streams:
+            next(stream)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.ServerReflectionInfo(slowly(), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        to = peer(server.address)
+        get(to)
+        to.close()
+        go.set()
+        for stream in streams:
+            assert list(stream) == []
+        assert next(stub.ServerReflectionInfo(slowly(), timeout=20))
 
 
 def test_drain_lets_running_calls_end() -> None:

@@ -2,7 +2,7 @@
 """How several generators' word on one attribute becomes one: the ``aggtype`` annotations.
 
 Values are in the long form of the analytics API (see `telemetry.sandesh.flat.attribute_tree`). They
-must contradict neither their type nor each other; else KeyError, TypeError or ValueError come out.
+must contradict neither their type nor each other; else a LookupError, TypeError or ValueError comes out.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _list(sample: Tree, name: str, elements: list[Any]) -> Tree:
 
 def _content(tree: Tree) -> str:
     """The name of what is inside, which is not an attribute."""
-    return next(name for name in reversed(tree) if not name.startswith(("@", "#")))
+    return [name for name in tree if not name.startswith(("@", "#"))][-1]
 
 
 def _fields(element: object) -> list[tuple[str, Tree]]:

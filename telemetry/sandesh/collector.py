@@ -55,6 +55,7 @@ class CollectorSettings:
         frame_limit: largest message taken, bytes.
         sessions: most sessions at a time; further ones are closed at once.
         introduction_timeout: for a session that has not introduced itself.
+        grace: for the sink, at the end, to finish what it has begun.
         repair: see `telemetry.sandesh.decode.decode`.
     """
 
@@ -64,6 +65,7 @@ class CollectorSettings:
     frame_limit: int = DEFAULT_LIMIT
     sessions: int = 1000
     introduction_timeout: float = 60.0
+    grace: float = 5.0
     repair: bool = True
 
 
@@ -146,8 +148,11 @@ class Collector:
         for session in tuple(self._sessions):
             session.abort()
         if self._tasks:
-            # They end by themselves: their connections are gone.
-            await asyncio.wait(self._tasks)
+            # They end by themselves, their connections being gone; unless the sink keeps them.
+            _, kept = await asyncio.wait(self._tasks, timeout=self._settings.grace)
+            for task in kept:
+                task.cancel()
+            await asyncio.gather(*kept, return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
 

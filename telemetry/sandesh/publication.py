@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from telemetry.sandesh.decode import Decoded
-from telemetry.sandesh.errors import DecodeError
 from telemetry.sandesh.schema import Kind
 from telemetry.sandesh.tree import Node, stored_xml
 
@@ -37,25 +36,20 @@ class UveUpdate:
 
 
 def uve_update(message: Decoded) -> UveUpdate | None:
-    """What *message* changes, or None if it is no UVE or alarm.
+    """What *message* changes, or None if it is no UVE or alarm, or one that names no object.
 
     A UVE with its key and nothing else changes nothing and stays invisible.
-
-    Raises:
-        DecodeError: it calls itself a UVE, but has no ``data`` struct or no key.
     """
     if message.header.kind not in {Kind.UVE, Kind.ALARM}:
         return None
     data = message.body.child("data")
     if data is None or not data.children:
-        msg = f"{message.body.name}: a UVE without data"
-        raise DecodeError(msg)
+        return None
     struct = data.children[0]
     keys = [field for field in struct.children if field.key is not None]
     table = (keys[0].key or "") if keys else ""
     if not table:
-        msg = f"{message.body.name}: a UVE without a key"
-        raise DecodeError(msg)
+        return None
     return UveUpdate(
         struct=struct.name,
         table=table,

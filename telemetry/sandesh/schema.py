@@ -196,7 +196,8 @@ class Message:
 
     def __post_init__(self) -> None:
         _check(self.name, self.fields)
-        if self.kind is Kind.UVE and not (len(self.fields) == 1 and self.fields[0].name == "data"):
+        shape = [(field.name, isinstance(field.type, Struct)) for field in self.fields]
+        if self.kind is Kind.UVE and shape != [("data", True)]:
             # A collector publishes the first child of `data` and nothing else.
             msg = f"{self.name}: a UVE has one field, the struct `data`"
             raise SchemaError(msg)
@@ -204,7 +205,7 @@ class Message:
     @property
     def data(self) -> Struct:
         """The struct of a UVE: what the analytics API calls the type."""
-        struct = self.fields[0].type
+        struct = self.fields[0].type if self.fields else None
         if not isinstance(struct, Struct):
             msg = f"{self.name} has no data struct"
             raise SchemaError(msg)

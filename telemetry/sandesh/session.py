@@ -36,9 +36,9 @@ from telemetry.sandesh.uve import Outgoing, Ref, UveCache
 from telemetry.sandesh.watermarks import KIB, Watermarks
 
 RESYNC_BATCH: Final = 64
-"""Objects that are written at once during a resync; the next follow when the queue is short again."""
+"""Most objects that are written at once during a resync; the next follow when the queue is short again."""
 RESYNC_ROOM: Final = 512 * KIB
-"""A queue is short below this many bytes."""
+"""A queue is short below this many bytes, and a batch ends with the object that reaches it."""
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -324,8 +324,15 @@ class ClientSession:
         self._longest = max(self._longest, len(self._backlog))
 
     def _batch(self, now: int) -> list[Action]:
-        batch = [self._backlog.popleft() for _ in range(min(RESYNC_BATCH, len(self._backlog)))]
-        return [self._write(outgoing, now) for ref in batch if (outgoing := self.cache.again(ref)) is not None]
+        batch: list[Action] = []
+        size = 0
+        while self._backlog and len(batch) < RESYNC_BATCH and size < RESYNC_ROOM:
+            outgoing = self.cache.again(self._backlog.popleft())
+            if outgoing is not None:
+                write = self._write(outgoing, now)
+                size += len(write.data)
+                batch.append(write)
+        return batch
 
     # --- about ourselves -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from telemetry.sandesh.messages import OBJECT_CONFIG_NODE
 DEFAULT_PORT: Final = 8086
 """Where collectors listen."""
 
-_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\s]+))(?::(?P<port>\d{1,5}))?")
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\s\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,7 @@ def test_a_lower_fence_is_refused(rig: Rig) -> None:
     assert rig.refused("LeaseAddress", again, LIFECYCLE).code is grpc.StatusCode.ABORTED
     assert rig.refused("ReleaseLease", release, LIFECYCLE).code is grpc.StatusCode.ABORTED
     assert rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=7) == lease
-    assert rig.lease("projects/demo/instances/db", LIFECYCLE, kind=BARE_METAL, fence=1)
+    assert rig.lease("projects/demo/instances/db", LIFECYCLE, kind=BARE_METAL, fence=1).epoch == 1
     assert fields(rig.refused("LeaseAddress", wish(fence=1)).status) == ["fence"]
     assert fields(rig.refused("LeaseAddress", wish(fence=-1), LIFECYCLE).status) == ["fence"]
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 
 from services.ipam.store.leases import LeaseTables
 from services.ipam.store.prefixes import PrefixTables
-from services.runtime.database import Transaction
-from services.runtime.eventlog import EventLog
 
 __all__ = ["SqlStore"]
 
 
 class SqlStore(PrefixTables, LeaseTables):
-    """See `services.ipam.operations.ports.Store`: everything within the transaction *tx*, events into *log*."""
-
-    def __init__(self, tx: Transaction, log: EventLog) -> None:
-        PrefixTables.__init__(self, tx)
-        LeaseTables.__init__(self, tx, log)
+    """See `services.ipam.operations.ports.Store`: everything within one transaction."""

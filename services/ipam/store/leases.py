@@ -21,21 +21,15 @@ from services.ipam.store.rows import (
     marks,
     where_of,
 )
+from services.ipam.store.tables import Tables
 from services.kernel.errors import Busy
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.runtime.database import Transaction
-from services.runtime.eventlog import EventLog
 from services.runtime.times import from_micros, to_micros
 
 
-class LeaseTables:
+class LeaseTables(Tables):
     """See `services.ipam.operations.ports.LeaseStore`."""
-
-    def __init__(self, tx: Transaction, log: EventLog) -> None:
-        self._tx = tx
-        self._log = log
-        self._lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
 
     def raise_fence(self, owner: str, fence: int) -> int:
         raised = self._tx.execute(

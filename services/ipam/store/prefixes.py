@@ -18,18 +18,13 @@ from services.ipam.store.rows import (
     prefix_values,
     where_of,
 )
+from services.ipam.store.tables import Tables
 from services.kernel.errors import Busy
 from services.kernel.pages import Page, PageRequest
-from services.runtime.database import Transaction
 
 
-class PrefixTables:
+class PrefixTables(Tables):
     """See `services.ipam.operations.ports.PrefixStore`."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        # SQLite's writers follow one another: a transaction there has everything locked.
-        self._lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
 
     def prefix(self, name: str) -> Prefix | None:
         row = self._tx.one(f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE name = ?", (name,))

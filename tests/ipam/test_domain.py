@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of prefixes and of choosing, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ipam.domain.addresses import Address, Network, address_of, from_key, key
+from services.ipam.domain.allocation import ROUND, Frontier, advance, start
+from services.ipam.domain.prefixes import Prefix, Range, gateway_of, usable
+from services.kernel.errors import InvalidField
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+addresses = st.one_of(
+    st.integers(0, 2**32 - 1).map(IPv4Address),
+    st.integers(0, 2**128 - 1).map(IPv6Address),
+)
+
+
+@st.composite
+def networks(draw: st.DrawFn, smallest: int = 0) -> Network:
+    """Any network; *smallest* is how many bits its hosts have at least."""
+    bits = draw(st.sampled_from([32, 128]))
+    length = draw(st.integers(0, bits - smallest))
+    number = draw(st.integers(0, 2**length - 1)) << (bits - length)
+    return ip_network((number, length)) if bits == 128 else ip_network((IPv4Address(number), length))
+
+
+def a_prefix(cidr: Network, gateway: Address | None = None, pools: tuple[Range, ...] = ()) -> Prefix:
+    return Prefix(
+        name="projects/demo/prefixes/p1",
+        uid="uid",
+        project="demo",
+        cidr=cidr,
+        vrf="demo.blue",
+        network="projects/demo/networks/blue",
+        gateway=gateway,
+        pools=pools,
+        dns_servers=(),
+        cool_down=timedelta(),
+        create_time=NOW,
+        update_time=NOW,
+    )
+
+
+@given(addresses, addresses)
+def test_keys_sort_as_addresses_do(one: Address, other: Address) -> None:
+    """
+    Keys read back, have one length per version, and sort by version, then by number.
+    """
+    assert from_key(key(one)) == one
+    assert (key(one) < key(other)) == ((one.version, int(one)) < (other.version, int(other)))
+
+
+@pytest.mark.parametrize(
+    ("cidr", "first", "last"),
+    [
+        ("10.0.0.0/24", "10.0.0.1", "10.0.0.254"),
+        ("10.0.0.0/30", "10.0.0.1", "10.0.0.2"),
+        ("10.0.0.0/31", "10.0.0.0", "10.0.0.1"),
+        ("10.0.0.7/32", "10.0.0.7", "10.0.0.7"),
+        ("0.0.0.0/0", "0.0.0.1", "255.255.255.254"),
+        ("2001:db8::/64", "2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"),
+        ("2001:db8::/126", "2001:db8::1", "2001:db8::3"),
+        ("2001:db8::/127", "2001:db8::", "2001:db8::1"),
+        ("2001:db8::7/128", "2001:db8::7", "2001:db8::7"),
+        ("::/0", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ],
+)
+def test_what_hosts_may_have(cidr: str, first: str, last: str) -> None:
+    """
+    Network and broadcast addresses are nobody's; prefixes of one or two addresses have none (RFC 3021, 6164).
+    """
+    found = usable(ip_network(cidr))
+
+    assert (found.first, found.last) == (int(ip_address(first)), int(ip_address(last)))
+
+
+@pytest.mark.parametrize(
+    ("cidr", "given_gateway", "expected"),
+    [
+        ("10.0.0.0/24", "", "10.0.0.1"),
+        ("10.0.0.0/24", "10.0.0.254", "10.0.0.254"),
+        ("10.0.0.0/24", "none", None),
+        ("10.0.0.0/31", "", "10.0.0.0"),
+        ("10.0.0.0/32", "", None),
+        ("2001:db8::/64", "", "2001:db8::1"),
+        ("2001:db8::/127", "", "2001:db8::"),
+        ("2001:db8::/128", "", None),
+    ],
+)
+def test_the_gateway_that_holds(cidr: str, given_gateway: str, expected: str | None) -> None:
+    """
+    The first usable address unless said otherwise; a single address has nothing to spare for one.
+    """
+    found = gateway_of(ip_network(cidr), given_gateway, "gateway")
+
+    assert found == (None if expected is None else ip_address(expected))
+
+
+@given(networks(smallest=2), st.integers(0, 2**128), st.integers(1, 4))
+def test_what_is_made_may_be_had(cidr: Network, pick: int, moves: int) -> None:
+    """
+    No chunk holds the network, broadcast or gateway address, all are inside, and none is made twice.
+    """
+    hosts = usable(cidr)
+    gateway = address_of(hosts.first + pick % (hosts.last - hosts.first + 1), cidr.version)
+    prefix = a_prefix(cidr, gateway)
+    frontier = start(prefix)
+    made: list[Address] = []
+    for _ in range(moves):
+        chunk = advance(prefix, frontier)
+        made += chunk.addresses
+        frontier = chunk.frontier
+
+    assert len(set(made)) == len(made) == frontier.made
+    assert gateway not in made
+    assert cidr.network_address not in made
+    assert not (cidr.version == 4 and cidr.broadcast_address in made)
+    assert all(address in cidr for address in made)
+    assert made == sorted(made, key=int)
+
+
+@given(st.sets(st.integers(0, 255), min_size=1, max_size=24), st.integers(1, 254))
+def test_the_frontier_goes_over_everything_once(edges: set[int], gateway: int) -> None:
+    """
+    Moved to its end, the frontier made exactly the addresses of the pools that somebody may have.
+    """
+    cidr = ip_network("10.0.0.0/24")
+    base = int(cidr.network_address)
+    ends = sorted(edges) + ([max(edges)] if len(edges) % 2 else [])
+    pools = tuple(Range(base + first, base + last) for first, last in zip(ends[::2], ends[1::2], strict=True))
+    prefix = a_prefix(cidr, IPv4Address(base + gateway), pools)
+    frontier = start(prefix)
+    made: set[Address] = set()
+    while frontier.next is not None:
+        chunk = advance(prefix, frontier)
+        made |= set(chunk.addresses)
+        frontier = chunk.frontier
+
+    assert made == {address for address in cidr if prefix.is_chosen_from(address)}
+    assert advance(prefix, frontier).addresses == ()
+
+
+def test_chunks_grow_with_the_prefix() -> None:
+    """
+    The first move of even the widest prefix makes few addresses; later ones make more, up to a bound.
+    """
+    prefix = a_prefix(ip_network("::/0"))
+    frontier = start(prefix)
+    sizes = []
+    for _ in range(7):
+        chunk = advance(prefix, frontier)
+        sizes.append(len(chunk.addresses))
+        frontier = chunk.frontier
+
+    assert sizes == [32, 32, 64, 128, 256, 512, 512]
+
+
+def test_when_an_address_is_used_again() -> None:
+    """
+    Not before the first round is made, or there is nothing else.
+    """
+    assert not Frontier(5, 0).may_reuse
+    assert not Frontier(5, ROUND - 1).may_reuse
+    assert Frontier(5, ROUND).may_reuse
+    assert Frontier(None, 3).may_reuse
+
+
+@given(networks(), addresses)
+def test_a_gateway_is_a_hosts_address(cidr: Network, address: Address) -> None:
+    """
+    A gateway that no host of the prefix could have is refused; any other is taken.
+    """
+    inside = address.version == cidr.version and int(address) in usable(cidr)
+    if inside:
+        assert gateway_of(cidr, str(address), "gateway") == address
+    else:
+        with pytest.raises(InvalidField):
+            gateway_of(cidr, str(address), "gateway")

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ipam against a model of a dozen lines: whatever the order of calls, it grants and refuses what the model says."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+import grpc
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+from bms.ipam.v1 import lease_pb2, prefix_pb2
+from services.runtime.database import open_database
+from tests.ipam.rig import Rig, verify, wish
+from tests.support.stores import _sqlite_copy
+
+COOL_DOWN = timedelta(seconds=30)
+HOSTS = [str(address) for address in ip_network("10.1.0.0/29")]
+CHOSEN = {"10.1.0.2", "10.1.0.3", "10.1.0.4"}
+GIVEN = {"10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"}
+
+owners = st.integers(0, 6).map(lambda number: f"vm-{number}")
+
+
+class Leases(RuleBasedStateMachine):
+    """Five addresses that can be had, three of them chosen from, seven owners."""
+
+    held = Bundle("held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-"))
+        self.database = open_database(_sqlite_copy("services.ipam", self.folder / "ipam.sqlite"))
+        self.rig = Rig(self.database)
+        self.owner_of: dict[str, str] = {}
+        self.free_at: dict[str, datetime] = {}
+        self.epochs: dict[str, int] = {}
+
+    @initialize()
+    def a_prefix(self) -> None:
+        self.rig.prefix("10.1.0.0/29", cool_down=COOL_DOWN, pools=(("10.1.0.0", "10.1.0.4"),))
+
+    def free(self) -> set[str]:
+        now = self.rig.clock.now()
+        return {one for one in GIVEN if one not in self.owner_of and self.free_at.get(one, now) <= now}
+
+    def granted(self, owner: str, lease: lease_pb2.AddressLease) -> None:
+        if self.owner_of.get(lease.address) == owner:
+            assert lease.epoch == self.epochs[lease.address]
+            return
+        assert lease.address in self.free()
+        assert lease.epoch == self.epochs.get(lease.address, 0) + 1
+        self.owner_of[lease.address] = owner
+        self.epochs[lease.address] = lease.epoch
+
+    @rule(target=held, owner=owners)
+    def lease_any(self, owner: str) -> lease_pb2.AddressLease | None:
+        reply = self.rig.wire.call("LeaseAddress", wish(owner))
+        if owner in self.owner_of.values() or self.free() & CHOSEN:
+            assert reply.code is grpc.StatusCode.OK
+            if owner not in self.owner_of.values():
+                assert reply.message.address in CHOSEN
+            self.granted(owner, reply.message)
+        else:
+            assert reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        message: lease_pb2.AddressLease | None = reply.message
+        return message
+
+    @rule(target=held, owner=owners, address=st.sampled_from(HOSTS))
+    def lease_this(self, owner: str, address: str) -> lease_pb2.AddressLease | None:
+        reply = self.rig.wire.call("LeaseAddress", wish(owner, address=address))
+        mine = next((one for one, who in self.owner_of.items() if who == owner), "")
+        if mine:
+            expected = grpc.StatusCode.OK if mine == address else grpc.StatusCode.ALREADY_EXISTS
+        elif address not in GIVEN:
+            expected = grpc.StatusCode.INVALID_ARGUMENT
+        elif address in self.owner_of:
+            expected = grpc.StatusCode.ALREADY_EXISTS
+        else:
+            expected = grpc.StatusCode.OK if address in self.free() else grpc.StatusCode.FAILED_PRECONDITION
+        assert reply.code is expected
+        if reply.message is not None:
+            assert reply.message.address == address
+            self.granted(owner, reply.message)
+        message: lease_pb2.AddressLease | None = reply.message
+        return message
+
+    @rule(lease=held)
+    def release(self, lease: lease_pb2.AddressLease | None) -> None:
+        if lease is None:
+            return
+        answer = self.rig.release(lease)
+        assert answer.state != lease_pb2.AddressLease.STATE_LEASED
+        if self.epochs[lease.address] == lease.epoch and lease.address in self.owner_of:
+            del self.owner_of[lease.address]
+            self.free_at[lease.address] = self.rig.clock.now() + COOL_DOWN
+
+    @rule(lease=consumes(held), off=st.sampled_from([-1, 1, 7]))
+    def release_another_epoch(self, lease: lease_pb2.AddressLease | None, off: int) -> None:
+        if lease is None or lease.epoch + off == 0:
+            return
+        request = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch + off)
+        assert self.rig.wire.call("ReleaseLease", request).code is grpc.StatusCode.ABORTED
+
+    @rule(seconds=st.sampled_from([1, 15, 29, 30, 31]))
+    def time_passes(self, seconds: int) -> None:
+        self.rig.clock.advance(seconds)
+
+    @rule()
+    def sweep(self) -> None:
+        self.rig.sweeper.tick(self.rig.clock.now())
+
+    @invariant()
+    def counts_agree(self) -> None:
+        found = self.rig.wire.call("GetPrefix", prefix_pb2.GetPrefixRequest(name="projects/demo/prefixes/p1"))
+        if found.message is not None:
+            assert found.message.leased_count == len(self.owner_of)
+
+    def teardown(self) -> None:
+        streams = verify(self.rig.events())
+        for stream, headers in streams.items():
+            granted = sum(header.type == "address.leased" for header in headers)
+            assert granted == self.epochs[stream.rpartition("/")[2]]
+        self.database.close()
+        shutil.rmtree(self.folder)
+
+
+TestLeases = Leases.TestCase
+"""Every grant and refusal is the model's, and afterwards the log's chains and epochs are whole."""
+TestLeases.settings = settings(
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

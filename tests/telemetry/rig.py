@@ -71,9 +71,11 @@ class Rig:
     async def eventually(self, ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
         """What *ask* answers once *wanted* is true of it."""
         async with asyncio.timeout(15):
-            while not wanted(answer := await ask()):
+            while True:
+                answer = await ask()
+                if wanted(answer):
+                    return answer
                 await asyncio.sleep(0.02)
-        return answer
 
 
 def bearer(subject: str) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,8 @@ down_revision = None
 
 
 def _identity(name: str) -> sa.Column[int]:
-    # SQLite counts by itself in INTEGER alone, PostgreSQL wants to be asked.
+    # SQLite counts by itself in INTEGER alone, PostgreSQL wants to be asked. With sqlite_autoincrement the numbers of
+    # deleted rows are not given again.
     sqlite = op.get_bind().dialect.name == "sqlite"
     if sqlite:
         return sa.Column(name, sa.Integer, primary_key=True, autoincrement=True)
@@ -46,6 +47,7 @@ def upgrade() -> None:
         sa.Column("instance", sa.Text, nullable=False),
         sa.Column("event", sa.LargeBinary, nullable=False),  # a bms.event.v1.StoredEvent
         sa.UniqueConstraint("service", "position"),
+        sqlite_autoincrement=True,
     )
     op.create_index("events_by_time", "events", ["time", "id"])
     op.create_index("events_of_service", "events", ["service", "time", "id"])
@@ -67,6 +69,7 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("event_id", sa.Text, nullable=False, unique=True),
         sa.Column("message", sa.Text, nullable=False),  # JSON, the fields of a BmsLifecycleEventLog
+        sqlite_autoincrement=True,
     )
     op.create_index("outbox_of_service", "outbox", ["service", "position"])
     op.create_table(
@@ -87,6 +90,7 @@ def upgrade() -> None:
         sa.Column("category", sa.Text, nullable=False),
         sa.Column("frame", sa.LargeBinary, nullable=False),
         sa.UniqueConstraint("message_type", "event_id"),
+        sqlite_autoincrement=True,
     )
     op.create_index("messages_by_time", "messages", ["time", "id"])
     op.create_index("messages_of_type", "messages", ["message_type", "id"])

@@ -528,7 +528,7 @@ def test_answers_are_numbered() -> None:
     run(scenario)
 
 
-def test_hello_helper() -> None:
+def test_hello_is_the_vector() -> None:
     """
     The introductions that these tests make are the vector's, where nothing is changed.
     """

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""network as a process: ``python -m services.network``.
+"""network as a process: ``python -m services.network``. Its settings are those of `services.runtime.settings`.
 
-Its settings are those of `services.runtime.settings`, and:
-
-BMS_RACK_FILE   the file of the simulated rack, whose switches are the fabric; rack.sqlite in the data directory
+Its fabric is that of the simulated rack, ``rack.sqlite`` in the data directory.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 import structlog
 
@@ -30,11 +26,11 @@ from services.simulated.rack import Rack
 _log = structlog.get_logger("bms.network")
 
 
-def run(settings: Settings, environ: Mapping[str, str]) -> None:
+def run(settings: Settings) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        rack = Rack(Path(environ.get("BMS_RACK_FILE", "").strip() or settings.data.data_dir / "rack.sqlite"))
+        rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
             log = EventLog(base.database, base.ids, chained=False)
             fabric = SimulatedFabric(rack, base.clock)
@@ -56,7 +52,7 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
 def main() -> None:
     """The process's beginning: says in one line why it cannot begin."""
     try:
-        run(Settings.read("network", os.environ), os.environ)
+        run(Settings.read("network", os.environ))
     except BmsError as error:
         _log.critical("network.failed", reason=error.reason, error=str(error), remedy=error.remedy)
         sys.exit(1)

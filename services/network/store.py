@@ -139,7 +139,7 @@ class SqlStore:
         row = self._tx.one("SELECT port FROM ports WHERE switch = ? AND switch_port = ?", (plug.switch, plug.port))
         return "" if row is None else str(row["port"])
 
-    def save(self, attachment: Attachment) -> None:
+    def save(self, attachment: Attachment, before: Attachment | None) -> None:
         link, wish, seen = attachment.link, attachment.wish, attachment.observed
         self._tx.execute(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags,"
@@ -167,10 +167,10 @@ class SqlStore:
                 int(attachment.settled),
             ),
         )
-        self._on(link.port, attachment.networks)
+        self._on(link.port, before.networks if before else frozenset(), attachment.networks)
 
     def forget(self, attachment: Attachment) -> None:
-        self._on(attachment.link.port, frozenset())
+        self._on(attachment.link.port, attachment.networks, frozenset())
         self._tx.execute("DELETE FROM ports WHERE port = ?", (attachment.link.port,))
 
     def list_attachments(self, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
@@ -189,9 +189,8 @@ class SqlStore:
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _on(self, port: str, networks: frozenset[str]) -> None:
-        """Makes *networks* those that the port is on."""
-        before = {row["network"] for row in self._tx.all("SELECT network FROM network_ports WHERE port = ?", (port,))}
+    def _on(self, port: str, before: frozenset[str], networks: frozenset[str]) -> None:
+        """Makes *networks* those that the port is on; *before* it was on others."""
         for network in sorted(before - networks):
             self._tx.execute("DELETE FROM network_ports WHERE network = ? AND port = ?", (network, port))
         for network in sorted(networks - before):

@@ -7,6 +7,7 @@ process holds one connection under a lock, since waiting for a lock costs nothin
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -95,12 +96,14 @@ class RackFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = OFF")
-        # Exclusive: two processes that start together must not make the tables at once.
-        self._connection.executescript("BEGIN EXCLUSIVE;" + _SCHEMA + "COMMIT;")
+        with self._alone():
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -133,5 +136,15 @@ class RackFile:
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
+        with self._lock, self._alone():
             self._connection.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other processes from opening and closing meanwhile.
+
+        Services start together, and SQLite does not wait for others while it changes the journal's mode: it fails.
+        """
+        with self.path.with_name(self.path.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

@@ -200,3 +200,21 @@ def test_the_example_of_faults_is_in_order(bench: Bench) -> None:
         injected.fault.kind for injected in control.inject_file(bench.rack, file, bench.clock.now()) if injected.fault
     }
     assert kinds == set(FaultKind) - {FaultKind.DISK_APPEARS}
+
+
+def _open(path: Path, rounds: int) -> None:
+    for _ in range(rounds):
+        Rack(path).close()
+
+
+def test_processes_may_start_together(tmp_path: Path) -> None:
+    """
+    A file that several processes open and close in the same moments, new or not, is there for all of them.
+    """
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open, args=(tmp_path / "rack.db", 30)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4

@@ -72,7 +72,7 @@ def register(store: Store, call: Call, server: str, links: Sequence[Link], fence
         old_one = before.get(port)
         if old_one is not None and old_one not in gone:
             if old_one.link != link:
-                store.save(replace(old_one, link=link))
+                store.save(replace(old_one, link=link), old_one)
             continue
         if holder := store.holder(link.plug):
             msg = f"{link.plug.switch} {link.plug.port} is where {holder} is plugged in"
@@ -85,7 +85,7 @@ def register(store: Store, call: Call, server: str, links: Sequence[Link], fence
                 switch_port=link.plug.port,
             )
         attachment = Attachment(server, link, QUARANTINE, "", call.now)
-        store.save(attachment)
+        store.save(attachment, None)
         fresh.append(attachment)
     if fresh:
         head = _recorded(store, call, server, "port.registered", fresh, fence, head)
@@ -119,7 +119,7 @@ def attach(
         check_change(old, wish, owner)
         if (old.wish, old.project) != (wish, owner):
             new = replace(old, wish=wish, project=owner, request_time=call.now, asked=old.asked + 1)
-            store.save(new)
+            store.save(new, old)
             changed.append(new)
     if changed:
         head = _recorded(store, call, server, "port.requested", changed, fence, head)
@@ -166,7 +166,7 @@ def observe(
         if seen is not None and (seen.asked, seen.read_time) > (reading.asked, reading.read_time):
             continue  # somebody who began later has recorded his already
         new = replace(old, observed=reading)
-        store.save(new)
+        store.save(new, old)
         if seen is None or (seen.port_class, seen.tags) != (reading.port_class, reading.tags):
             changed.append(new)
     if changed:

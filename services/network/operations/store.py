@@ -91,8 +91,8 @@ class AttachmentStore(Protocol):
         """The port that is plugged in there, "" if none is."""
         ...
 
-    def save(self, attachment: Attachment) -> None:
-        """Keeps a port, new or changed."""
+    def save(self, attachment: Attachment, before: Attachment | None) -> None:
+        """Keeps a port, new or changed from what it was *before*."""
         ...
 
     def forget(self, attachment: Attachment) -> None:

@@ -68,7 +68,6 @@ def upgrade() -> None:
         sa.Column("network", sa.Text, primary_key=True),
         sa.Column("port", _NAME, primary_key=True),
     )
-    op.create_index("networks_of_port", "network_ports", ["port"])
 
 
 def downgrade() -> None:

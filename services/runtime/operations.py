@@ -28,6 +28,9 @@ from services.runtime.news import News
 from services.runtime.page_tokens import PageTokens
 from services.runtime.times import from_micros, to_micros
 
+MAX_WAITING = 4
+"""How many callers of WaitOperation wait at a time; with those of ListEvents they leave threads for others."""
+
 MAX_WAIT = 30.0
 """How long WaitOperation waits at most, in seconds; the caller asks again."""
 
@@ -64,7 +67,7 @@ class OperationStore:
     """The table of operations; its methods run in the caller's transaction, with the change the operation tells of."""
 
     def __init__(self) -> None:
-        self.news = News()
+        self.news = News(MAX_WAITING)
 
     def insert(self, tx: Transaction, row: OperationRow) -> None:
         """Adds *row*."""

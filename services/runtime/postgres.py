@@ -230,4 +230,8 @@ class PostgresDatabase:
                 connection.execute("ROLLBACK")
             except psycopg.Error:
                 connection.close()
+        broken = connection.closed
         self._pool.putconn(connection)
+        if broken:
+            # Whatever broke this connection, as a restart of the server does, has broken the idle ones too.
+            self._pool.check()

@@ -390,3 +390,33 @@ class TestSqlite:
         assert kept == [kind == "keep" for kind in plan]
         assert names(database) == [*(f"n{number:02}" for number, kind in enumerate(plan) if kind == "keep"), "taken"]
         database.close()
+
+    def test_what_was_answered_outlives_a_kill(self, path: Path, fresh: Callable[[], Database]) -> None:
+        """
+        Killed with -9 in the midst of writing, the file holds every transaction that was answered, whole ones alone.
+        """
+        fresh().close()
+        code = (
+            "import sys; from services.runtime.database import open_database\n"
+            "database = open_database(sys.argv[1]); number = 0\n"
+            "insert = 'INSERT INTO notes (name, version, text) VALUES (?, 1, ?)'\n"
+            "while True:\n"
+            "    database.transact(lambda tx: [tx.execute(insert, (f'{n}-{number}', '')) for n in 'ab'], label='put')\n"
+            "    print(number, flush=True); number += 1\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code, f"sqlite:///{path}"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(50):
+                process.stdout.readline()
+            process.kill()
+            answered = 50 + len(
+                [line for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+            )
+
+        database = open_database(f"sqlite:///{path}")
+        found = names(database)
+        assert {f"{n}-{number}" for number in range(answered) for n in "ab"} <= set(found)
+        assert len([name for name in found if name.startswith("a-")]) * 2 == len(found)
+        database.close()

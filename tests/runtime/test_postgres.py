@@ -192,6 +192,35 @@ def test_reads_outlive_their_connection(make_url: Callable[[str], str]) -> None:
     database.close()
 
 
+def test_a_restarted_server_costs_nobody_his_call(make_url: Callable[[str], str]) -> None:
+    """
+    When all pooled connections break at once, calls that come next go through.
+    """
+    url = make_url("tests.runtime.sample")
+    database = open_database(url)
+    together = threading.Barrier(12)
+
+    def busy(number: int) -> int:
+        def write(tx: Transaction) -> int:
+            if together.n_waiting < 12 and not together.broken:
+                together.wait(10)
+            return Put(f"n{number:02}")(tx)
+
+        return database.transact(write, label="put")
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(busy, range(12))) == 12
+        together.abort()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'bms'"
+            )
+        assert sum(pool.map(busy, range(12, 24))) == 12
+    assert len(notes(database)) == 24
+    database.close()
+
+
 def test_nobody_there_is_told_without_the_password() -> None:
     """
     A server that does not answer is PeerUnavailable, and no part of the URL is repeated.

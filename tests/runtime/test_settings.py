@@ -36,7 +36,7 @@ def test_everything_set() -> None:
             "BMS_IPAM_DATABASE_URL": "postgresql://db/ipam",
             "BMS_IPAM_ADDRESS": "0.0.0.0:1",
             "BMS_NETWORK_ADDRESS": "net:2",
-            "BMS_IPAM_THREADS": "4",
+            "BMS_IPAM_THREADS": "40",
             "BMS_NETWORK_THREADS": "99",
             "BMS_GRACE_SECONDS": "0.5",
             "BMS_DIE_WITH_PARENT": "1",
@@ -55,7 +55,7 @@ def test_everything_set() -> None:
 
     assert settings.database.url == "postgresql://db/ipam"
     assert (settings.server.address, settings.peers.addresses["network"]) == ("0.0.0.0:1", "net:2")
-    assert (settings.server.threads, settings.server.grace, settings.server.metrics_port) == (4, 0.5, 9)
+    assert (settings.server.threads, settings.server.grace, settings.server.metrics_port) == (40, 0.5, 9)
     assert settings.server.die_with_parent
     assert settings.server.tls == ServerTls(Path("/c"), Path("/k"), Path("/ca"))
     assert settings.peers.tls == ClientTls(Path("/ca2"), Path("/c"), Path("/k"))
@@ -67,7 +67,7 @@ def test_everything_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("BMS_IPAM_THREADS", "0"),
+        ("BMS_IPAM_THREADS", "13"),
         ("BMS_IPAM_THREADS", "many"),
         ("BMS_GRACE_SECONDS", "-1"),
         ("BMS_GRACE_SECONDS", "inf"),

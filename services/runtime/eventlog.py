@@ -4,9 +4,8 @@
 An event's bytes are serialised once, stored, hashed and served as they are. On SQLite, whose transactions follow one
 another, the position is given in the same transaction. On PostgreSQL a row gets its position when it has been
 committed: `EventLog.start_sealer` runs the thread that does so, in every replica. Whoever commits seals, under a lock
-    that ends with
-the sealing transaction, so that there is no leader to lose and no event is passed over: a position is given to what is
-committed, and everything committed later gets a greater one.
+that ends with the sealing transaction, so that there is no leader to lose and no event is passed over: a position is
+given to what is committed, and everything committed later gets a greater one.
 """
 
 from __future__ import annotations

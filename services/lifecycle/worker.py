@@ -221,9 +221,10 @@ class Worker:
             reason = outcome.code if outcome.code in _TELLING else "STEP_OVERDUE"
             message = f"{intent.step.name.value} took longer than it may: {outcome.reason}"
             return self._failed(Failed(server, reason, message, outcome.events), left, now), None
-        next_try = now if outcome.at_once else now + self._delay(server, outcome, now)
-        change = walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try)
-        return change, None if outcome.at_once else next_try
+        if outcome.at_once:
+            return walk.go_on(server, left, outcome.events), None
+        next_try = now + self._delay(server, outcome, now)
+        return walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try), next_try
 
     def _failed(self, outcome: Failed, instance: Instance | None, now: datetime) -> Change:
         server = outcome.server

@@ -119,6 +119,11 @@ def wait(
     return Change(waiting, written, instance, operations=_shown(waiting, instance))
 
 
+def go_on(server: Server, instance: Instance | None, events: tuple[Event, ...]) -> Change:
+    """Stays in the present step to look again at once; nobody waits."""
+    return Change(server, events, instance, operations=_shown(server, instance))
+
+
 def again(
     server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime, reason: str, message: str
 ) -> Change:

@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The world around lifecycle, with state: hardware, fabric, addresses, inventory. Each call is an effect point.
+
+Faults are set as plain attributes. What the world looks like is asked of the fakes, never of lifecycle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from services.kernel.clock import Clock
+from services.kernel.effect import effect
+from services.kernel.errors import AlreadyExists, Exhausted, NotFound, PeerUnavailable, Stale, WrongState
+from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
+from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
+from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
+from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, Target
+
+SHA = "sha256:" + "ab" * 32
+
+
+@dataclass
+class Machine:
+    """One server's hardware."""
+
+    on: bool = False
+    disks: dict[str, str] = field(default_factory=lambda: {"disk-1": "", "disk-2": ""})
+    jobs: dict[str, tuple[JobOrder, JobReading]] = field(default_factory=dict)
+    silent: bool = False
+    login_refused: bool = False
+    stuck_on: bool = False
+    fail_jobs: dict[JobKind, int] = field(default_factory=dict)
+    corrupt: bool = False
+    extra_disk: str = ""
+    left_disk: str = ""
+    slow: bool = False
+
+
+class FakeHardware:
+    """BMCs and what they do; jobs end at once unless slow."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.history: list[tuple[str, str]] = []
+        self._clock = clock
+
+    def machine(self, server: str) -> Machine:
+        return self.machines.setdefault(server, Machine())
+
+    def _answering(self, target: Target) -> Machine:
+        machine = self.machine(target.server)
+        if machine.silent:
+            msg = "the BMC does not answer"
+            raise PeerUnavailable(msg)
+        return machine
+
+    def verify(self, target: Target) -> None:
+        with effect("bmc.verify"):
+            if self._answering(target).login_refused:
+                msg = "the BMC refuses the login"
+                raise WrongState(msg)
+
+    def read_power(self, target: Target) -> PowerSeen:
+        with effect("bmc.read_power"):
+            machine = self._answering(target)
+            now = self._clock.now()
+            return PowerSeen("on" if machine.on else "off", now, hashlib.sha256(f"{now}{machine.on}".encode()).digest())
+
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+        with effect("bmc.set_power"):
+            machine = self._answering(target)
+            machine.on = on or machine.stuck_on
+            self.history.append((target.server, "on" if machine.on else "off"))
+
+    def reboot(self, target: Target, *, request_id: str) -> None:
+        with effect("bmc.reboot"):
+            machine = self._answering(target)
+            if request_id not in machine.jobs:
+                machine.jobs[request_id] = (JobOrder(JobKind.RESCUE), JobReading(JobPhase.PASSED))
+                self.history.append((target.server, "reboot"))
+            machine.on = True
+
+    def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
+        with effect(f"bmc.start_{order.kind.value}"):
+            machine = self._answering(target)
+            if request_id in machine.jobs:
+                return
+            self.history.append((target.server, order.kind.value))
+            machine.on = order.kind is not JobKind.INSPECT
+            machine.jobs[request_id] = (order, self._outcome(machine, order))
+
+    def _outcome(self, machine: Machine, order: JobOrder) -> JobReading:
+        left = machine.fail_jobs.get(order.kind, 0)
+        if left:
+            machine.fail_jobs[order.kind] = left - 1
+            return JobReading(JobPhase.FAILED, message=f"{order.kind.value} failed on the hardware")
+        now = self._clock.now()
+        if order.kind is JobKind.INSPECT:
+            disks = tuple(DiskSeen(serial, 10**12) for serial in sorted(machine.disks))
+            return JobReading(JobPhase.PASSED, facts=HardwareFacts(cpus=16, memory_mb=65536), disks=disks)
+        if order.kind is JobKind.CLEAN:
+            if machine.extra_disk:
+                machine.disks[machine.extra_disk] = "somebody's"
+            erased = [serial for serial in machine.disks if serial != machine.left_disk]
+            for serial in erased:
+                machine.disks[serial] = ""
+            return JobReading(
+                JobPhase.PASSED,
+                disks=tuple(DiskSeen(serial, 10**12, "nvme_format", now, now, b"\0" * 32) for serial in sorted(erased)),
+            )
+        if order.kind is JobKind.DEPLOY and order.image is not None:
+            root = min(machine.disks)
+            machine.disks[root] = order.image.image
+            actual = "sha256:" + "00" * 32 if machine.corrupt else order.image.checksum
+            return JobReading(JobPhase.PASSED, image=ImageSeen(order.image.image, order.image.checksum, actual, root))
+        return JobReading(JobPhase.PASSED)
+
+    def read_job(self, target: Target, *, request_id: str) -> JobReading:
+        with effect("bmc.read_job"):
+            machine = self._answering(target)
+            known = machine.jobs.get(request_id)
+            if known is None:
+                return JobReading(JobPhase.ABSENT)
+            return JobReading(JobPhase.RUNNING, percent=50, stage="at work") if machine.slow else known[1]
+
+    def forget(self, target: Target) -> None:
+        with effect("bmc.forget"):
+            self.machines.pop(target.server, None)
+
+
+@dataclass
+class _FabricPort:
+    server: str
+    port_class: PortClass = PortClass.QUARANTINE
+    networks: tuple[Tag, ...] = ()
+
+
+class FakeNetworks:
+    """Network and the fabric behind it: a wish takes effect at once unless told otherwise; fences are checked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.ports: dict[str, _FabricPort] = {}
+        self.fences: dict[str, int] = {}
+        self.private_networks = {
+            PortClass.PROVISIONING: "projects/site/networks/provisioning",
+            PortClass.CLEANING: "projects/site/networks/cleaning",
+            PortClass.RESCUE: "projects/site/networks/rescue",
+        }
+        self.tenant_networks: set[str] = set()
+        self.silent = False
+        self.deaf: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.history: list[tuple[str, PortClass]] = []
+        self._clock = clock
+
+    def usable(self, network: str, project: str) -> None:
+        with effect("network.get"):
+            self._answer()
+            if network not in self.tenant_networks or not network.startswith(f"projects/{project}/"):
+                msg = f"{network} does not exist"
+                raise NotFound(msg)
+
+    def private(self, port_class: PortClass) -> str:
+        self._answer()
+        return self.private_networks.get(port_class, "")
+
+    def register(self, server: str, ports: tuple[Port, ...], fence: int, request_id: str) -> None:
+        with effect("network.register"):
+            self._fenced(server, fence)
+            if not ports:
+                self.ports = {name: port for name, port in self.ports.items() if port.server != server}
+            for port in ports:
+                self.ports.setdefault(port.name, _FabricPort(server))
+
+    def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
+        with effect("network.attach"):
+            self._fenced(server, fence)
+            for wish in wishes:
+                if wish.port in self.deaf:
+                    continue
+                port = self.ports[wish.port]
+                if (port.port_class, port.networks) != (wish.port_class, wish.networks):
+                    self.history.append((wish.port, wish.port_class))
+                port.port_class, port.networks = wish.port_class, wish.networks
+
+    def read(self, server: str, fence: int) -> tuple[Reading, ...]:
+        with effect("network.read"):
+            self._fenced(server, fence)
+            now = self._clock.now()
+            return tuple(
+                Reading(name, PortClass.UNKNOWN, (), now, b"", "the switch does not answer")
+                if name in self.unreadable
+                else Reading(
+                    name, port.port_class, port.networks, now, hashlib.sha256(f"{now}{name}{port}".encode()).digest()
+                )
+                for name, port in sorted(self.ports.items())
+                if port.server == server
+            )
+
+    def _answer(self) -> None:
+        if self.silent:
+            msg = "network does not answer"
+            raise PeerUnavailable(msg)
+
+    def _fenced(self, server: str, fence: int) -> None:
+        self._answer()
+        if fence < self.fences.get(server, 0):
+            msg = "an older fence"
+            raise Stale(msg)
+        self.fences[server] = fence
+
+
+class FakeAddresses:
+    """ipam: one lease for each owner and network, epochs, cool-down; it insists on proof that the owner is off."""
+
+    def __init__(self, clock: Clock, networks: FakeNetworks) -> None:
+        self.leases: dict[str, tuple[Lease, str, str]] = {}
+        self.cooling: dict[str, str] = {}
+        self.exhausted: set[str] = set()
+        self.silent = False
+        self._networks = networks
+        self._clock = clock
+        self._count = 0
+
+    def serves(self, network: str, project: str) -> bool:
+        return network in self._networks.tenant_networks
+
+    def lease(
+        self, project: str, owner: str, network: str, address: str, mac_address: str, fence: int, request_id: str
+    ) -> Lease:
+        with effect("ipam.lease"):
+            self._answer()
+            if network in self.exhausted:
+                msg = f"{network} has no address left"
+                raise Exhausted(msg)
+            for lease, holder, state in self.leases.values():
+                if (holder, lease.network, state) == (owner, network, "leased"):
+                    return lease
+            if address and any(
+                lease.address == address and state == "leased" for lease, _, state in self.leases.values()
+            ):
+                msg = f"{address} is taken"
+                raise AlreadyExists(msg)
+            self._count += 1
+            name = f"projects/{project}/leases/{self._count:08d}-0000-4000-8000-000000000000"
+            made = Lease(name, network, "vrf", address or f"10.0.0.{self._count}", 24, "10.0.0.254", 1)
+            self.leases[name] = (made, owner, "leased")
+            return made
+
+    def held_by(self, project: str, owner: str) -> tuple[Lease, ...]:
+        with effect("ipam.list"):
+            self._answer()
+            return tuple(
+                lease for lease, holder, state in self.leases.values() if holder == owner and state == "leased"
+            )
+
+    def release(self, lease: Lease, proof: DetachProof, fence: int, request_id: str) -> Cooling:
+        with effect("ipam.release"):
+            self._answer()
+            assert proof.digest
+            kept, owner, _ = self.leases[lease.name]
+            self.leases[lease.name] = (kept, owner, "cooling")
+            return Cooling(lease.name, lease.vrf, lease.address, lease.epoch, self._clock.now() + timedelta(minutes=10))
+
+    def _answer(self) -> None:
+        if self.silent:
+            msg = "ipam does not answer"
+            raise PeerUnavailable(msg)
+
+
+class FakeInventory:
+    """Inventory: servers, the pool row, reservations keyed by holder, a log of its own."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, Registered] = {}
+        self.pool: dict[str, Report] = {}
+        self.versions: dict[str, int] = {}
+        self.reserved: dict[str, str] = {}
+        self.facts: dict[str, HardwareFacts] = {}
+        self.closed: set[str] = set()
+        self.log: list[Heard] = []
+        self.images = {"images/debian": SHA, "images/other": SHA}
+        self.silent = False
+
+    def register(self, registered: Registered) -> None:
+        self.servers[registered.uuid] = registered
+        self.pool[registered.uuid] = Report(available=False, reason="ENROLLED", held_by="")
+        self.tell(registered.uuid, "server.created")
+
+    def tell(self, uuid: str, type_: str) -> None:
+        self.log.append(Heard(len(self.log) + 1, f"servers/{uuid}", type_))
+
+    def server(self, uuid: str) -> Registered:
+        with effect("inventory.get"):
+            self._answer()
+            if uuid not in self.servers:
+                msg = f"servers/{uuid} does not exist"
+                raise NotFound(msg)
+            return self.servers[uuid]
+
+    def of(self, server: str) -> Bmc:
+        return Bmc("10.9.0.1", 0, "redfish", "u", "p")
+
+    def credentials(self, uuid: str) -> Bmc:
+        return self.of(uuid)
+
+    def flavor_exists(self, flavor: str) -> None:
+        if flavor != "flavors/any":
+            msg = f"{flavor} does not exist"
+            raise NotFound(msg)
+
+    def image(self, image: str, project: str) -> ImageOrder:
+        with effect("inventory.image"):
+            self._answer()
+            if image not in self.images:
+                msg = f"{image} does not exist"
+                raise NotFound(msg)
+            return ImageOrder(image, "https://images.example.org/x", self.images[image])
+
+    def reserve(self, holder: str, flavor: str, image: str, excluded: tuple[str, ...]) -> str:
+        with effect("inventory.reserve"):
+            self._answer()
+            if holder in self.reserved:
+                return self.reserved[holder]
+            for uuid, row in sorted(self.pool.items()):
+                if row.available and uuid not in self.reserved.values() and f"servers/{uuid}" not in excluded:
+                    self.reserved[holder] = uuid
+                    return uuid
+            msg = "no server would do"
+            raise Exhausted(msg)
+
+    def release_reservation(self, holder: str) -> None:
+        with effect("inventory.release"):
+            self._answer()
+            self.reserved.pop(holder, None)
+
+    def report(
+        self,
+        server: str,
+        version: int,
+        report: Report,
+        facts: HardwareFacts | None,
+        disks: tuple[DiskSeen, ...],
+        *,
+        closed: bool,
+    ) -> None:
+        with effect("inventory.report"):
+            self._answer()
+            if version <= self.versions.get(server, 0):
+                return
+            self.versions[server] = version
+            self.pool[server] = report
+            if facts is not None:
+                self.facts[server] = facts
+            if report.available:
+                self.reserved = {holder: uuid for holder, uuid in self.reserved.items() if uuid != server}
+            if closed:
+                self.closed.add(server)
+                self.servers.pop(server)
+                self.pool.pop(server)
+
+    def events(self, after: int, wait: int) -> tuple[tuple[Heard, ...], int]:
+        self._answer()
+        found = tuple(event for event in self.log if event.position > after)
+        return found, found[-1].position if found else after
+
+    def _answer(self) -> None:
+        if self.silent:
+            msg = "inventory does not answer"
+            raise PeerUnavailable(msg)
+
+
+def plugged(uuid: str, count: int = 2) -> tuple[Port, ...]:
+    """Ports of a server that are plugged in; the first boots."""
+    return tuple(
+        replace(
+            Port(
+                f"servers/{uuid}/ports/0cc47a0000{index:02x}",
+                f"0c:c4:7a:00:00:{index:02x}",
+                "leaf1",
+                f"xe-0/0/{uuid[:4]}{index}",
+            ),
+            pxe_enabled=index == 0,
+        )
+        for index in range(count)
+    )

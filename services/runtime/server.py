@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -90,11 +91,19 @@ def build_server(
     naming = _Naming(server)
     for add, servicer in servicers:
         add(servicer, naming)
+        _load_contract(add)
     checks = health.HealthServicer(experimental_non_blocking=True)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = tuple(naming.names)
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return Bound(server, _bind(server, settings), checks, names, settings, metrics)
+
+
+def _load_contract(add: Add) -> None:
+    """Puts a servicer's contract into the pool: ``x_pb2_grpc`` loads the messages' files, not the service's own."""
+    module = getattr(add, "__module__", "")
+    if module.endswith("_service_pb2_grpc"):
+        importlib.import_module(module.removesuffix("_grpc"))
 
 
 def serve(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from datetime import timedelta
 
 import grpc
@@ -13,6 +14,7 @@ from google.rpc import error_details_pb2
 
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import lease_pb2
+from services.kernel.effect import observed
 from tests.ipam.rig import (
     ADMIN,
     BARE_METAL,
@@ -514,3 +516,24 @@ def test_times_that_no_clock_shows(rig: Rig) -> None:
 
     assert reply.code is grpc.StatusCode.OK
     assert reason(reply.status) == ""
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/8", "10.1.0.0/24", "2001:db8::/64", "::/0"])
+def test_a_grant_costs_six_statements(rig: Rig, cidr: str) -> None:
+    """
+    However wide or full the prefix, a grant runs six statements, and making addresses beforehand three more.
+    """
+    rig.prefix(cidr)
+    rig.lease("vm-0")
+    seen: list[str] = []
+
+    with observed(lambda label, when: seen.append(label) if when == "before" else None):
+        for number in range(1, 100):
+            rig.lease(f"vm-{number}")
+
+    counts = Counter(seen)
+    made = counts["db.ipam.extend"]
+    assert made == 2
+    # The try before the addresses were made ran three: which prefixes, what the owner has, which row is free.
+    assert counts["db.LeaseAddress.statement"] == 6 * 99 + 3 * made
+    assert counts["db.ipam.extend.statement"] == 3 * made

@@ -12,7 +12,7 @@ from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind,
 from services.ipam.domain.prefixes import DEFAULT_COOL_DOWN, Prefix
 from services.ipam.operations.choosing import Contended, choose_any, choose_this
 from services.ipam.operations.ports import Condition, Store
-from services.ipam.operations.resting import change, event_of, free
+from services.ipam.operations.resting import Cause, change, free
 from services.kernel.calls import Call, Caller
 from services.kernel.clock import Ids
 from services.kernel.errors import (
@@ -55,6 +55,15 @@ class Detached:
     server: str
     read_time: datetime
     digest: bytes
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The proof as an event tells it."""
+        return {
+            "detached_server": self.server,
+            "detached_read_time": self.read_time.isoformat(),
+            "detached_reading_digest": self.digest.hex(),
+        }
 
 
 class Leasing:
@@ -125,22 +134,9 @@ class Leasing:
         prefix = store.prefix(lease.prefix)
         rest = prefix.cool_down if prefix is not None else DEFAULT_COOL_DOWN
         after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
-        event = event_of(lease, after, "address.cooling", call.now, call.caller.subject)
-        proof = (
-            {
-                "detached_server": detached.server,
-                "detached_read_time": detached.read_time.isoformat(),
-                "detached_reading_digest": detached.digest.hex(),
-            }
-            if detached is not None
-            else {}
-        )
-        change(
-            store,
-            row,
-            after,
-            replace(event, facts={**event.facts, **proof}, request_id=call.request_id, fence=fence),
-        )
+        proof = {} if detached is None else detached.facts
+        cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof)
+        change(store, row, after, lease, "address.cooling", cause)
         released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time)
         store.update_lease(released)
         return released
@@ -179,8 +175,8 @@ class Leasing:
         if row is None or row.lease != held.name or row.state is not AddressState.LEASED:
             raise Contended
         lease = replace(held, owner=replace(held.owner, mac_address=mac))
-        event = event_of(lease, row, "address.mac_changed", call.now, call.caller.subject)
-        change(store, row, row, replace(event, request_id=call.request_id, fence=wanted.fence))
+        cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence)
+        change(store, row, row, lease, "address.mac_changed", cause)
         store.update_lease(lease)
         return lease
 
@@ -206,8 +202,8 @@ class Leasing:
         if not store.insert_lease(lease):
             raise Contended
         after = replace(row, state=AddressState.LEASED, epoch=lease.epoch, lease=lease.name, free_time=None)
-        event = event_of(lease, after, "address.leased", call.now, call.caller.subject)
-        change(store, row, after, replace(event, request_id=call.request_id, fence=wanted.fence))
+        cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence)
+        change(store, row, after, lease, "address.leased", cause)
         return lease
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.ipam.domain.leases import AddressRow, AddressState, Kind, Lease, LeaseState
@@ -15,8 +16,21 @@ ACTOR = "ipam"
 """Who frees what has rested."""
 
 
-def event_of(lease: Lease, row: AddressRow, event_type: str, now: datetime, actor: str) -> Event:
-    """What happened to the address of *lease*, which *row* is after it."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who makes an address change, when and under which request and claim; *facts* are more of what the event tells."""
+
+    actor: str
+    now: datetime
+    request_id: str = ""
+    fence: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def change(
+    store: LeaseStore, row: AddressRow, after: AddressRow, lease: Lease, event_type: str, cause: Cause
+) -> AddressRow:
+    """Keeps what became of a locked address and of its *lease*, as an event; answers it with its stream's new end."""
     owner = lease.owner
     facts = {
         "owner_kind": owner.kind.value,
@@ -25,28 +39,24 @@ def event_of(lease: Lease, row: AddressRow, event_type: str, now: datetime, acto
         "mac_address": owner.mac_address,
         "network": lease.network,
         "prefix": lease.prefix,
+        **cause.facts,
     }
-    return Event(
+    seen = AddressSeen(lease.name, lease.vrf, str(lease.address), after.epoch, after.state.value, after.free_time)
+    event = Event(
         stream=lease.stream,
         type=event_type,
-        time=now,
-        actor=actor,
-        state_after=row.state,
+        time=cause.now,
+        actor=cause.actor,
+        state_before=row.state.value,
+        state_after=after.state.value,
         project=lease.project,
         instance=owner.resource if owner.kind is Kind.BARE_METAL_INSTANCE else "",
-        evidence=Evidence(
-            addresses=(
-                AddressSeen(lease.name, lease.vrf, str(lease.address), row.epoch, row.state.value, row.free_time),
-            )
-        ),
+        request_id=cause.request_id,
+        fence=cause.fence,
+        evidence=Evidence(addresses=(seen,)),
         facts={name: text for name, text in facts.items() if text},
     )
-
-
-def change(store: LeaseStore, row: AddressRow, after: AddressRow, event: Event) -> AddressRow:
-    """Keeps what became of a locked address, and its event; answers it with the new end of its stream."""
-    head = store.append(replace(event, state_before=row.state), row.head)
-    changed = replace(after, head=head)
+    changed = replace(after, head=store.append(event, row.head))
     store.save_address(changed, row)
     return changed
 
@@ -62,7 +72,7 @@ def free(store: LeaseStore, row: AddressRow, now: datetime) -> AddressRow:
     if lease is None:  # forgotten leases are freed ones, so this row's is there; without it there is nothing to tell
         return after
     store.update_lease(replace(lease, state=LeaseState.FREED))
-    return change(store, row, after, event_of(lease, after, "address.freed", now, ACTOR))
+    return change(store, row, after, lease, "address.freed", Cause(ACTOR, now))
 
 
 def free_due(store: Store, now: datetime, limit: int, prefix: Prefix | None = None) -> int:

@@ -75,8 +75,10 @@ class Image:
 
     def visible_to(self, caller: Caller) -> bool:
         """Whether *caller* may know of it."""
-        return caller.may_read(self.spec.project) or any(
-            self.usable_by(project) for project, roles in caller.project_roles.items() if roles
+        return (
+            self.spec.visibility is Visibility.PUBLIC
+            or caller.may_read(self.spec.project)
+            or any(self.usable_by(project) for project, roles in caller.project_roles.items() if roles)
         )
 
 

@@ -86,6 +86,8 @@ def read(text: str) -> tuple[list[RawServer], list[Fault]]:
     if header is None:
         return [], faults or [Fault(0, "", "content", "is empty")]
     columns = _header(*header, faults)
+    # Who names the columns after IPMI means IPMI.
+    implied = "ipmi" if any(cell.strip().lower() == "ipmi_address" for cell in header[1]) else ""
     if not columns:
         return [], faults
     servers: dict[str, _Server] = {}
@@ -104,6 +106,8 @@ def read(text: str) -> tuple[list[RawServer], list[Fault]]:
             # Without a name a server is known by its BMC; a line with neither goes on with the server above.
             current = servers.setdefault(f"\x00{bmc}", _Server(Cells(row)))
         _line(current, row, values)
+        if implied and bmc and "bmc_driver" not in current.first:
+            _repeated(current, row, "bmc_driver", "bmc", "driver", implied)
     for server in servers.values():
         for at, (label, (mode, row)) in enumerate(server.groups.items()):
             server.cells.put("port_groups", "label", label, Place(row, "port_group"), at)

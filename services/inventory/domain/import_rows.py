@@ -135,7 +135,7 @@ def stated(raw: RawServer) -> Stated:
     lists: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in raw.said & {"ports", "port_groups"}}
     pairs: dict[str, dict[str, str]] = {name: {} for name in raw.said & {"labels", "capabilities"}}
     login = {"username": "", "password": ""}
-    names: dict[str, str] = {}
+    names: dict[str, Cell] = {}
     for cell in raw.cells:
         if cell.group in {"labels", "capabilities"}:
             reader.once(cell, pairs.setdefault(cell.group, {}))
@@ -145,7 +145,7 @@ def stated(raw: RawServer) -> Stated:
         elif cell.group == "bmc" and cell.field in login:
             login[cell.field] = cell.text
         elif cell.group == "" and cell.field in {"display_name", "name", "hostname"}:
-            names[cell.field] = cell.text.strip()
+            names[cell.field] = cell
         else:
             reader.put(cell, changes.setdefault(cell.group, {}))
     top = changes.setdefault("", {})
@@ -157,15 +157,18 @@ def stated(raw: RawServer) -> Stated:
         top["ports"] = tuple(_made(Port, item, "mac_address") for _, item in sorted(lists["ports"].items()))
     if "port_groups" in lists:
         top["port_groups"] = tuple(_made(PortGroup, item, "label") for _, item in sorted(lists["port_groups"].items()))
+    places = {cell.path: cell.place for cell in raw.cells}
+    name = ""
+    for alias in ("name", "display_name", "hostname"):
+        if not name and alias in names:
+            name = names[alias].text.strip()
+            places["display_name"] = names[alias].place
     return Stated(
         row=raw.row,
-        name=names.get("name")
-        or names.get("display_name")
-        or names.get("hostname")
-        or _automatic(top.get("ports", ())),
+        name=name or _automatic(top.get("ports", ())),
         changes=changes,
         login=Login(**login),
-        places={cell.path: cell.place for cell in raw.cells},
+        places=places,
         faults=tuple(reader.faults),
     )
 

@@ -17,6 +17,8 @@ from services.kernel.errors import FieldViolation, InvalidFields
 
 MAX_FAULTS = 1000
 
+_KINDS = {"name": "name", "bmc": "BMC address", "link": "switch port"}
+
 
 class Action(StrEnum):
     """What becomes of a server of the file."""
@@ -45,9 +47,12 @@ class Planned:
 
 
 class _Row(NamedTuple):
+    """A row while it is looked at; ``bad`` are the paths that are at fault already."""
+
     said: Stated
     before: Server | None
     spec: ServerSpec
+    bad: frozenset[str]
 
 
 def plan(
@@ -72,7 +77,8 @@ def plan(
         spec = servers.checked(said.over(before.spec if before else ServerSpec()), checks)
         servers.checked_login(said.login, checks)
         faults += (said.fault(each.field, each.description) for each in checks.violations)
-        checked.append(_Row(said, before, spec))
+        bad = frozenset(each.field for each in checks.violations) | {fault.path for fault in said.faults}
+        checked.append(_Row(said, before, spec, bad))
     faults += _clashes(checked, owners)
     planned = []
     for row in checked:
@@ -128,7 +134,7 @@ def fixed_while_held(before: ServerSpec, after: ServerSpec) -> list[str]:
 
 
 def _planned(row: _Row, stored_login: Callable[[Server], Login]) -> Planned:
-    said, before, spec = row
+    said, before, spec, _ = row
     if before is None:
         return Planned(said.row, Action.CREATE, None, spec, said.login)
     changed = list(changed_fields(before.spec, spec))
@@ -146,7 +152,7 @@ def _planned(row: _Row, stored_login: Callable[[Server], Login]) -> Planned:
 
 def _forbidden(row: _Row) -> Iterator[Fault]:
     """What the state of the server on record does not allow."""
-    said, before, spec = row
+    said, before, spec, _ = row
     if before is None:
         return
     if before.delete_time is not None:
@@ -158,19 +164,19 @@ def _forbidden(row: _Row) -> Iterator[Fault]:
 
 def _clashes(rows: Sequence[_Row], owners: Callable[[set[Key]], Mapping[Key, Owner]]) -> Iterator[Fault]:
     """Keys that two servers of the file have, or one of the file and another on record."""
-    secrets = {part for row in rows for part in (row.said.login.username, row.said.login.password) if part}
     first: dict[Key, tuple[_Row, str]] = {}
     for row in rows:
         for path, key in keyed(row.spec):
-            if not key.value:
+            # What is malformed clashes with nothing, and is not shown.
+            if not key.value or path in row.bad:
                 continue
             other, where = first.setdefault(key, (row, path))
             if other is not row or where != path:
                 place = other.said.fault(where, "")
-                yield row.said.fault(path, f"{_shown(key, secrets)} is in row {place.row} too")
+                yield row.said.fault(path, f"{_shown(key)} is in row {place.row} too")
     ours = {row.before.uuid for row in rows if row.before}
     before = {row.before.uuid: keys(row.before.spec) for row in rows if row.before}
-    known = owners({key for key in first if key.value})
+    known = owners(set(first))
     for key, (row, path) in first.items():
         owner = known.get(key)
         if owner is None or (row.before and owner.uuid == row.before.uuid):
@@ -178,10 +184,10 @@ def _clashes(rows: Sequence[_Row], owners: Callable[[set[Key]], Mapping[Key, Own
         if owner.uuid in ours and key in before[owner.uuid]:
             continue  # its present owner is in the file too and no longer names it there: it changes hands
         yield row.said.fault(
-            path, f"{_shown(key, secrets)} belongs to server {owner.display_name} (servers/{owner.uuid}) already"
+            path, f"{_shown(key)} belongs to server {owner.display_name} (servers/{owner.uuid}) already"
         )
 
 
-def _shown(key: Key, secrets: set[str]) -> str:
-    """*key* in words; one that is also somebody's login in the file is not shown."""
-    return "this" if key.value in secrets else key.words
+def _shown(key: Key) -> str:
+    """*key* in words. Only a MAC address is surely no password that stands in the wrong column."""
+    return key.words if key.kind == "mac" else f"this {_KINDS[key.kind]}"

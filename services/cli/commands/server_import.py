@@ -11,9 +11,8 @@ import click
 
 from services.cli.commands.server_noun import TIMEOUT, WAIT, server
 from services.cli.commands.server_verbs import provide_servers
-from services.cli.errors import explain
 from services.cli.failures import CliError, ExitCode
-from services.cli.screen import Column, word
+from services.cli.screen import Column, as_dict, word
 from services.cli.session import Session, changes
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from bms.inventory.v1.server_pb2 import ImportedServer, ImportServersResponse
 
 _LIMIT = 16 * 1024 * 1024
-_PLACE = re.compile(r"rows? (?P<row>[\d and,]+?),? column (?P<column>[^:]+): (?P<text>.*)", re.DOTALL)
+# The place is shown in columns of its own.
+_PLACE = re.compile(r"^row \d+(?:, column [^:]+)?: ")
 
 
 @server.command("import")
@@ -45,8 +45,6 @@ def import_(
     FILE is Contrail Command's import file (YAML or JSON), or CSV with a line for each port. All faults are told at
     once, each with its row and column. The same file twice changes nothing.
     """
-    import grpc
-
     from bms.inventory.v1.server_pb2 import ImportFormat, ImportServersRequest
 
     content = file.read(_LIMIT + 1)
@@ -58,14 +56,11 @@ def import_(
         )
     known = form or _by_name(file.name)
     kind = ImportFormat.Value(f"IMPORT_FORMAT_{known.upper() if known else 'UNSPECIFIED'}")
-    request = session.fill(ImportServersRequest(content=content, format=kind))
-    try:
-        answer = session.inventory.ImportServers(request)
-    except grpc.RpcError as error:
-        failure = explain(error)
-        if failure is None or not _show_faults(session, failure):
-            raise
-        return failure.code
+    request = session.fill(ImportServersRequest(content=content, format=kind, report_faults=True))
+    answer = session.inventory.ImportServers(request)
+    if answer.fault_count:
+        _show_faults(session, answer)
+        return ExitCode.REFUSED
     _show(session, answer)
     if not provide:
         return ExitCode.OK
@@ -84,8 +79,6 @@ def _action(each: ImportedServer) -> str:
 
 
 def _show(session: Session, answer: ImportServersResponse) -> None:
-    from services.cli.screen import as_dict
-
     if session.screen.structured:
         session.screen.data(as_dict(answer))
         return
@@ -108,24 +101,26 @@ def _show(session: Session, answer: ImportServersResponse) -> None:
     )
 
 
-def _show_faults(session: Session, failure: CliError) -> bool:
-    """Prints the faults of a file as a table of rows and columns; False if they have none."""
-    places = [(found, field) for field, text in failure.fields if (found := _PLACE.match(text))]
-    if not places or len(places) < len(failure.fields):
-        return False
-    sys.stdout.flush()
-    more = re.search(r"and (\d+) more", str(failure))
-    cells = [(found["row"].strip(), found["column"], found["text"]) for found, _ in places]
+def _show_faults(session: Session, answer: ImportServersResponse) -> None:
+    """Prints what is wrong with a file, by row and column."""
+    screen = session.screen
+    if screen.structured:
+        screen.data(as_dict(answer))
+        return
+    cells = [(str(each.row or "-"), each.column or "-", _PLACE.sub("", each.description)) for each in answer.faults]
     widths = [max(len(row[column]) for row in [("ROW", "COLUMN", ""), *cells]) for column in range(2)]
-    write = sys.stderr.write
-    write(f"{session.screen.styled(f'Error {failure.reason}:', 'red')} the file has faults; nothing was imported\n")
-    for row, column, text in [("ROW", "COLUMN", "FAULT"), *cells]:
-        write(f"  {row:<{widths[0]}}  {column:<{widths[1]}}  {text}\n")
-    total = 10 + int(more[1]) if more else len(cells)
-    if total > len(cells):
-        write(f"  ... and {total - len(cells)} more\n")
-    write(f"{session.screen.styled('Remedy:', 'bold')} {failure.remedy or 'Correct the file and import it again.'}\n")
-    return True
+    count = answer.fault_count
+    head = f"{count} fault{'' if count == 1 else 's'} in the file; nothing was imported"
+    lines = [f"{screen.styled('Error INVALID_FIELDS:', 'red')} {head}"]
+    lines += [
+        f"  {row:<{widths[0]}}  {column:<{widths[1]}}  {text}"
+        for row, column, text in [("ROW", "COLUMN", "FAULT"), *cells]
+    ]
+    if count > len(cells):
+        lines.append(f"  ... and {count - len(cells)} more")
+    lines.append(f"{screen.styled('Remedy:', 'bold')} Correct the file and import it again.")
+    sys.stdout.flush()
+    sys.stderr.write("\n".join(lines) + "\n")
 
 
 def _provide(session: Session, answer: ImportServersResponse, *, wait: bool, limit: timedelta | None) -> ExitCode:

@@ -135,7 +135,7 @@ def _parse_port(text: str) -> Port:
 @click.option("--bmc-address", required=True, help="Address or host name of the management controller.")
 @click.option("--bmc-port", type=int, default=0, help="Its port.  [default: the driver's]")
 @click.option("--bmc-driver", default="", help="ipmi, redfish or a vendor's.  [default: redfish]")
-@click.option("--bmc-user", default="", help="The login.")
+@click.option("--bmc-user", "--bmc-username", "bmc_user", default="", help="The login.")
 @click.option("--bmc-password-file", type=click.File(), help="A file with the password; - for standard input.")
 @click.option(
     "--port",
@@ -207,7 +207,7 @@ def create(
 @click.option("--description", help="Free text.")
 @click.option("--unmanaged/--managed", default=None, help="Whether it is only on record.")
 @click.option("--bmc-address", help="Address or host name of the management controller.")
-@click.option("--bmc-user", help="The login.")
+@click.option("--bmc-user", "--bmc-username", "bmc_user", help="The login.")
 @click.option("--bmc-password-file", type=click.File(), help="A file with the password; - for standard input.")
 @click.option("--etag", default="", help="Refuse if somebody changed it since this etag was read.")
 @changes

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from services.cli.commands.server_noun import NAME, NAMES, SELECTOR, TIMEOUT, WAIT, server
-from services.cli.failures import ExitCode
+from services.cli.failures import BadUsage, ExitCode, TimedOut
 from services.cli.fleet import Machine, find, join, targets
-from services.cli.nouns import Noun
+from services.cli.nouns import Noun, Span
 from services.cli.screen import age, seconds, short, when
+from services.cli.selector import parse_selector
 from services.cli.session import Session, changes, reads
 from services.cli.waiting import conclude, plan_of, show_plan
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from google.longrunning.operations_pb2 import Operation
 
     from bms.inventory.v1.server_pb2 import Server
+
+_LOOK_SECONDS = 0.2
 
 Ask = Callable[[str, bool], "Operation"]
 """Calls the verb for a server's name; with True only to check and plan it."""
@@ -230,6 +235,38 @@ def diagnose(session: Session, name: str) -> None:
             ("Lately", "\n".join(f"{when(each.time)}  {each.type}  {each.message}" for each in found.last_effects)),
         ],
     )
+
+
+@server.command("wait")
+@NAMES
+@SELECTOR
+@click.option(
+    "--for", "wanted", required=True, metavar="KEY=VALUE", help="What for: state=available, wait=BMC_SILENT ..."
+)
+@click.option("--timeout", type=Span(), default="60s", show_default=True, help="How long to wait.")
+@reads
+def wait_for(session: Session, names: tuple[str, ...], selector: str, wanted: str, timeout: timedelta) -> None:
+    """Wait until servers are in a state, wait for something, or have a fault."""
+    terms = parse_selector(wanted)
+    if terms.inventory or not terms.status:
+        raise BadUsage(
+            f"{wanted!r} is nothing to wait for",
+            remedy="Wait for state=, power=, wait=, fault=, maintenance= or isolated=.",
+        )
+    pause, deadline = threading.Event(), time.monotonic() + timeout.total_seconds()
+    records = targets(session, names, selector)
+    while True:
+        machines = join(session, records)
+        late = [each for each in machines if not all(each.matches(term) for term in terms.status)]
+        if not late:
+            break
+        if time.monotonic() > deadline:
+            now = ", ".join(f"{each.label} is {each.state or 'not known to lifecycle yet'}" for each in late[:5])
+            raise TimedOut(f"not {wanted} after {timeout}: {now}", remedy=f"See bms server diagnose {late[0].label}.")
+        # Waits begin and end without an event: nothing tells of them but looking.
+        pause.wait(_LOOK_SECONDS)
+    for each in machines:
+        session.screen.print(f"{each.label}  {each.state}  {each.waits}".rstrip())
 
 
 def _limit(text: str) -> str:

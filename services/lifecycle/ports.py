@@ -104,7 +104,8 @@ class JobReading:
         stage: the controller's word for what it is doing, for people.
         reason, message: of a FAILED job: an UPPER_SNAKE word and a sentence.
         facts: of a passed INSPECT.
-        disks: of a passed INSPECT, all disks found; of a CLEAN, every disk erased, with method, times and sample digest.
+        disks: of a passed INSPECT, all disks found; of a CLEAN, every disk that is there: those erased with method,
+            times and sample digest, others (which nobody inspected) without.
         image: of a passed DEPLOY, as verified by reading back.
     """
 

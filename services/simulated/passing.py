@@ -206,6 +206,8 @@ def _cleaned(tx: Connection, job: Job, machine: Machine, at: int) -> tuple[Job, 
         erased[disk.serial] = replace(disk, content="blank", owner="", written="", erased=end)
         done.append(DiskOutcome(disk.serial, disk.size, disk.erase_method, start, end, BLANK_SAMPLE))
     machine = replace(machine, disks=tuple(erased.get(disk.serial, disk) for disk in machine.disks))
+    # What it was not told to erase it names all the same: a disk that nobody inspected is for the caller to judge.
+    done += [DiskOutcome(disk.serial, disk.size) for disk in machine.disks if disk.serial not in job.wanted.disks]
     return replace(job, phase=Phase.PASSED, outcome=Outcome(disks=tuple(done))), machine
 
 

@@ -110,7 +110,7 @@ def test_a_whole_life_leaves_nothing(bench: Bench) -> None:
 
 def test_a_disk_that_was_not_named_is_not_erased(bench: Bench) -> None:
     """
-    A clean erases the disks of its order and no other; a disk that appeared meanwhile keeps what is on it.
+    A clean erases the disks of its order and no other; a disk that appeared meanwhile keeps what is on it, and is named.
     """
     bench.put(PROVISIONING)
     bench.hardware.verify(TARGET)
@@ -118,7 +118,9 @@ def test_a_disk_that_was_not_named_is_not_erased(bench: Bench) -> None:
     bench.inject("disk-appears")
     bench.job(JobKind.CLEAN, "c", disks=known)
     bench.clock.move(7201)
-    assert len(bench.hardware.read_job(TARGET, request_id="c").disks) == len(known)
+    disks = bench.hardware.read_job(TARGET, request_id="c").disks
+    assert tuple(disk.serial for disk in disks if disk.method) == known
+    assert [disk.end_time for disk in disks if disk.serial not in known] == [None]
     assert bench.contents() == {"blank", "data"}
 
 

@@ -136,13 +136,13 @@ def test_a_fixed_address_is_granted_as_asked(rig: Rig) -> None:
         ("fe80::1%eth0", "not an IPv4"),
     ],
 )
-def test_addresses_that_nobody_may_have(rig: Rig, address: str, what: str) -> None:
+def test_addresses_that_nobody_may_have(sqlite_rig: Rig, address: str, what: str) -> None:
     """
     Network, broadcast, gateway, foreign and malformed addresses are refused, by name of the field.
     """
-    rig.prefix()
+    sqlite_rig.prefix()
 
-    reply = rig.refused("LeaseAddress", wish(address=address))
+    reply = sqlite_rig.refused("LeaseAddress", wish(address=address))
 
     assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
     assert fields(reply.status) == ["address"]
@@ -428,13 +428,13 @@ def test_projects_do_not_see_each_other(rig: Rig) -> None:
         ({"request_id": "7"}, "request_id"),
     ],
 )
-def test_malformed_wishes(rig: Rig, change: dict[str, object], field: str) -> None:
+def test_malformed_wishes(sqlite_rig: Rig, change: dict[str, object], field: str) -> None:
     """
     A malformed field is refused by its name.
     """
-    rig.prefix()
+    sqlite_rig.prefix()
 
-    reply = rig.refused("LeaseAddress", wish(**change))  # type: ignore[arg-type]
+    reply = sqlite_rig.refused("LeaseAddress", wish(**change))  # type: ignore[arg-type]
 
     assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
     assert field in fields(reply.status)

@@ -79,15 +79,15 @@ def test_a_prefix_counts_what_it_holds(rig: Rig) -> None:
         ({"parent": "demo"}, "parent"),
     ],
 )
-def test_malformed_prefixes(rig: Rig, change: dict[str, Any], field: str) -> None:
+def test_malformed_prefixes(sqlite_rig: Rig, change: dict[str, Any], field: str) -> None:
     """
     A malformed field is refused by its name, with a remedy, and nothing is made.
     """
-    reply = rig.refused("CreatePrefix", creation(**{"cidr": "10.1.0.0/24", **change}), ADMIN)
+    reply = sqlite_rig.refused("CreatePrefix", creation(**{"cidr": "10.1.0.0/24", **change}), ADMIN)
 
     assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
     assert fields(reply.status) == [field]
-    assert len(rig.wire.ok("ListPrefixes", prefix_pb2.ListPrefixesRequest(parent="projects/demo")).prefixes) == 0
+    assert len(sqlite_rig.wire.ok("ListPrefixes", prefix_pb2.ListPrefixesRequest(parent="projects/demo")).prefixes) == 0
 
 
 @pytest.mark.parametrize("cidr", ["10.1.0.0/24", "10.1.0.0/16", "10.0.0.0/8", "10.1.0.128/25", "10.1.0.5/32"])

@@ -141,7 +141,7 @@ class Publisher:
             return await self._sender.deliver(BMS_LIFECYCLE_EVENT_LOG, message.fields)
         except EncodeError as error:
             # The event itself is kept. Analytics gets what can be written of it, or nothing would ever follow.
-            _log.exception("message.not_encoded", event=message.event_id, field=error.field, reason=error.reason)
+            _log.exception("message.not_encoded", event_id=message.event_id, field=error.field, reason=error.reason)
             kept: dict[str, Any] = {name: message.fields[name] for name in ("name", "event_id")}
             return await self._sender.deliver(BMS_LIFECYCLE_EVENT_LOG, kept)
 

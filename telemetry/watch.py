@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,7 +94,7 @@ class Hub:
         self._first = 0
         self._events = 0
         self._bytes = 0
-        self._heads: dict[str, int] = {}
+        self._heads = dict.fromkeys(SERVICES, 0)
         self._changed = asyncio.Event()
         self._wanted = asyncio.Event()
         self._draining = False
@@ -102,7 +102,7 @@ class Hub:
 
     async def start(self) -> None:
         """Finds out how far each log was read; must end before anybody watches."""
-        self._heads = await self._store.read(kept.positions)
+        self._heads = _later({}, await self._store.read(kept.positions))
 
     def wake(self) -> None:
         """Says that there may be news in the store."""
@@ -142,7 +142,7 @@ class Hub:
         self._draining = True
         self._announce()
 
-    async def watch(self, token: str, chosen: Chosen) -> AsyncIterator[Encoded]:
+    async def watch(self, token: str, chosen: Chosen) -> AsyncGenerator[Encoded, None]:
         """Batches of the *chosen* events behind *token*, as they come.
 
         Raises:
@@ -167,7 +167,7 @@ class Hub:
         async for batch in self._live(cursor, vector, chosen):
             yield batch
 
-    async def _live(self, cursor: int, vector: dict[str, int], chosen: Chosen) -> AsyncIterator[Encoded]:
+    async def _live(self, cursor: int, vector: dict[str, int], chosen: Chosen) -> AsyncGenerator[Encoded, None]:
         everything = chosen == _EVERYTHING
         loop = asyncio.get_running_loop()
         due = loop.time() + self._heartbeat

@@ -36,7 +36,12 @@ def open_sqlite(folder: Path) -> Database:
 
 
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     opened = open_sqlite(tmp_path)
-    yield Store(opened)
+    yield opened
     opened.close()
+
+
+@pytest.fixture
+def sqlite_store(sqlite_database: Database) -> Store:
+    return Store(sqlite_database)

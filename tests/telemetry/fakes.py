@@ -24,6 +24,15 @@ class CrashError(BaseException):
     """The process is gone; nothing catches this."""
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits, for what happens on threads and sockets."""
+    async with asyncio.timeout(10):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.01)
+
+
 class FakeLog:
     """A service's event log."""
 

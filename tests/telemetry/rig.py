@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,10 +108,11 @@ async def rig(
         ids=RandomIds(),
     )
     failures: list[BaseException] = []
-    async with running(given, failures.append) as ports, ClientSession() as http:
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}")
-        try:
+    async with AsyncExitStack() as later:
+        # Clients outlive telemetry here, so that they see how it ends.
+        http = await later.enter_async_context(ClientSession())
+        async with running(given, failures.append) as ports:
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}")
+            later.push_async_callback(channel.close)
             yield Rig(ports, logs, inventory, channel, http, failures)
-        finally:
-            await channel.close()
     assert failures == []

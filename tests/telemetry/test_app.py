@@ -6,8 +6,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import server_pb2
 from bms.telemetry.v1 import telemetry_pb2 as pb
@@ -217,8 +215,3 @@ def test_watchers_get_tokens_when_telemetry_stops(sqlite_database: Database) -> 
         assert second == [event_id("lifecycle", 4)]
 
     asyncio.run(play())
-
-
-@pytest.fixture
-def sqlite_database(sqlite_store: Any) -> Database:
-    return sqlite_store._database  # type: ignore[no-any-return]

@@ -1,49 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lifecycle's tables: compare-and-set on versions, claims with a fence, events in the transaction of the change."""
+"""Lifecycle's tables: compare-and-set on versions and fences, events in the transaction of the change."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from services.kernel.errors import AlreadyExists, NotFound, Stale
 from services.kernel.events import Event
-from services.kernel.pages import Page, PageRequest
 from services.lifecycle.domain.instance import Instance
-from services.lifecycle.domain.notes import project_of
-from services.lifecycle.domain.progress import OF_SERVERS, Progress
+from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.rows import instance_of, instance_values, server_of, server_values
 from services.runtime.database import Transaction
 from services.runtime.eventlog import EventLog
-from services.runtime.filters import Term
 from services.runtime.operations import OperationRow, OperationStore
 from services.runtime.times import to_micros
 
-_T = TypeVar("_T")
-
 Encode = Callable[[Progress, datetime], OperationRow]
 """An operation as its row: wire.py's, handed in by the composition root."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A worker's hold on one row.
-
-    Attributes:
-        key: the server's UUID or the instance's name.
-        fence: raised by this claim.
-        until: when it ends; no call may outlast it.
-        taken_over: the claim before it ended without being given back.
-    """
-
-    key: str
-    fence: int
-    until: datetime
-    taken_over: bool
 
 
 class Store:
@@ -54,6 +31,10 @@ class Store:
         self._operations = operations
         self._encode = encode
         self._wake = wake
+
+    def within(self, tx: Transaction) -> Within:
+        """The tables in one transaction, as the verbs see them."""
+        return Within(self, tx)
 
     # -- servers
 
@@ -120,40 +101,6 @@ class Store:
         if due is not None and fence is None:
             tx.after_commit(self._wake)
         return replace(change, server=written, instance=instance)
-
-    def list_servers(self, tx: Transaction, terms: Sequence[Term], page: PageRequest) -> Page[Server]:
-        """One page of servers that are not closed, by UUID."""
-        where, values = _where(terms, _SERVER_COLUMNS)
-        rows = tx.all(
-            f"SELECT * FROM servers WHERE closed = 0 AND uuid > ?{where} ORDER BY uuid LIMIT ?",
-            (page.after, *values, page.size + 1),
-        )
-        return _page([server_of(row) for row in rows], page, lambda server: server.uuid)
-
-    def count_states(self, tx: Transaction) -> list[tuple[str, int]]:
-        """How many servers are in each state."""
-        rows = tx.all("SELECT state, count(*) AS n FROM servers WHERE closed = 0 GROUP BY state ORDER BY state")
-        return [(row["state"], row["n"]) for row in rows]
-
-    def count_waits(self, tx: Transaction) -> list[tuple[str, int, int]]:
-        """What servers wait for: code, how many, since when (microseconds), the most frequent first."""
-        rows = tx.all(
-            "SELECT wait_code, count(*) AS n, min(wait_since) AS since FROM servers WHERE closed = 0 AND wait_code <> ''"
-            " GROUP BY wait_code ORDER BY n DESC, wait_code"
-        )
-        return [(row["wait_code"], row["n"], row["since"]) for row in rows]
-
-    def count_maintenance(self, tx: Transaction) -> int:
-        """How many servers are in maintenance."""
-        row = tx.one("SELECT count(*) AS n FROM servers WHERE closed = 0 AND maintenance = 1")
-        return int(row["n"]) if row else 0
-
-    def overdue(self, tx: Transaction, now: datetime, most: int) -> tuple[list[Server], int]:
-        """Servers that stay in a state longer than they may, the longest first, and how many there are."""
-        at = to_micros(now)
-        rows = tx.all("SELECT * FROM servers WHERE closed = 0 AND deadline < ? ORDER BY deadline LIMIT ?", (at, most))
-        row = tx.one("SELECT count(*) AS n FROM servers WHERE closed = 0 AND deadline < ?", (at,))
-        return [server_of(one) for one in rows], int(row["n"]) if row else 0
 
     # -- instances
 
@@ -225,19 +172,6 @@ class Store:
         row = tx.one("SELECT user_data FROM instances WHERE name = ?", (name,))
         return bytes(row["user_data"]) if row and row["user_data"] else b""
 
-    def list_instances(
-        self, tx: Transaction, project: str | None, terms: Sequence[Term], page: PageRequest
-    ) -> Page[Instance]:
-        """One page of instances, by name; of one project, or of all (None)."""
-        where, values = _where(terms, _INSTANCE_COLUMNS)
-        if project is not None:
-            where, values = where + " AND project = ?", [*values, project]
-        rows = tx.all(
-            f"SELECT * FROM instances WHERE name > ?{where} ORDER BY name LIMIT ?",
-            (page.after, *values, page.size + 1),
-        )
-        return _page([instance_of(row) for row in rows], page, lambda instance: instance.name)
-
     # -- operations
 
     def begin_operation(self, tx: Transaction, progress: Progress, now: datetime) -> None:
@@ -248,59 +182,6 @@ class Store:
         """Writes how an operation stands."""
         self._operations.update(tx, self._encode(progress, now))
 
-    # -- claims
-
-    def claim(self, tx: Transaction, table: str, now: datetime, until: datetime, most: int) -> list[Claim]:
-        """Takes up to *most* rows of ``servers`` or ``instances`` that are due and nobody holds."""
-        key = "uuid" if table == "servers" else "name"
-        at = to_micros(now)
-        skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
-        rows = tx.all(
-            f"SELECT {key} AS key, fence, claim_until FROM {table}"
-            f" WHERE due <= ? AND (claim_until IS NULL OR claim_until < ?) ORDER BY due LIMIT ?{skip}",
-            (at, at, most),
-        )
-        claims = []
-        for row in rows:
-            tx.execute(
-                f"UPDATE {table} SET fence = fence + 1, claim_until = ? WHERE {key} = ?",
-                (to_micros(until), row["key"]),
-            )
-            claims.append(Claim(row["key"], row["fence"] + 1, until, taken_over=row["claim_until"] is not None))
-        return claims
-
-    def give_back(self, tx: Transaction, table: str, claim: Claim, due: datetime) -> None:
-        """Gives a claim back that is still ours, to be looked at again at *due*; a claim taken over is left alone."""
-        key = "uuid" if table == "servers" else "name"
-        tx.execute(
-            f"UPDATE {table} SET claim_until = NULL, due = ? WHERE {key} = ? AND fence = ?",
-            (to_micros(due), claim.key, claim.fence),
-        )
-
-    def next_due(self, tx: Transaction) -> int | None:
-        """When the next row is due that nobody holds, or whose claim ends (microseconds); None if none is."""
-        rows = tx.all(
-            "SELECT min(due) AS at FROM servers WHERE claim_until IS NULL UNION ALL"
-            " SELECT min(claim_until) FROM servers WHERE due IS NOT NULL UNION ALL"
-            " SELECT min(due) FROM instances WHERE claim_until IS NULL UNION ALL"
-            " SELECT min(claim_until) FROM instances WHERE due IS NOT NULL"
-        )
-        return min((row["at"] for row in rows if row["at"] is not None), default=None)
-
-    # -- following inventory
-
-    def followed(self, tx: Transaction, log: str) -> int:
-        """How far another service's log was followed."""
-        row = tx.one("SELECT position FROM followed WHERE log = ?", (log,))
-        return int(row["position"]) if row else 0
-
-    def follow(self, tx: Transaction, log: str, position: int) -> None:
-        """Remembers how far another service's log was followed."""
-        tx.execute(
-            "INSERT INTO followed (log, position) VALUES (?, ?) ON CONFLICT (log) DO UPDATE SET position = excluded.position",
-            (log, position),
-        )
-
     def _append(self, tx: Transaction, server: Server, events: Sequence[Event]) -> Server:
         head = server.head
         for event in events:
@@ -308,50 +189,52 @@ class Store:
         return replace(server, head=head)
 
 
-def project_of_progress(progress: Progress) -> str:
-    """The project an operation belongs to; "" for verbs on servers."""
-    return "" if progress.kind in OF_SERVERS else project_of(progress.target)
+class Within:
+    """The tables in one transaction; satisfies operations.books.Books."""
 
+    def __init__(self, store: Store, tx: Transaction) -> None:
+        self._store = store
+        self._tx = tx
 
-_SERVER_COLUMNS = {
-    "state": "state",
-    "power": "power",
-    "instance": "instance",
-    "wait_code": "wait_code",
-    "maintenance": "maintenance",
-    "isolated": "isolated",
-    "fault": "fault",
-    "display_name": "display_name",
-}
-_INSTANCE_COLUMNS = {"state": "state", "server": "server", "flavor": "flavor", "image": "image"}
-SERVER_FIELDS = frozenset(_SERVER_COLUMNS)
-"""What servers can be filtered by."""
-INSTANCE_FIELDS = frozenset(_INSTANCE_COLUMNS)
-"""What instances can be filtered by."""
+    def server(self, uuid: str) -> Server:
+        """See Books."""
+        return self._store.server(self._tx, uuid, lock=True)
 
+    def find_server(self, uuid: str) -> Server | None:
+        """See Books."""
+        return self._store.find_server(self._tx, uuid)
 
-def _where(terms: Sequence[Term], columns: dict[str, str]) -> tuple[str, list[object]]:
-    sql, values = "", list[object]()
-    for term in terms:
-        operator = "=" if term.op == "=" else "<>"
-        sql += f" AND {columns[term.field]} {operator} ?"
-        values.append(_value(term))
-    return sql, values
+    def instance(self, name: str) -> Instance:
+        """See Books."""
+        return self._store.instance(self._tx, name, lock=True)
 
+    def find_instance(self, name: str) -> Instance | None:
+        """See Books."""
+        return self._store.find_instance(self._tx, name)
 
-def _value(term: Term) -> object:
-    if term.field in ("maintenance", "isolated"):
-        return int(term.value.lower() in ("true", "1", "yes"))
-    if term.field in ("state", "power"):
-        return term.value.lower().removeprefix("state_").removeprefix("power_")
-    if term.field == "server":
-        return term.value.removeprefix("servers/")
-    return term.value
+    def insert_server(self, server: Server, events: Sequence[Event]) -> None:
+        """See Books."""
+        self._store.insert_server(self._tx, server, events)
 
+    def write(self, change: Change, now: datetime, *, due: datetime | None) -> Change:
+        """See Books."""
+        return self._store.write(self._tx, change, now, due=due)
 
-def _page(rows: list[_T], page: PageRequest, key: Callable[[_T], str]) -> Page[_T]:
-    shown = rows[: page.size]
-    return Page(shown, key(shown[-1]) if len(rows) > page.size else "")
+    def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime) -> None:
+        """See Books."""
+        self._store.insert_instance(self._tx, instance, user_data, due)
+
+    def write_instance(self, instance: Instance, *, due: datetime | None, user_data: bytes | None = None) -> Instance:
+        """See Books."""
+        return self._store.write_instance(self._tx, instance, due=due, user_data=user_data)
+
+    def begin_operation(self, progress: Progress, now: datetime) -> None:
+        """See Books."""
+        self._store.begin_operation(self._tx, progress, now)
+
+    def show_operation(self, progress: Progress, now: datetime) -> None:
+        """See Books."""
+        self._store.show_operation(self._tx, progress, now)
 
 
 def _lock(tx: Transaction, lock: bool) -> str:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lifecycle as a process: ``python -m services.lifecycle``. Its settings: services/runtime/settings.py and settings.py here."""
+"""lifecycle as a process: ``python -m services.lifecycle``.
+
+Its settings: services/runtime/settings.py, and settings.py here.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.follower import Follower
 from services.lifecycle.loop import Loop, Pool
-from services.lifecycle.operations import Checks, Verbs
+from services.lifecycle.operations.beginning import Beginnings
+from services.lifecycle.operations.checks import Checks
+from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
 from services.lifecycle.servicer import LifecycleServicer
@@ -70,7 +76,7 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         user_data = base.vault.open(sealed, f"{instance.name}/user_data") if sealed else b""
         return config_drive(instance, user_data)
 
-    verbs = Verbs(store, base.ids, base.vault.seal, lambda uuid, project: operation_name("lifecycle", uuid, project))
+    beginnings = Beginnings(base.ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
     pool = Pool(own.workers)
     worker = Worker(
         database,
@@ -88,10 +94,17 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     working = Loop("worker", worker.tick, base.clock)
     wakes.append(working)
     following = Loop(
-        "follower", Follower(database, verbs, InventoryClient(to_log), base.clock, base.ids).tick, base.clock
+        "follower", Follower(database, store, InventoryClient(to_log), base.clock, base.ids).tick, base.clock
     )
     servicer = LifecycleServicer(
-        database, base.writer, store, verbs, Checks(inventory, networks, addresses), log, base.page_tokens
+        database,
+        base.writer,
+        store,
+        ServerVerbs(beginnings),
+        InstanceVerbs(beginnings, base.vault.seal),
+        Checks(inventory, networks, addresses),
+        log,
+        base.page_tokens,
     )
     bound = build_server(
         settings.server,

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The secret document an instance boots with: cloud-init's OpenStack form (meta_data, network_data, user_data) in one JSON."""
+"""The secret document an instance boots with.
+
+Cloud-init's OpenStack form: meta_data, network_data and user_data, in one JSON.
+"""
 
 from __future__ import annotations
 

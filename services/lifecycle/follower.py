@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from services.kernel.clock import Clock, Ids
 from services.kernel.errors import NotFound
 from services.kernel.names import SERVER
-from services.lifecycle.domain.notes import note
+from services.lifecycle.claims import follow, followed
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Report, Server
-from services.lifecycle.domain.walk import Change
-from services.lifecycle.operations import Verbs
+from services.lifecycle.operations.following import close as close_log
+from services.lifecycle.operations.following import enroll as enroll_server
 from services.lifecycle.peers import Heard, Inventory, Registered
+from services.lifecycle.store import Store
 from services.runtime.database import Database, Transaction
 
 _LOG = "inventory"
@@ -26,14 +27,14 @@ class Follower:
     """One reader of inventory's log; its place is kept in the transaction of what it led to."""
 
     database: Database
-    verbs: Verbs
+    store: Store
     inventory: Inventory
     clock: Clock
     ids: Ids
 
     def tick(self, _now: datetime) -> datetime | None:
         """Reads on from where it is; waits for news up to ten seconds. Answers that it wants to go on at once."""
-        place = self.database.read(lambda tx: self.verbs.store.followed(tx, _LOG))
+        place = self.database.read(lambda tx: followed(tx, _LOG))
         heard, next_after = self.inventory.events(place, _WAIT_SECONDS)
         for event in heard:
             if event.stream.startswith("servers/"):
@@ -53,9 +54,9 @@ class Follower:
             intent = Intent(self.ids.uuid(), IntentKind.CLOSE, "", "inventory", now, now)
 
             def close(tx: Transaction) -> bool:
-                if not self.verbs.close(tx, uuid, intent):
+                if not close_log(self.store.within(tx), uuid, intent):
                     return False
-                self.verbs.store.follow(tx, _LOG, event.position)
+                follow(tx, _LOG, event.position)
                 return True
 
             return self.database.transact(close, label="follow.close")
@@ -71,14 +72,14 @@ class Follower:
         fresh = _fresh(registered, now)
 
         def enroll(tx: Transaction) -> None:
-            self.verbs.enroll(tx, fresh, lambda server: _enrolled(server, now))
-            self.verbs.store.follow(tx, _LOG, event.position)
+            enroll_server(self.store.within(tx), fresh)
+            follow(tx, _LOG, event.position)
 
         self.database.transact(enroll, label="follow.enroll")
         return True
 
     def _keep(self, position: int) -> None:
-        self.database.transact(lambda tx: self.verbs.store.follow(tx, _LOG, position), label="follow.keep")
+        self.database.transact(lambda tx: follow(tx, _LOG, position), label="follow.keep")
 
 
 def _fresh(registered: Registered, now: datetime) -> Server:
@@ -90,11 +91,4 @@ def _fresh(registered: Registered, now: datetime) -> Server:
         ports=registered.ports,
         unmanaged=not registered.providable,
         reported=Report(available=False, reason="ENROLLED", held_by=""),
-    )
-
-
-def _enrolled(server: Server, now: datetime) -> Change:
-    opened = replace(server, version=server.version)
-    return Change(
-        opened, (note(server, opened, "server.enrolled", now, actor="inventory", facts={"name": server.display_name}),)
     )

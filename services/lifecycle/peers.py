@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other services as lifecycle needs them. clients.py speaks them over the contracts; tests bring fakes with state.
 
-Every method raises PeerUnavailable or DeadlineExceeded when the service does not answer, and otherwise the BmsError that
-the service refused with.
+Every method raises PeerUnavailable or DeadlineExceeded when the service does not answer, and otherwise the BmsError
+that the service refused with.
 """
 
 from __future__ import annotations

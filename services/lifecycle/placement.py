@@ -13,6 +13,7 @@ import structlog
 
 from services.kernel.clock import Clock, Ids
 from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUnavailable, Stale, WrongState
+from services.lifecycle.claims import Claim
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.plans import IntentKind
@@ -20,7 +21,7 @@ from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Intent, Wait
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.peers import Inventory
-from services.lifecycle.store import Claim, Store
+from services.lifecycle.store import Store
 from services.runtime.database import Database, Transaction
 
 _log = structlog.get_logger("bms.placement")

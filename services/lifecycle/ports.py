@@ -39,7 +39,12 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageOrder:
-    """What to write: ``checksum`` is ``sha256:…`` or ``sha512:…``; kernel and ramdisk are empty for a whole-disk image."""
+    """What to write.
+
+    Attributes:
+        checksum: ``sha256:…`` or ``sha512:…``.
+        kernel_uri, ramdisk_uri: empty for a whole-disk image.
+    """
 
     image: str
     source_uri: str
@@ -58,7 +63,8 @@ class JobOrder:
         kind: which work.
         disks: CLEAN: serial numbers of every disk to erase (all that inspection found).
         image: DEPLOY: what to write to the root disk.
-        config_drive: DEPLOY: the secret document with host name, keys and user data; RESCUE: the one with the keys. Never logged.
+        config_drive: the secret document: DEPLOY, with host name, keys and user data; RESCUE, with the keys. Never
+            logged.
     """
 
     kind: JobKind
@@ -156,7 +162,7 @@ class Hardware(Protocol):
         ...
 
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
-        """Starts a job; a job of the same *request_id* that exists already is left as it is. Another that runs is ended first.
+        """Starts a job; one of the same *request_id* that exists is left as it is, another that runs is ended first.
 
         Raises:
             PeerUnavailable: the controller does not answer.

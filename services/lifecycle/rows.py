@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers and instances as rows and back: two functions each. What is searched by has a column, the rest is one JSON document."""
+"""Servers and instances as rows and back: two functions each.
+
+What is searched by has a column, the rest is one JSON document.
+"""
 
 from __future__ import annotations
 

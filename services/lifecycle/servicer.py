@@ -14,13 +14,16 @@ from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, lifecycle_service_pb2_grpc, server_status_pb2
 from services.kernel.calls import Call
 from services.kernel.names import INSTANCE, NETWORK, PROJECT, SERVER, SERVER_STATUS, new_id
-from services.lifecycle import wire
+from services.lifecycle import listing, wire
 from services.lifecycle.diagnosis import diagnose
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
-from services.lifecycle.operations import Checks, Verbs, check_instance, check_wish
-from services.lifecycle.store import INSTANCE_FIELDS, SERVER_FIELDS, Store
-from services.runtime import filters
+from services.lifecycle.operations.books import Books
+from services.lifecycle.operations.checks import Checks, check_instance, check_wish
+from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.servers import ServerVerbs
+from services.lifecycle.store import Store
+from services.runtime import etags, filters
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction
 from services.runtime.eventlog import EventLog, serve_list_events
@@ -41,7 +44,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         database: Database,
         writer: Writer,
         store: Store,
-        verbs: Verbs,
+        servers: ServerVerbs,
+        instances: InstanceVerbs,
         checks: Checks,
         log: EventLog,
         page_tokens: PageTokens,
@@ -49,7 +53,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         self._database = database
         self._writer = writer
         self._store = store
-        self._verbs = verbs
+        self._servers = servers
+        self._instances = instances
         self._checks = checks
         self._log = log
         self._pages = page_tokens
@@ -69,8 +74,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         """See the contract."""
         call = current_call()
         page = self._pages.request(request, call, request.filter)
-        terms = filters.parse(request.filter, SERVER_FIELDS)
-        found = self._database.read(lambda tx: self._store.list_servers(tx, terms, page))
+        terms = filters.parse(request.filter, listing.SERVER_FIELDS)
+        found = self._database.read(lambda tx: listing.list_servers(tx, terms, page))
         return server_status_pb2.ListServerStatusesResponse(
             statuses=wire.statuses(found.rows), next_page_token=self._pages.next(found.next_after, call, request.filter)
         )
@@ -82,7 +87,7 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         now = current_call().now
 
         def count(tx: Transaction) -> server_status_pb2.SummarizeFleetResponse:
-            states, (late, lates) = self._store.count_states(tx), self._store.overdue(tx, now, _MOST_OVERDUE)
+            states, (late, lates) = listing.count_states(tx), listing.overdue(tx, now, _MOST_OVERDUE)
             return server_status_pb2.SummarizeFleetResponse(
                 states=[
                     server_status_pb2.StateCount(
@@ -92,11 +97,11 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
                 ],
                 waits=[
                     server_status_pb2.WaitCount(code=code, count=n, since=wire.stamp(from_micros(since)))
-                    for code, n, since in self._store.count_waits(tx)
+                    for code, n, since in listing.count_waits(tx)
                 ],
                 overdue=wire.statuses(late),
                 overdue_count=lates,
-                maintenance_count=self._store.count_maintenance(tx),
+                maintenance_count=listing.count_maintenance(tx),
                 total_count=sum(n for _, n in states),
             )
 
@@ -115,14 +120,14 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     ) -> operations_pb2.Operation:
         """See the contract."""
         (uuid,) = SERVER.parse(request.name)
-        return self._begin(request, lambda tx, call: self._verbs.provide(tx, call, uuid))
+        return self._begin(request, lambda books, call: self._servers.provide(books, call, uuid))
 
     def QuarantineServer(
         self, request: server_status_pb2.QuarantineServerRequest, context: Context
     ) -> operations_pb2.Operation:
         """See the contract."""
         (uuid,) = SERVER.parse(request.name)
-        return self._begin(request, lambda tx, call: self._verbs.quarantine(tx, call, uuid, request.reason))
+        return self._begin(request, lambda books, call: self._servers.quarantine(books, call, uuid, request.reason))
 
     def RecoverServer(
         self, request: server_status_pb2.RecoverServerRequest, context: Context
@@ -130,7 +135,7 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         """See the contract."""
         (uuid,) = SERVER.parse(request.name)
         take = request.take_from_instance
-        return self._begin(request, lambda tx, call: self._verbs.recover(tx, call, uuid, take=take))
+        return self._begin(request, lambda books, call: self._servers.recover(books, call, uuid, take=take))
 
     def SetMaintenance(
         self, request: server_status_pb2.SetMaintenanceRequest, context: Context
@@ -139,7 +144,9 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         (uuid,) = SERVER.parse(request.name)
         call = current_call()
         return self._writer.once(
-            call, request, lambda tx: wire.status(self._verbs.set_maintenance(tx, call, uuid, request.reason))
+            call,
+            request,
+            lambda tx: wire.status(self._servers.set_maintenance(self._store.within(tx), call, uuid, request.reason)),
         )
 
     def ClearMaintenance(
@@ -148,7 +155,9 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         """See the contract."""
         (uuid,) = SERVER.parse(request.name)
         call = current_call()
-        return self._writer.once(call, request, lambda tx: wire.status(self._verbs.clear_maintenance(tx, call, uuid)))
+        return self._writer.once(
+            call, request, lambda tx: wire.status(self._servers.clear_maintenance(self._store.within(tx), call, uuid))
+        )
 
     # -- instances
 
@@ -160,7 +169,7 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         user_data = request.instance.user_data
         check_instance(wanted, user_data)
         self._checks.instance(wanted)
-        return self._begin(request, lambda tx, call: self._verbs.create_instance(tx, call, wanted, user_data))
+        return self._begin(request, lambda books, call: self._instances.create(books, call, wanted, user_data))
 
     def GetInstance(self, request: instance_pb2.GetInstanceRequest, context: Context) -> instance_pb2.Instance:
         """See the contract."""
@@ -174,8 +183,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         call = current_call()
         project = None if request.parent == "projects/-" else PROJECT.parse(request.parent, "parent")[0]
         page = self._pages.request(request, call, request.parent, request.filter)
-        terms = filters.parse(request.filter, INSTANCE_FIELDS)
-        found = self._database.read(lambda tx: self._store.list_instances(tx, project, terms, page))
+        terms = filters.parse(request.filter, listing.INSTANCE_FIELDS)
+        found = self._database.read(lambda tx: listing.list_instances(tx, project, terms, page))
         return instance_pb2.ListInstancesResponse(
             instances=[wire.instance(one) for one in found.rows],
             next_page_token=self._pages.next(found.next_after, call, request.parent, request.filter),
@@ -184,7 +193,12 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     def DeleteInstance(self, request: instance_pb2.DeleteInstanceRequest, context: Context) -> operations_pb2.Operation:
         """See the contract."""
         INSTANCE.parse(request.name)
-        return self._begin(request, lambda tx, call: self._verbs.delete_instance(tx, call, request.name, request.etag))
+
+        def delete(books: Books, call: Call) -> Progress:
+            etags.check(request.etag, books.instance(request.name).version, request.name)
+            return self._instances.delete(books, call, request.name)
+
+        return self._begin(request, delete)
 
     def StartInstance(self, request: instance_pb2.StartInstanceRequest, context: Context) -> operations_pb2.Operation:
         """See the contract."""
@@ -216,7 +230,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         if request.image:
             self._checks.image(request.image, project)
         return self._begin(
-            request, lambda tx, call: self._verbs.rebuild(tx, call, request.name, request.image, request.user_data)
+            request,
+            lambda books, call: self._instances.rebuild(books, call, request.name, request.image, request.user_data),
         )
 
     def AttachNetwork(self, request: instance_pb2.AttachNetworkRequest, context: Context) -> operations_pb2.Operation:
@@ -225,14 +240,14 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         wish = wire.wish(request.network)
         check_wish(wish, "network")
         self._checks.network(wish, project, "network")
-        return self._begin(request, lambda tx, call: self._verbs.attach_network(tx, call, request.name, wish))
+        return self._begin(request, lambda books, call: self._instances.attach_network(books, call, request.name, wish))
 
     def DetachNetwork(self, request: instance_pb2.DetachNetworkRequest, context: Context) -> operations_pb2.Operation:
         """See the contract."""
         INSTANCE.parse(request.name)
         NETWORK.parse(request.network, "network")
         return self._begin(
-            request, lambda tx, call: self._verbs.detach_network(tx, call, request.name, request.network)
+            request, lambda books, call: self._instances.detach_network(books, call, request.name, request.network)
         )
 
     def ListEvents(self, request: event_pb2.ListEventsRequest, context: Context) -> event_pb2.ListEventsResponse:
@@ -243,14 +258,14 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
 
     def _on_instance(self, request: _NamedRequest, verb: IntentKind) -> operations_pb2.Operation:
         INSTANCE.parse(request.name)
-        return self._begin(request, lambda tx, call: self._verbs.on_instance(tx, call, request.name, verb))
+        return self._begin(request, lambda books, call: self._instances.simple(books, call, request.name, verb))
 
-    def _begin(self, request: _Request, verb: Callable[[Transaction, Call], Progress]) -> operations_pb2.Operation:
-        """Records an intent and answers its operation; with validate_only, what the operation would be, with its plan."""
+    def _begin(self, request: _Request, verb: Callable[[Books, Call], Progress]) -> operations_pb2.Operation:
+        """Records an intent and answers its operation; with validate_only, what it would be, with its plan."""
         call = current_call()
 
         def once(tx: Transaction) -> operations_pb2.Operation:
-            progress = verb(tx, call)
+            progress = verb(self._store.within(tx), call)
             operation = to_operation(wire.operation_row(progress, call.now))
             operation.done = call.validate_only
             return operation

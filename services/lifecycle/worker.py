@@ -19,6 +19,8 @@ import structlog
 from services.kernel.clock import Clock, Ids
 from services.kernel.errors import BmsError, Stale
 from services.kernel.events import Event
+from services.lifecycle.claims import Claim, give_back, next_due
+from services.lifecycle.claims import claim as claim_rows
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
@@ -29,7 +31,7 @@ from services.lifecycle.placement import Placement
 from services.lifecycle.steps.ending import tell
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 from services.lifecycle.steps.table import StepTable
-from services.lifecycle.store import Claim, Store
+from services.lifecycle.store import Store
 from services.runtime.database import Database, Transaction
 from services.runtime.times import from_micros
 
@@ -107,13 +109,11 @@ class Worker:
         until, free = now + self._pace.claim, self._free
 
         def claim(tx: Transaction) -> tuple[list[Claim], list[Claim], int | None]:
-            servers = self._store.claim(tx, "servers", now, until, free)
-            instances = (
-                self._store.claim(tx, "instances", now, until, free - len(servers)) if free > len(servers) else []
-            )
-            return servers, instances, self._store.next_due(tx)
+            servers = claim_rows(tx, "servers", now, until, free)
+            instances = claim_rows(tx, "instances", now, until, free - len(servers)) if free > len(servers) else []
+            return servers, instances, next_due(tx)
 
-        due = self._database.read(self._store.next_due)
+        due = self._database.read(next_due)
         if due is None or from_micros(due) > now:
             return from_micros(due) if due is not None else None
         servers, instances, following = self._database.transact(claim, label="claim")
@@ -143,7 +143,7 @@ class Worker:
     def _let_go(self, table: str, claim: Claim) -> None:
         try:
             due = self._clock.now() + self._pace.least
-            self._database.transact(lambda tx: self._store.give_back(tx, table, claim, due), label="give_back")
+            self._database.transact(lambda tx: give_back(tx, table, claim, due), label="give_back")
         except BmsError as error:
             # The claim runs out by itself.
             _log.warning("worker.claim_kept", key=claim.key, reason=error.reason)
@@ -202,10 +202,7 @@ class Worker:
     def _change(self, outcome: Outcome, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
         left = outcome.instance or instance
         server = outcome.server
-        intent = server.intent
-        if intent is None:
-            msg = f"{server.name} lost its intent in a step"
-            raise AssertionError(msg)
+        intent = server.task
         if isinstance(outcome, Done):
             try:
                 return walk.advance(server, left, outcome.events, now), None

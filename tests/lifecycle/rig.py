@@ -10,12 +10,16 @@ from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, operation_pb2
 from services.kernel.calls import Caller
 from services.kernel.effect import Observer, observed
+from services.lifecycle.claims import next_due
 from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.follower import Follower
-from services.lifecycle.operations import Checks, Verbs
+from services.lifecycle.operations.beginning import Beginnings
+from services.lifecycle.operations.checks import Checks
+from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.peers import Registered
 from services.lifecycle.placement import Placement
@@ -62,12 +66,7 @@ class Rig:
         self.log = EventLog(self.database, self.ids, chained=True)
         self.operations = OperationStore()
         self.store = Store(self.log, self.operations, operation_row, lambda: None)
-        verbs = Verbs(
-            self.store,
-            self.ids,
-            lambda plain, _context: bytes(reversed(plain)),
-            lambda uuid, project: operation_name("lifecycle", uuid, project),
-        )
+        beginnings = Beginnings(self.ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
         self.worker = Worker(
             self.database,
             self.store,
@@ -81,12 +80,13 @@ class Rig:
             slots=4,
             news=lambda: None,
         )
-        self.follower = Follower(self.database, verbs, self.inventory, self.clock, self.ids)
+        self.follower = Follower(self.database, self.store, self.inventory, self.clock, self.ids)
         servicer = LifecycleServicer(
             self.database,
             Writer(self.database, Replies(KEY)),
             self.store,
-            verbs,
+            ServerVerbs(beginnings),
+            InstanceVerbs(beginnings, lambda plain, _context: bytes(reversed(plain))),
             Checks(self.inventory, self.networks, self.addresses),
             self.log,
             PageTokens(KEY),
@@ -117,7 +117,7 @@ class Rig:
             due = self.worker.tick(self.clock.now())
             if due is not None and (due - self.clock.now()).total_seconds() > 300:
                 return
-            rest = self.database.read(self.store.next_due)
+            rest = self.database.read(next_due)
             if rest is None:
                 return
             self.clock.advance(seconds)

@@ -58,7 +58,8 @@ def test_a_deploy_goes_from_private_to_the_tenant_in_the_promised_order(rig: Rig
 
     assert in_order(
         rig.types(uuid)[before:],
-        "server.state_changed", "address.leased", "port.attach_requested", "port.attach_observed", "image.write_requested",
+        "server.state_changed", "address.leased", "port.attach_requested", "port.attach_observed",
+        "image.write_requested",
         "image.verified", "power.observed", "port.detach_requested", "port.detach_observed", "port.attach_requested",
         "port.attach_observed", "power.requested", "power.observed", "server.state_changed",
     )  # fmt: skip
@@ -83,7 +84,8 @@ def test_a_release_gives_addresses_back_only_behind_power_off_and_detach(rig: Ri
 
     assert in_order(
         rig.types(uuid)[before:],
-        "instance.delete_requested", "power.observed", "port.detach_requested", "port.detach_observed", "address.cooling",
+        "instance.delete_requested", "power.observed", "port.detach_requested", "port.detach_observed",
+        "address.cooling",
         "instance.ended", "port.attach_requested", "port.attach_observed", "clean.requested", "clean.passed",
     )  # fmt: skip
     assert rig.operation(operation)[0].done
@@ -155,7 +157,8 @@ def test_a_reboot_does_not_flip_the_ports(rig: Rig) -> None:
 
 def test_rescue_and_back_and_rebuild(rig: Rig) -> None:
     """
-    Rescue boots on the rescue network, unrescue brings the tenant's networks back, rebuild writes anew at the same address.
+    Rescue boots on the rescue network, unrescue brings the tenant's networks back, rebuild writes anew at the same
+    address.
     """
     uuid = rig.active(BLUE)
     rig.ok("RescueInstance", instance_pb2.RescueInstanceRequest(name=WEB))
@@ -231,7 +234,8 @@ def test_an_image_write_that_fails_is_tried_again(rig: Rig) -> None:
 )
 def test_a_deploy_that_fails_ends_in_quarantine_and_recovers(rig: Rig, fault: dict[str, object], reason: str) -> None:
     """
-    Failed: all ports to quarantine first, the operation tells why, the tenant deletes, an administrator leads out, it is clean.
+    Failed: all ports to quarantine first, the operation tells why, the tenant deletes, an administrator leads out, it
+    is clean.
     """
     uuid = rig.available()
     for key, value in fault.items():
@@ -291,8 +295,8 @@ def test_a_server_that_cannot_be_made_clean_is_never_available(rig: Rig, fault: 
 
 def test_a_silent_bmc_at_release_cuts_ports_first_and_keeps_addresses(rig: Rig) -> None:
     """
-    Power unknown: detach observed, then quarantined; the tenant's deletion ends with a warning; addresses are kept until
-    power off was read.
+    Power unknown: detach observed, then quarantined; the tenant's deletion ends with a warning; addresses are kept
+    until power off was read.
     """
     uuid = rig.active(BLUE)
     rig.hardware.machine(uuid).silent = True
@@ -385,7 +389,8 @@ def test_exhausted_addresses_undo_the_reservation(rig: Rig) -> None:
 
 def test_a_deletion_takes_over_a_deploy(rig: Rig) -> None:
     """
-    Deleting an instance while its image is being written ends the deploy's operation and gives the server back, cleaned.
+    Deleting an instance while its image is being written ends the deploy's operation and gives the server back,
+    cleaned.
     """
     uuid = rig.available()
     rig.hardware.machine(uuid).slow = True

@@ -143,7 +143,8 @@ def _no_port(networks: Sequence[NetworkWish], slots: Sequence[str]) -> WrongStat
     msg = f"{len(networks)} networks do not fit on {len(slots)} ports that are plugged in"
     return WrongState(
         msg,
-        remedy="Give vlan_tag to some of the networks, so that they share a port, or choose a flavor of servers with more ports.",
+        remedy="Give vlan_tag to some of the networks, so that they share a port, or choose a flavor of servers with"
+        " more ports.",
         networks=str(len(networks)),
         ports=str(len(slots)),
     )

@@ -90,7 +90,12 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a server waits for: ``code`` is registered in domain/waits.py; ``next_try`` None means until something else happens."""
+    """What a server waits for.
+
+    Attributes:
+        code: registered in domain/waits.py.
+        next_try: None: until something else happens.
+    """
 
     code: str
     reason: str
@@ -206,6 +211,14 @@ class Server:
     def name(self) -> str:
         """``servers/{uuid}``."""
         return f"servers/{self.uuid}"
+
+    @property
+    def task(self) -> Intent:
+        """Its intent, where there must be one."""
+        if self.intent is None:
+            msg = f"{self.name} has no intent"
+            raise AssertionError(msg)
+        return self.intent
 
     @property
     def linked_ports(self) -> tuple[Port, ...]:

@@ -15,7 +15,8 @@ class Blocker:
         meaning: what it means, a sentence.
         who: nobody, administrator, tenant or network administrator.
         remedy: what to do, a sentence.
-        commands: the exact commands; ``{server}`` stands for the server's id, ``{instance}`` and ``{project}`` for the instance's.
+        commands: the exact commands; ``{server}`` stands for the server's id, ``{instance}`` and ``{project}`` for
+            those of its instance.
     """
 
     code: str
@@ -67,7 +68,8 @@ _ALL = (
         "BMC_SILENT",
         "The server's BMC does not answer.",
         "administrator",
-        "Bring the BMC or its network back. The server goes on by itself; one in quarantine is then led back to the pool.",
+        "Bring the BMC or its network back. The server goes on by itself; one in quarantine is then led back to the"
+        " pool.",
         _RECOVER,
     ),
     Blocker(

@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.kernel.errors import BmsError, OperationFailed
-from services.kernel.events import DiskSeen, Event, Evidence
-from services.lifecycle.domain.instance import Instance, InstanceState, lay_out
-from services.lifecycle.domain.notes import asked, note
-from services.lifecycle.domain.plans import IntentKind, OnFailure, StepName
+from services.kernel.events import Event
+from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.plans import IntentKind, OnFailure
 from services.lifecycle.domain.progress import Progress, progress_of
-from services.lifecycle.domain.server import Intent, Port, PortClass, Power, Server, Tag, Wait
+from services.lifecycle.domain.server import Intent, Power, Server, Wait
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.domain.wishes import entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,13 @@ def begin(
     events = []
     if moved.state is not server.state:
         events.append(note(taken, moved, "server.state_changed", now, reason=trigger.value.upper() if trigger else ""))
-    events += _requests(moved, instance, now, entered := [moved])
-    return Change(entered[0], tuple(events), instance, operations=_shown(entered[0], instance))
+    asking, requests = entered(moved, instance, now)
+    return Change(asking, (*events, *requests), instance, operations=_shown(asking, instance))
 
 
 def advance(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime) -> Change:
     """Leaves the present step well, into the next one or to rest."""
-    intent = _intent(server)
+    intent = server.task
     if intent.is_last:
         return _rest(server, instance, events, now)
     following = replace(intent, index=intent.index + 1, step_since=now, attempt=1, acted=False, within=0)
@@ -92,8 +93,8 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
         written.append(
             note(entering, moved, "server.state_changed", now, reason=trigger.value.upper() if trigger else "")
         )
-    written += _requests(moved, instance, now, entered := [moved])
-    return Change(entered[0], tuple(written), instance, operations=_shown(entered[0], instance))
+    asking, requests = entered(moved, instance, now)
+    return Change(asking, (*written, *requests), instance, operations=_shown(asking, instance))
 
 
 def wait(
@@ -106,7 +107,7 @@ def wait(
     next_try: datetime,
 ) -> Change:
     """Stays in the present step; ``server.waiting`` is recorded when somebody must act or the cause is a new one."""
-    intent = _intent(server)
+    intent = server.task
     limit = intent.step.limit
     same = server.wait is not None and server.wait.code == code
     since = server.wait.since if server.wait is not None and same else now
@@ -128,14 +129,13 @@ def again(
     server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime, reason: str, message: str
 ) -> Change:
     """Begins the present step anew after a failure that may be tried again."""
-    intent = _intent(server)
+    intent = server.task
     retried = replace(server, intent=replace(intent, attempt=intent.attempt + 1, acted=False, within=0), wait=None)
     event = note(
         server, retried, "step.failed", now, reason=reason, message=message,
         facts={"attempt": str(intent.attempt), "of": str(intent.step.retries + 1)},
     )  # fmt: skip
-    changed = wait(retried, instance, (*events, event), now, "RETRYING", message, now)
-    return changed
+    return wait(retried, instance, (*events, event), now, "RETRYING", message, now)
 
 
 def fail(
@@ -156,7 +156,7 @@ def fail(
         new_id: makes the identity of the intent that follows.
         cause: what to tell the operation's caller, if it is better than *reason* and *message*.
     """
-    intent = _intent(server)
+    intent = server.task
     way = on_failure or intent.step.on_failure
     told = cause or OperationFailed(
         f"{intent.kind.value} failed at {intent.step.name.value}: {message}",
@@ -193,7 +193,7 @@ def fail(
 
 
 def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime) -> Change:
-    intent = _intent(server)
+    intent = server.task
     resting = replace(server, intent=None, wait=None)
     left = instance
     if instance is not None and intent.operation:
@@ -210,7 +210,7 @@ def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], 
 
 def end_instance(server: Server, instance: Instance | None, now: datetime) -> Change:
     """The step END_INSTANCE: the tenant's hold ends, and his deletion with it."""
-    intent = _intent(server)
+    intent = server.task
     if not server.instance:
         return Change(server)
     freed = replace(server, instance="", intent=replace(intent, operation="") if _is_deletion(intent) else intent)
@@ -251,101 +251,3 @@ def _shown(server: Server, instance: Instance | None) -> tuple[Progress, ...]:
     if server.intent is None or not server.intent.operation:
         return ()
     return (progress_of(server, server.intent, instance),)
-
-
-def _intent(server: Server) -> Intent:
-    if server.intent is None:
-        msg = f"{server.name} has no intent"
-        raise AssertionError(msg)
-    return server.intent
-
-
-# What entering a step asks for, recorded before it is asked.
-
-
-def _requests(server: Server, instance: Instance | None, now: datetime, entered: list[Server]) -> list[Event]:
-    """The ``*_requested`` events of the step just entered; ``entered[0]`` becomes the server with what is asked of its ports."""
-    name = _intent(server).step.name
-    wishes = wishes_of(server, instance)
-    if wishes:
-        ports = tuple(_asked(port, wishes[port.name]) if port.name in wishes else port for port in server.ports)
-        asking = replace(server, ports=ports, isolated=False)
-        entered[0] = asking
-        out = all(wish[0] is PortClass.QUARANTINE for wish in wishes.values())
-        type_ = "port.detach_requested" if out else "port.attach_requested"
-        return [
-            note(
-                server,
-                asking,
-                type_,
-                now,
-                evidence=Evidence(ports=asked(port for port in ports if port.name in wishes)),
-            )
-        ]
-    if name in (StepName.POWER_OFF, StepName.POWER_ON, StepName.REBOOT):
-        wanted = {StepName.POWER_OFF: "off", StepName.POWER_ON: "on", StepName.REBOOT: "reboot"}[name]
-        return [note(server, server, "power.requested", now, facts={"power": wanted})]
-    if name is StepName.WRITE_IMAGE and instance is not None:
-        return [note(server, server, "image.write_requested", now, facts={"image": instance.image})]
-    if name is StepName.CLEAN:
-        disks = tuple(DiskSeen(disk.serial, disk.size_bytes) for disk in server.disks)
-        return [note(server, server, "clean.requested", now, evidence=Evidence(disks=disks))]
-    if name is StepName.INSPECT:
-        return [note(server, server, "inspection.requested", now)]
-    if name is StepName.BOOT_RESCUE:
-        return [note(server, server, "rescue.requested", now)]
-    return []
-
-
-Wishes = dict[str, tuple[PortClass, tuple[Tag, ...]]]
-
-_BOOT_CLASSES = {
-    StepName.ATTACH_PROVISIONING: PortClass.PROVISIONING,
-    StepName.ATTACH_CLEANING: PortClass.CLEANING,
-    StepName.ATTACH_RESCUE: PortClass.RESCUE,
-}
-
-
-def wishes_of(server: Server, instance: Instance | None) -> Wishes:
-    """What the present step wants each port to be: port name -> class and networks; empty for steps that want nothing.
-
-    Raises:
-        WrongState: the instance's networks do not fit on the ports.
-    """
-    intent = _intent(server)
-    name = intent.step.name
-    if name in _BOOT_CLASSES:
-        boot = _with_groups(server, {port.name: () for port in server.boot_ports})
-        return dict.fromkeys(boot, (_BOOT_CLASSES[name], ()))
-    if name in (StepName.DETACH_ALL, StepName.REGISTER_PORTS):
-        return {port.name: (PortClass.QUARANTINE, ()) for port in server.linked_ports}
-    if name is StepName.ATTACH_TENANT and instance is not None:
-        if intent.kind is IntentKind.ATTACH and instance.resume is InstanceState.STOPPED:
-            return {}  # a stopped server stays in quarantine; starting it brings all its networks
-        where = {face.network: face.port for face in instance.interfaces if face.port}
-        laid = _with_groups(server, lay_out(instance.networks, server.ports, where))
-        there = {port.name for port in server.ports if port.name in laid and _is_tenant(port, laid[port.name])}
-        return {port: (PortClass.TENANT, tags) for port, tags in laid.items() if port not in there}
-    if name is StepName.DETACH_NETWORK:
-        wishes: Wishes = {}
-        for port in server.linked_ports:
-            if any(tag.network == intent.network for tag in (*port.networks, *port.wanted)):
-                rest = tuple(tag for tag in port.networks if tag.network != intent.network)
-                wishes[port.name] = (PortClass.TENANT, rest) if rest else (PortClass.QUARANTINE, ())
-        return wishes
-    return {}
-
-
-def _is_tenant(port: Port, tags: tuple[Tag, ...]) -> bool:
-    return port.observed is PortClass.TENANT and port.requested is None and set(port.networks) == set(tags)
-
-
-def _with_groups(server: Server, laid: dict[str, tuple[Tag, ...]]) -> dict[str, tuple[Tag, ...]]:
-    """*laid*, with every member of a port group carrying what its first member does."""
-    groups = {port.port_group: laid[port.name] for port in server.ports if port.port_group and port.name in laid}
-    members = {port.name: groups[port.port_group] for port in server.linked_ports if port.port_group in groups}
-    return {**laid, **members}
-
-
-def _asked(port: Port, wish: tuple[PortClass, tuple[Tag, ...]]) -> Port:
-    return replace(port, requested=wish[0], wanted=wish[1])

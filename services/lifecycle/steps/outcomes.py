@@ -23,10 +23,7 @@ class Context:
     @property
     def intent(self) -> Intent:
         """The intent whose step runs."""
-        if self.server.intent is None:
-            msg = f"{self.server.name} has no intent"
-            raise AssertionError(msg)
-        return self.server.intent
+        return self.server.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It cannot be. ``may_retry`` tells that beginning the step anew may help; ``cause`` is told to the operation's caller."""
+    """It cannot be.
+
+    Attributes:
+        may_retry: beginning the step anew may help.
+        cause: what the operation's caller is told.
+    """
 
     server: Server
     reason: str

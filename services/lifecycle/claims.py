@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who works on which row: claims with a fence; and how far inventory's log was followed.
+
+Every function runs in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.runtime.database import Transaction
+from services.runtime.times import to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's hold on one row.
+
+    Attributes:
+        key: the server's UUID or the instance's name.
+        fence: raised by this claim.
+        until: when it ends; no call may outlast it.
+        taken_over: the claim before it ended without being given back.
+    """
+
+    key: str
+    fence: int
+    until: datetime
+    taken_over: bool
+
+
+def claim(tx: Transaction, table: str, now: datetime, until: datetime, most: int) -> list[Claim]:
+    """Takes up to *most* rows of ``servers`` or ``instances`` that are due and nobody holds."""
+    key = "uuid" if table == "servers" else "name"
+    at = to_micros(now)
+    skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
+    rows = tx.all(
+        f"SELECT {key} AS key, fence, claim_until FROM {table}"
+        f" WHERE due <= ? AND (claim_until IS NULL OR claim_until < ?) ORDER BY due LIMIT ?{skip}",
+        (at, at, most),
+    )
+    claims = []
+    for row in rows:
+        tx.execute(
+            f"UPDATE {table} SET fence = fence + 1, claim_until = ? WHERE {key} = ?",
+            (to_micros(until), row["key"]),
+        )
+        claims.append(Claim(row["key"], row["fence"] + 1, until, taken_over=row["claim_until"] is not None))
+    return claims
+
+
+def give_back(tx: Transaction, table: str, claim: Claim, due: datetime) -> None:
+    """Gives a claim back that is still ours, to be looked at again at *due*; a claim taken over is left alone."""
+    key = "uuid" if table == "servers" else "name"
+    tx.execute(
+        f"UPDATE {table} SET claim_until = NULL, due = ? WHERE {key} = ? AND fence = ?",
+        (to_micros(due), claim.key, claim.fence),
+    )
+
+
+def next_due(tx: Transaction) -> int | None:
+    """When the next row is due that nobody holds, or whose claim ends (microseconds); None if none is."""
+    rows = tx.all(
+        "SELECT min(due) AS at FROM servers WHERE claim_until IS NULL UNION ALL"
+        " SELECT min(claim_until) FROM servers WHERE due IS NOT NULL UNION ALL"
+        " SELECT min(due) FROM instances WHERE claim_until IS NULL UNION ALL"
+        " SELECT min(claim_until) FROM instances WHERE due IS NOT NULL"
+    )
+    return min((row["at"] for row in rows if row["at"] is not None), default=None)
+
+
+def followed(tx: Transaction, log: str) -> int:
+    """How far another service's log was followed."""
+    row = tx.one("SELECT position FROM followed WHERE log = ?", (log,))
+    return int(row["position"]) if row else 0
+
+
+def follow(tx: Transaction, log: str, position: int) -> None:
+    """Remembers how far another service's log was followed."""
+    tx.execute(
+        "INSERT INTO followed (log, position) VALUES (?, ?)"
+        " ON CONFLICT (log) DO UPDATE SET position = excluded.position",
+        (log, position),
+    )

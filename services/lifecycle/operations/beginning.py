@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every verb does: refuse while another is at work, or take over from it; record the intent and its operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from services.kernel.calls import Call
+from services.kernel.clock import Ids
+from services.kernel.errors import Busy, OperationFailed
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.progress import Progress, progress_of
+from services.lifecycle.domain.server import Intent, Server
+from services.lifecycle.domain.walk import Change
+from services.lifecycle.operations.books import Books
+
+NameOperation = Callable[[str, str], str]
+"""UUID and project ("" for the site) to an operation's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """Makes intents and operations, and commits what a verb began."""
+
+    ids: Ids
+    name_operation: NameOperation
+
+    def operation(self, call: Call, project: str) -> str:
+        """A new operation's name; "" for one that is only planned."""
+        return "" if call.validate_only else self.name_operation(self.ids.uuid(), project)
+
+    def intent(self, call: Call, kind: IntentKind, operation: str, network: str = "") -> Intent:
+        """What *call* wants done."""
+        return Intent(
+            self.ids.uuid(),
+            kind,
+            operation,
+            call.caller.subject,
+            call.now,
+            call.now,
+            network=network,
+            request_id=call.request_id,
+        )
+
+    @staticmethod
+    def commit(books: Books, call: Call, change: Change, type_: str) -> Progress:
+        """Writes what a verb began, with the event that says who asked, and its operation."""
+        server, intent = change.server, change.server.task
+        asked = note(server, server, type_, call.now, actor=call.caller.subject, request_id=call.request_id)
+        progress = progress_of(server, intent, change.instance)
+        if intent.operation:
+            books.begin_operation(progress, call.now)
+        written = replace(change, events=(asked, *change.events), operations=())
+        books.write(written, call.now, due=call.now)
+        return progress
+
+
+def taken_over(books: Books, call: Call, server: Server, instance: Instance | None, why: str) -> Server:
+    """*server* without what was being done to it; that operation fails with *why*."""
+    if server.intent is None:
+        return server
+    if server.intent.operation:
+        ended = progress_of(server, server.intent, instance)
+        error = OperationFailed(f"{server.intent.kind.value} was ended: {why}", fault="TAKEN_OVER", server=server.name)
+        books.show_operation(replace(ended, wait=None, done=True, end_time=call.now, error=error), call.now)
+    return replace(server, intent=None, wait=None)
+
+
+def is_quarantining(server: Server) -> bool:
+    """Whether the server is only being set aside: its ports are being cut, its power is waited for."""
+    return server.intent is not None and (
+        server.intent.kind is IntentKind.QUARANTINE
+        or (
+            server.intent.kind is IntentKind.RELEASE_SILENT
+            and server.intent.step.name in (StepName.POWER_OFF, StepName.COOL_ADDRESSES)
+        )
+    )
+
+
+def not_at_work(server: Server) -> None:
+    """Refuses while something is being done to *server*.
+
+    Raises:
+        Busy: the operation at work is named.
+    """
+    if server.intent is None:
+        return
+    operation = server.intent.operation
+    msg = f"{server.name} is at work: {server.intent.kind.value}, {server.intent.step.name.value}"
+    raise Busy(
+        msg,
+        remedy=f"Wait for {operation}." if operation else "Try again in a moment.",
+        name=server.name,
+        operation=operation,
+    )

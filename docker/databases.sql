@@ -4,3 +4,4 @@ CREATE DATABASE inventory;
 CREATE DATABASE lifecycle;
 CREATE DATABASE ipam;
 CREATE DATABASE network;
+CREATE DATABASE telemetry;

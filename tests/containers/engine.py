@@ -52,7 +52,7 @@ def run(*command: str, environ: Mapping[str, str] | None = None, deadline: float
         timeout=deadline,
     )
     if done.returncode:
-        msg = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+        msg = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         raise CommandFailed(msg)
     return done.stdout
 
@@ -155,7 +155,7 @@ class Site:
     def logs(self, service: str) -> str:
         """The last lines that *service* logged."""
         name = self.container(service)
-        done = subprocess.run(["podman", "logs", "--tail", "30", name], capture_output=True, text=True, check=False)
+        done = subprocess.run(["podman", "logs", "--tail", "8", name], capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
     def grpcurl(self, service: str, method: str, request: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.containers.engine import PORTS, SERVICES, Refused, Site, eventually, podman
 
-pytestmark = pytest.mark.containers
+# Building the images on a busy machine takes minutes.
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 INVENTORY = "bms.inventory.v1.InventoryService"
 LIFECYCLE = "bms.lifecycle.v1.LifecycleService"

@@ -9,7 +9,8 @@ import pytest
 
 from tests.containers.engine import SERVICES, podman
 
-pytestmark = pytest.mark.containers
+# Building the images on a busy machine takes minutes.
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 PACKAGES = {service: "telemetry" if service == "telemetry" else f"services.{service}" for service in SERVICES}
 

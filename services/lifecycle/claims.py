@@ -42,11 +42,14 @@ def claim(tx: Transaction, table: str, now: datetime, until: datetime, most: int
     )
     claims = []
     for row in rows:
+        # Fences rise from one clock, not from a counter of each row: ipam keeps them by owner, and an instance of the same
+        # name may come back on another server.
+        fence = max(row["fence"] + 1, at)
         tx.execute(
-            f"UPDATE {table} SET fence = fence + 1, claim_until = ? WHERE {key} = ?",
-            (to_micros(until), row["key"]),
+            f"UPDATE {table} SET fence = ?, claim_until = ? WHERE {key} = ?",  # noqa: S608 -- one of two tables
+            (fence, to_micros(until), row["key"]),
         )
-        claims.append(Claim(row["key"], row["fence"] + 1, until, taken_over=row["claim_until"] is not None))
+        claims.append(Claim(row["key"], fence, until, taken_over=row["claim_until"] is not None))
     return claims
 
 

@@ -17,6 +17,7 @@ from services.ipam.worker import Sweeper
 from services.kernel.calls import Caller
 from services.kernel.chain import body_digest, digest
 from services.kernel.clock import Ids
+from services.kernel.names import stable_uuid
 from services.runtime.database import Database
 from services.runtime.eventlog import EventLog
 from services.runtime.page_tokens import PageTokens
@@ -167,7 +168,7 @@ def verify(events: list[event_pb2.StoredEvent]) -> dict[str, list[event_pb2.Even
         ends[stream] = event.digest
         streams[stream].append(header)
         (seen,) = body.evidence.addresses
-        assert stream == f"vrfs/{seen.vrf}/addresses/{seen.address}"
+        assert stream == f"vrfs/{stable_uuid('vrf', seen.vrf)}/addresses/{seen.address}"
         assert seen.state == header.state_after
         if header.type == "address.leased":
             assert before == "free"

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from services.ipam.domain.addresses import Address, Version
 from services.kernel.events import Head
+from services.kernel.names import stable_uuid
 
 
 class Kind(StrEnum):
@@ -129,5 +130,9 @@ class AddressRow:
 
 
 def stream_of(vrf: str, address: Address) -> str:
-    """The stream in which everything that happens to *address* is recorded."""
-    return f"vrfs/{vrf}/addresses/{address}"
+    """The stream in which everything that happens to *address* is recorded.
+
+    Headers of events are seen by everybody, and a VRF is often called after a project: the stream names it by a UUID
+    made of its name. The name itself stands in the evidence, which is for those who may see it.
+    """
+    return f"vrfs/{stable_uuid('vrf', vrf)}/addresses/{address}"

@@ -155,8 +155,10 @@ class Follower:
             self._position = await self._store.read(lambda tx: kept.position(tx, self.service))
         position = self._position
         asked = self._clock()
+        # Whether it answers at all is known at once only if it is not asked to wait.
+        wait = WAIT_SECONDS if self._reachable else 0
         try:
-            answer = await self._peer.list(position, limit=PAGE, wait=WAIT_SECONDS)
+            answer = await self._peer.list(position, limit=PAGE, wait=wait)
         except BmsError as error:
             return await self._unreachable(error)
         self._failures = 0
@@ -164,7 +166,7 @@ class Follower:
         if not fresh:
             await self._reached()
             # A peer with too many waiting callers answers at once: it must not be asked in a tight loop.
-            return FIRST_PAUSE * 5 if self._clock() - asked < 1_000_000 else 0.0
+            return FIRST_PAUSE * 5 if wait and self._clock() - asked < 1_000_000 else 0.0
         if gaps and self._gap_looks < GAP_LOOKS:
             self._gap_looks += 1
             self._log.warning("gap.suspected", after=gaps[0].after, before=gaps[0].before, look=self._gap_looks)

@@ -88,6 +88,7 @@ class StoreSink:
 
     async def run(self) -> None:
         """Writes until it is cancelled."""
+        batch: list[_Job] = []
         try:
             while True:
                 batch = [await self._waiting.get()]
@@ -98,7 +99,9 @@ class StoreSink:
         finally:
             self._over = True
             while not self._waiting.empty():
-                _fail(self._waiting.get_nowait(), "nobody writes any more")
+                batch.append(self._waiting.get_nowait())
+            for job in batch:
+                _fail(job, "nobody writes any more")
 
     async def admit(self, announcement: Announcement) -> None:
         """See `Sink`."""

@@ -249,6 +249,7 @@ def test_an_answer_without_news_at_once_is_not_asked_for_in_a_loop(sqlite_store:
 
         one = follower(Impatient("lifecycle"), sqlite_store)
 
+        assert await one.step() == 0.0  # it was only asked whether it is there
         assert await one.step() > 0
 
     asyncio.run(play())

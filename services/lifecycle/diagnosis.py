@@ -69,10 +69,31 @@ def _effects(tx: Transaction, server: Server) -> list[server_status_pb2.PastEffe
     for row in rows:
         header = event_pb2.EventHeader.FromString(bytes(row["header"]))
         body = event_pb2.EventBody.FromString(bytes(row["body"]))
-        message = (
-            body.message or body.reason or ", ".join(f"{key}={value}" for key, value in sorted(body.facts.items()))
-        )
+        message = body.message or body.reason or _seen(body) or _told(body)
         effects.append(
             server_status_pb2.PastEffect(time=header.time, type=header.type, message=message, sequence=row["sequence"])
         )
     return effects
+
+
+def _told(body: event_pb2.EventBody) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(body.facts.items()))
+
+
+def _seen(body: event_pb2.EventBody) -> str:
+    """What the evidence shows, in a few words."""
+    seen = body.evidence
+    parts = []
+    if seen.HasField("power"):
+        parts.append(f"power {seen.power.power}")
+    parts += [
+        f"{port.port.rpartition('/')[2]} {port.port_class}"
+        + "".join(f" {name.rpartition('/')[2]}" for name in port.networks)
+        for port in seen.ports
+    ]
+    if seen.disks:
+        parts.append(f"{len(seen.disks)} disks")
+    if seen.HasField("image"):
+        parts.append(seen.image.image)
+    parts += [f"{address.address} {address.state}" for address in seen.addresses]
+    return ", ".join(parts)

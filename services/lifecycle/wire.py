@@ -184,7 +184,8 @@ def metadata(progress: Progress) -> operation_pb2.OperationMetadata:
     if planning:
         return shown
     if progress.done:
-        shown.percent = 0 if progress.error else 100
+        # Of one that failed: how far it had come.
+        shown.percent = (intent.percent if intent else 0) if progress.error else 100
         shown.stage = intent.step.name.value if intent and progress.error else ""
     elif intent is not None:
         shown.stage = intent.step.name.value

@@ -40,9 +40,9 @@ def file(*rows: str) -> str:
     return "nodes:\n" + "".join(rows)
 
 
-def importing(content: str, **fields_: bool) -> server_pb2.ImportServersRequest:
+def importing(content: str) -> server_pb2.ImportServersRequest:
     """The request to import *content*."""
-    return server_pb2.ImportServersRequest(content=content.encode(), **fields_)
+    return server_pb2.ImportServersRequest(content=content.encode())
 
 
 def test_imported_servers_are_enrolled(rig: Rig) -> None:

@@ -94,6 +94,22 @@ def test_a_refused_server_is_exchanged(rig: Rig) -> None:
     assert rig.get(first).pool.available
 
 
+def test_a_server_on_its_way_back_is_not_offered_to_its_holder_again(rig: Rig) -> None:
+    """
+    A holder who excludes a server that lifecycle still counts as his gets another, and that one stays his.
+    """
+    rig.flavor()
+    for number in (1, 2):
+        rig.available(number)
+    (first,) = rig.reserve()
+    rig.report(first, 2, unavailable_reason="IN_USE", held_by=HOLDER)
+
+    (second,) = rig.reserve(excluded_servers=[first])
+
+    assert first != second
+    assert rig.get(first).pool.reserved_by == HOLDER
+
+
 def test_only_these_servers(rig: Rig) -> None:
     """
     An order that names servers gets one of these, or none.
@@ -174,7 +190,7 @@ def test_a_reservation_ends_when_the_server_is_available_again(rig: Rig) -> None
         (4, {"unavailable_reason": "CLEANING"}, (False, "CLEANING", HOLDER)),
         (5, {"available": True}, (True, "", "")),
     ):
-        pool = rig.report(name, version, **said).pool  # type: ignore[arg-type]
+        pool = rig.report(name, version, **said).pool
         assert (pool.available, pool.unavailable_reason, pool.reserved_by) == expected
     assert [event.body.instance for event in rig.events(name)][-4:] == [HOLDER, HOLDER, HOLDER, ""]
 

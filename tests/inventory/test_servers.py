@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc import error_details_pb2
 
 from bms.inventory.v1 import pool_pb2, server_pb2
 from tests.inventory.rig import HOLDER, LIFECYCLE, PASSWORD, USERNAME, Rig, port, server
@@ -198,9 +199,26 @@ def test_held_server_cannot_be_deleted(rig: Rig) -> None:
     assert (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE") == (reply.code, reason(reply.status))
     assert HOLDER in reply.status.message
     assert f"bms instance delete {HOLDER}" in remedy(reply.status)
-    failure = detail(reply.status, __import__("google.rpc.error_details_pb2", fromlist=["x"]).PreconditionFailure)
+    failure = detail(reply.status, error_details_pb2.PreconditionFailure)
     assert failure is not None
     assert made.name == failure.violations[0].subject
+
+
+def test_a_quarantined_server_that_nobody_holds_can_be_deleted(rig: Rig) -> None:
+    """
+    A server whose instance is gone and that never came back to the pool is not bound to inventory for ever.
+    """
+    rig.flavor()
+    made = rig.available(1)
+    rig.reserve()
+    rig.report(made.name, 2, unavailable_reason="IN_USE", held_by=HOLDER)
+    rig.report(made.name, 3, unavailable_reason="QUARANTINED")
+    assert rig.get(made.name).pool.reserved_by == HOLDER
+
+    operation = rig.ok("DeleteServer", server_pb2.DeleteServerRequest(name=made.name))
+
+    rig.report(made.name, 4, closed=True)
+    assert rig.operation(operation.name).done
 
 
 def test_a_deletion_ends_with_lifecycles_last_report(rig: Rig) -> None:

@@ -157,7 +157,7 @@ def _forbidden(row: _Row) -> Iterator[Fault]:
         return
     if before.delete_time is not None:
         yield said.fault("display_name", f"is the name of {before.name}, which is being deleted")
-    elif before.pool.reserved_by:
+    elif before.pool.in_use:
         for path in fixed_while_held(before.spec, spec):
             yield said.fault(path, f"cannot change: {before.name} is held by {before.pool.reserved_by}")
 

@@ -180,6 +180,15 @@ class PoolRow:
         return self.ready and not self.reserved_by
 
     @property
+    def in_use(self) -> bool:
+        """Whether an instance holds it, or is about to.
+
+        A server that lifecycle cleans or keeps in quarantine stays reserved until it is available again, but nobody
+        holds it: it may be taken out of inventory.
+        """
+        return bool(self.reserved_by) and (self.ready or self.held)
+
+    @property
     def unavailable_reason(self) -> str:
         """Why it may not; empty if it may."""
         if not self.ready:

@@ -91,11 +91,11 @@ def reserve(servers: Servers, pool: PoolPort, wanted: Wish, call: Call, order: O
     pool.lock_holder(order.holder)
     kept: list[Server] = []
     for held in pool.reserved_by(order.holder):
-        if held.uuid in order.excluded and not held.pool.held:
+        if held.uuid not in order.excluded:
+            kept.append(held)
+        elif not held.pool.held:
             # Lifecycle refused it a moment ago: it goes back, and another is taken instead.
             _give_back(servers, call, held)
-        else:
-            kept.append(held)
     kept = kept[: order.count]
     missing = order.count - len(kept)
     if not missing:

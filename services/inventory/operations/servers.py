@@ -135,13 +135,13 @@ def delete(rows: Servers, call: Call, ids: Ids, uuid: str, fresh: Fresh) -> Dele
     Raises:
         NotFound: there is no such server.
         Stale: it is not the version that the caller saw.
-        WrongState: an instance has reserved or holds it.
+        WrongState: an instance holds it, or is about to.
     """
     server = _there(rows.get_for_change(uuid), uuid)
     fresh(server.sequence, server.name)
     if server.delete_time is not None:
         return Deletion(server.name, server.pool.reserved_by, server.delete_time, begun=False)
-    if server.pool.reserved_by:
+    if server.pool.in_use:
         msg = f"{server.name} ({server.spec.display_name}) is held by {server.pool.reserved_by}"
         raise WrongState(
             msg,
@@ -206,7 +206,7 @@ def _allowed(server: Server, spec: ServerSpec) -> None:
         raise WrongState(
             msg, remedy=f"Follow {server.pool.reserved_by}.", subject=server.name, operation=server.pool.reserved_by
         )
-    fixed = fixed_while_held(server.spec, spec) if server.pool.reserved_by else []
+    fixed = fixed_while_held(server.spec, spec) if server.pool.in_use else []
     if fixed:
         msg = f"{', '.join(fixed)} of {server.name} cannot change while {server.pool.reserved_by} holds it"
         raise WrongState(

@@ -11,7 +11,8 @@ from services.inventory.domain.server import Server
 from services.inventory.store import rows as codec
 from services.runtime.database import Transaction
 
-_PORTION = 200
+_FIRST, _NEXT = 25, 250
+"""How many candidates are looked at first, which is mostly enough, and then at a time."""
 
 
 class PoolRows:
@@ -73,16 +74,16 @@ class PoolRows:
     def _between(self, resource_class: str, start: str, end: str) -> Iterator[Sequence[Candidate]]:
         of_class = " AND resource_class = ?" if resource_class else ""
         values = (resource_class,) if resource_class else ()
-        after = start
-        first = ">="
+        after, first, size = start, ">=", _FIRST
         while True:
             rows = self._tx.all(
                 f"SELECT {codec.CANDIDATE_COLUMNS} FROM servers WHERE available = 1 AND takeable = 1{of_class}"
                 f" AND uuid {first} ? AND uuid < ? ORDER BY uuid LIMIT ?",
-                (*values, after, end, _PORTION),
+                (*values, after, end, size),
             )
             if rows:
                 yield [codec.candidate(row) for row in rows]
                 after, first = rows[-1]["uuid"], ">"
-            if len(rows) < _PORTION:
+            if len(rows) < size:
                 return
+            size = _NEXT

@@ -132,10 +132,12 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         parts = await ending.enter_async_context(_parts(failed))
         hub = Hub(store)
         await hub.start()
-        collector = await _collect(own, store, now, parts, ending)
+        sink = StoreSink(store, f"{own.identity.source}:{own.identity.instance}", own.message_seconds, now)
+        collector = await _collect(own, sink, now, parts, ending)
         collectors = own.collectors or (_own_collector(own, collector),)
         generator = _generator(own, collectors, now)
         publisher = Publisher(generator, store, acknowledged=not own.collectors)
+        sink.committed = publisher.stored
         await publisher.load()
         news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
         enricher = Enricher(given.inventory, store, publisher.wake)
@@ -203,13 +205,11 @@ async def _parts(failed: Callable[[BaseException], None]) -> AsyncIterator[_Part
 
 
 async def _collect(
-    own: TelemetrySettings, store: Store, now: Callable[[], int], parts: _Parts, ending: AsyncExitStack
+    own: TelemetrySettings, sink: StoreSink, now: Callable[[], int], parts: _Parts, ending: AsyncExitStack
 ) -> int:
     """Lets our own collector listen, if it shall; answers its port."""
     if own.collector is None:
         return 0
-    name = f"{own.identity.source}:{own.identity.instance}"
-    sink = StoreSink(store, name, own.message_seconds, now)
     await sink.start()
     parts.start(sink.run(), "sink")
     settings = CollectorSettings(own.identity, own.collector.host, own.collector.port)

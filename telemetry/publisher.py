@@ -72,6 +72,7 @@ class Publisher:
         self._told = asyncio.Event()
         self._session = 0
         self._sent: set[int] = set()
+        self._full = False
 
     def wake(self, servers: frozenset[str] = frozenset()) -> None:
         """Says that there are object logs to send, and that more is known of *servers*."""
@@ -79,6 +80,11 @@ class Publisher:
         if servers:
             self._changed |= servers
             self._told.set()
+
+    def stored(self) -> None:
+        """Says that our own store has taken messages: there may be room for more on their way."""
+        if self._full:
+            self._news.set()
 
     async def load(self) -> None:
         """Tells the generator of every server, so that its first session begins with all of them."""
@@ -126,9 +132,10 @@ class Publisher:
         here = {message.id for message in waiting}
         self._sent = {number for number in self._sent if number in here or number > max(here, default=number)}
         batch = [message for message in waiting if message.id not in self._sent]
+        self._full = len(self._sent) + len(batch) > WINDOW
         taken = []
-        for message in batch:
-            if len(self._sent) >= WINDOW or await self._deliver(message) != session:
+        for message in batch[: max(0, WINDOW - len(self._sent))]:
+            if await self._deliver(message) != session:
                 break
             self._sent.add(message.id)
             taken.append(message.event_id)

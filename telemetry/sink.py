@@ -57,11 +57,13 @@ def _apply(tx: Transaction, batch: Sequence[_Job]) -> None:
 class StoreSink:
     """A `telemetry.sandesh.collector.Sink`; nothing is written unless `run` runs.
 
+    Attributes:
+        committed: called after each transaction.
+
     Args:
         collector: names our collector among replicas that share a store.
         keep_seconds: how long messages are kept.
         clock: gives microseconds since 1970.
-        committed: called after each transaction.
     """
 
     def __init__(
@@ -70,17 +72,16 @@ class StoreSink:
         collector: str,
         keep_seconds: float,
         clock: Callable[[], int],
-        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._collector = collector
         self._keep = int(keep_seconds * 1_000_000)
         self._clock = clock
-        self._committed = committed
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue(ROOM)
         self._refused: set[Identity] = set()
         self._over = False
         self._expired_at = 0
+        self.committed: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Forgets the sessions of a process before this one."""
@@ -148,7 +149,7 @@ class StoreSink:
         for job in batch:
             if job.settled is not None and not job.settled.done():
                 job.settled.set_result(None)
-        self._committed()
+        self.committed()
 
     async def _write_one(self, job: _Job) -> None:
         try:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
+from telemetry import publisher as publisher_module
 from telemetry.enricher import Enricher
 from telemetry.known import Facts, Known
 from telemetry.publisher import Publisher
@@ -204,5 +207,30 @@ def test_inventory_is_asked_until_it_answers(sqlite_store: Store) -> None:
         known = await sqlite_store.read(lambda tx: bridge.get_known(tx, (SERVER,)))
         assert known[SERVER].facts is None
         assert Facts().driver == ""
+
+    asyncio.run(play())
+
+
+def test_no_more_is_on_its_way_than_a_session_can_hold(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    When enough is on its way, the rest waits until the store has taken some; then it goes on at once.
+    """
+    monkeypatch.setattr(publisher_module, "WINDOW", 3)
+
+    async def play() -> None:
+        await queued(sqlite_store, 1, 2, 3, 4, 5)
+        sender = FakeSender()
+        publisher = Publisher(sender, sqlite_store, acknowledged=True)
+        running = asyncio.create_task(publisher.run())
+        await until(lambda: len(sender.logs) >= 3)
+        await asyncio.sleep(0.05)
+        on_their_way = len(sender.logs)
+        await sqlite_store.write(lambda tx: bridge.taken(tx, [event_id("lifecycle", 1), event_id("lifecycle", 2)]), "t")
+        publisher.stored()
+        await until(lambda: len(sender.logs) >= 5)
+        running.cancel()
+
+        assert on_their_way == 3
+        assert [log["position"] for log in sender.logs] == [1, 2, 3, 4, 5]
 
     asyncio.run(play())

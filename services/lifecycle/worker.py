@@ -171,7 +171,8 @@ class Worker:
                 due = now + self._pace.patrol if rest and not change.server.closed else now
             if change.server.closed and change.server.intent is None:
                 due = None
-            written = self._commit(change, now, due=due, fence=claim.fence, release=ends)
+            # Between two steps it stays due: whoever takes over from a worker that died here goes on at once.
+            written = self._commit(change, now, due=due if ends else now, fence=claim.fence, release=ends)
             if ends:
                 return
             server = written.server

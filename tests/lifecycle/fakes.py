@@ -348,6 +348,9 @@ class FakeInventory:
     ) -> None:
         with effect("inventory.report"):
             self._answer()
+            if server not in self.servers:
+                msg = f"servers/{server} does not exist"
+                raise NotFound(msg)
             if version <= self.versions.get(server, 0):
                 return
             self.versions[server] = version

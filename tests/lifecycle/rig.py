@@ -46,18 +46,30 @@ class Crash(BaseException):
     """The process is killed here; nothing catches it."""
 
 
-class Rig:
-    """One lifecycle process, and the world around it, which outlives it."""
+class World:
+    """What is around lifecycle; a deep copy of it is another world in the same state."""
 
-    def __init__(self, database: Database, caller: Caller | None = None) -> None:
-        self.database = database
+    def __init__(self) -> None:
         self.clock = FakeClock()
-        self.ids = SequentialIds("lifecycle")
         self.hardware = FakeHardware(self.clock)
         self.networks = FakeNetworks(self.clock)
         self.addresses = FakeAddresses(self.clock, self.networks)
         self.inventory = FakeInventory()
         self.networks.tenant_networks = {BLUE, GREEN}
+
+
+class Rig:
+    """One lifecycle process, and the world around it, which outlives it."""
+
+    def __init__(self, database: Database, caller: Caller | None = None, world: World | None = None) -> None:
+        self.database = database
+        self.world = world or World()
+        self.clock = self.world.clock
+        self.hardware = self.world.hardware
+        self.networks = self.world.networks
+        self.addresses = self.world.addresses
+        self.inventory = self.world.inventory
+        self.ids = SequentialIds(f"lifecycle {self.clock.now()}")
         self.caller = caller or member("demo")
         self.start()
 

@@ -10,11 +10,13 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
 from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.server import Power
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
 from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Target
 from services.lifecycle.steps.identity import request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
+from services.lifecycle.steps.power import with_power
 
 ConfigDrive = Callable[[Instance], bytes]
 """Makes the secret document with host name, keys, user data and addresses; opens what is sealed at rest."""
@@ -113,7 +115,15 @@ class JobSteps:
         return Done(voided, (note(server, voided, "image.verified", ctx.now, evidence=Evidence(image=image)),))
 
     def _rescued(self, ctx: Context, _reading: JobReading) -> Outcome:
-        return Done(ctx.server, (note(ctx.server, ctx.server, "rescue.booted", ctx.now),))
+        server = ctx.server
+        try:
+            seen = self.hardware.read_power(Target(server.uuid, server.fence))
+        except PeerUnavailable as error:
+            return Waiting(server, "BMC_SILENT", str(error))
+        read = with_power(server, seen)
+        if read.power is not Power.ON:
+            return Waiting(read, "POWER_NOT_ON", f"the rescue system was started, the BMC reads {seen.power}")
+        return Done(read, (note(server, read, "rescue.booted", ctx.now, evidence=Evidence(power=seen)),))
 
 
 def _instance(ctx: Context) -> Instance:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
@@ -20,6 +22,9 @@ from services.simulated.profiles import moment
 from services.simulated.rack import JobAnswer, Rack
 from services.simulated.state import DiskOutcome, Phase, Wanted, Work
 
+_KNOWN_FOR = timedelta(seconds=10)
+_MOST_KNOWN = 10_000
+
 
 class SimulatedHardware:
     """`services.lifecycle.ports.Hardware` over a rack; may be called from any thread.
@@ -32,9 +37,11 @@ class SimulatedHardware:
         self._rack = rack
         self._credentials = credentials
         self._clock = clock
+        self._known: dict[str, tuple[str, datetime]] = {}
 
     def verify(self, target: Target) -> None:
-        """See `Hardware.verify`."""
+        """See `Hardware.verify`. The login is fetched anew, whatever is remembered."""
+        self._known.pop(target.server, None)
         bmc = self._bmc(target)
         with effect("hardware.verify"):
             self._rack.verify(target.server, bmc, self._clock.now())
@@ -82,8 +89,17 @@ class SimulatedHardware:
             self._rack.forget(target.server, self._clock.now())
 
     def _bmc(self, target: Target) -> str:
+        """Which BMC of the rack; where it is, is remembered for a moment. The login never is: the rack needs none."""
+        now = self._clock.now()
+        known = self._known.get(target.server)
+        if known is not None and now < known[1]:
+            return known[0]
         bmc = self._credentials.of(target.server)
-        return bmc_key(bmc.address, bmc.port, bmc.driver)
+        key = bmc_key(bmc.address, bmc.port, bmc.driver)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[target.server] = (key, now + _KNOWN_FOR)
+        return key
 
 
 def _reading(answer: JobAnswer) -> JobReading:

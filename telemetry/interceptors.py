@@ -8,7 +8,8 @@ too; streams of requests only where anyone may call (health, reflection).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -77,22 +78,21 @@ class AioLayers(grpc.aio.ServerInterceptor):
 
         return layered
 
-    def _around_stream(self, method: str, serve: Callable[[Any, Any], AsyncIterator[Any]]) -> Any:
+    def _around_stream(self, method: str, serve: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
         async def layered(arrived: Arrived, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             one = _Served(self._guard, method, context)
             ended = False
             try:
                 call = one.admit(arrived)
-                # The servicer reads the call before its first answer.
+                # The servicer reads the call when it is asked, not while it answers.
                 token = current.set(call)
-                answers = serve(arrived.message, context)
                 try:
-                    answer = await anext(answers, None)
+                    answers = serve(arrived.message, context)
                 finally:
                     current.reset(token)
-                while answer is not None:
-                    yield answer
-                    answer = await anext(answers, None)
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
                 ended = True
                 one.ended("OK", None)
             except Exception as error:  # noqa: BLE001 -- as above

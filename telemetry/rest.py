@@ -14,6 +14,7 @@ Only for administrators, services and auditors, by ``X-Auth-Token`` or ``Authori
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -238,7 +239,12 @@ def _href(request: web.Request, *parts: str) -> str:
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
+    try:
+        body = orjson.dumps(value)
+    except TypeError:
+        # A whole number of more than 64 bits: no generator may send one, but any can.
+        body = json.dumps(value).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _refusal(error: BmsError) -> web.Response:

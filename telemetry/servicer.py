@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -198,8 +199,21 @@ def _parse_uve(name: str) -> tuple[str, str]:
 
 def _uve(name: str, contents: dict[str, dict[str, Any]]) -> telemetry_pb2.Uve:
     uve = telemetry_pb2.Uve(name=name)
-    json_format.ParseDict(contents, uve.contents)
+    json_format.ParseDict(_shown(contents), uve.contents)
     return uve
+
+
+def _shown(value: Any) -> Any:
+    """*value* as a Struct can hold it: what any generator claims to be a number may be none that JSON knows."""
+    if isinstance(value, dict):
+        return {name: _shown(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_shown(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return str(value)
+    return value
 
 
 def _message(row: analytics.MessageRow) -> telemetry_pb2.SandeshMessage:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -164,8 +165,9 @@ class Hub:
             if cursor >= self._first:
                 break
             # So much came meanwhile that the store must be read again.
-        async for batch in self._live(cursor, vector, chosen):
-            yield batch
+        async with aclosing(self._live(cursor, vector, chosen)) as live:
+            async for batch in live:
+                yield batch
 
     async def _live(self, cursor: int, vector: dict[str, int], chosen: Chosen) -> AsyncGenerator[Encoded, None]:
         everything = chosen == _EVERYTHING

@@ -24,6 +24,7 @@ from telemetry.app import Given, Ports, running
 from telemetry.events import SERVICES
 from telemetry.sandesh.header import Identity
 from telemetry.sandesh.settings import Address
+from telemetry.sandesh.sockets import TlsFiles
 from telemetry.settings import Listen, TelemetrySettings
 from tests.support.wire import admin, auditor, member
 from tests.telemetry.fakes import FakeInventory, FakeLog
@@ -90,13 +91,14 @@ async def rig(
     inventory: FakeInventory | None = None,
     collectors: tuple[Address, ...] = (),
     grace: float = 1.0,
+    tls: TlsFiles | None = None,
 ) -> AsyncIterator[Rig]:
     """Telemetry on free ports."""
     logs = {service: (logs or {}).get(service) or FakeLog(service) for service in SERVICES}
     inventory = inventory or FakeInventory()
     anywhere = Listen("127.0.0.1", 0)
     given = Given(
-        own=TelemetrySettings(OWN, anywhere, collectors, anywhere, anywhere, 3600.0, None),
+        own=TelemetrySettings(OWN, anywhere, collectors, anywhere, anywhere, 3600.0, tls),
         server=ServerSettings("127.0.0.1:0", grace=grace),
         database=database,
         logs={service: (log, f"{service}:1") for service, log in logs.items()},

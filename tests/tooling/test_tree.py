@@ -33,8 +33,8 @@ FORBIDDEN = re.compile(f"{_MACHINE}|{_HOSTS}")
 COMMENTED = {".py": "#", ".pyi": "#", ".proto": "//", ".sh": "#", ".toml": "#", ".yaml": "#", ".yml": "#"}
 """File names whose first lines carry the licence, and how such a line begins there."""
 
-MAPPED = ("golden/", "data/", "fixtures/")
-"""Folders of tests that hold what others wrote, byte for byte."""
+INPUT = ("data/", "files/", "fixtures/", "golden/")
+"""Folders of what programs are given to read, which has a form of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_every_source_carries_its_licence(tracked: list[str]) -> None:
     missing = []
     for name in tracked:
         mark = COMMENTED.get((ROOT / name).suffix)
-        if mark is None or any(folder in name for folder in MAPPED):
+        if mark is None or any(folder in name for folder in INPUT):
             continue
         head = (ROOT / name).read_text(encoding="utf-8").split("\n", 2)[:2]
         if f"{mark} SPDX-License-Identifier: Apache-2.0" not in head:

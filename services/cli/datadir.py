@@ -7,7 +7,7 @@ tokens.json                                    what the services know of them: d
 data.key                                       the key that secrets are sealed with
 endpoints.json                                 where the five services listen
 <service>.sqlite, rack.sqlite                  the databases, and the simulated rack
-logs/<service>.log                             what each service had to say
+logs/<service>.log, run/<service>.pid          what each service had to say, and its process id
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.4
 _SILENCE_SECONDS = 60.0
+_PORT = re.compile(r"servers/[0-9a-f-]{36}/ports/(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,7 @@ class _Lines:
             return
         self._last[label] = key
         limit = f"  (at most {progress.limit})" if progress.limit else ""
-        waits = f"  waits for {progress.waits}" if progress.waits else ""
-        self._say(f"{label:<{self.width}}  {progress.percent:>3}%  {progress.stage}{limit}{waits}")
+        self._say(f"{label:<{self.width}}  {progress.percent:>3}%  {progress.stage}{limit}{_because(progress.waits)}")
 
     def end(self, label: str, text: str, style: str) -> None:
         """See `_Shown`."""
@@ -137,7 +137,7 @@ class _Bars:
     def update(self, label: str, progress: Progress) -> None:
         """See `_Shown`."""
         limit = f" of at most {progress.limit}" if progress.limit else ""
-        waits = f" [yellow]waits for {_escape(progress.waits)}[/]" if progress.waits else ""
+        waits = f"[yellow]{_escape(_because(progress.waits))}[/]"
         text = f"{progress.stage} [dim]{progress.since}{limit}[/]{waits}" if progress.stage else ""
         self._bars.update(self._task(label), completed=progress.percent, text=text)
 
@@ -150,6 +150,15 @@ class _Bars:
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=100, text="")
         return self._tasks[label]
+
+
+def _because(waits: str) -> str:
+    """What an operation waits for, in few words: a job at work is told by what it does, a port by its own name."""
+    code, _, reason = waits.partition(": ")
+    if not code:
+        return ""
+    short_reason = _PORT.sub(r"port \1", reason)
+    return f"  {short_reason}" if code == "JOB_RUNNING" else f"  waits for {code}: {short_reason}"
 
 
 def _escape(text: str) -> str:
@@ -198,7 +207,7 @@ def follow(session: Session, operations: Mapping[str, Operation], limit: timedel
                     left = deadline - time.monotonic()
                     operation = operations[label]
                     if not operation.done:
-                        operation = _look(session, operation.name, min(LOOK_SECONDS, left) / len(pending))
+                        operation = look(session, operation.name, min(LOOK_SECONDS, left) / len(pending))
                     progress = progress_of(operation)
                     shown.update(label, progress)
                     if operation.done:
@@ -219,7 +228,7 @@ def follow(session: Session, operations: Mapping[str, Operation], limit: timedel
     return ended
 
 
-def _look(session: Session, name: str, wait: float) -> Operation:
+def look(session: Session, name: str, wait: float) -> Operation:
     """The operation when it is done, or as it is after *wait* seconds. A service that restarts is waited for."""
     import grpc
     from google.longrunning import operations_pb2

@@ -12,7 +12,7 @@ from services.cli.failures import ExitCode
 from services.cli.nouns import Noun, Span
 from services.cli.screen import Column, short, when
 from services.cli.session import PAGE, Session, changes, reads
-from services.cli.waiting import follow, operation_data, plan_of, progress_of, report, service_of
+from services.cli.waiting import follow, look, operation_data, plan_of, progress_of, report, service_of
 
 if TYPE_CHECKING:
     from google.longrunning.operations_pb2 import Operation
@@ -114,12 +114,11 @@ def show(session: Session, name: str) -> None:
 @reads
 def wait(session: Session, names: tuple[str, ...], timeout: timedelta | None) -> ExitCode:
     """Follow operations to their end."""
-    from google.longrunning import operations_pb2
-
-    operations = {
-        name: session.operations(service_of(name)).GetOperation(operations_pb2.GetOperationRequest(name=name))
-        for name in dict.fromkeys(names)
-    }
+    operations: dict[str, Operation] = {}
+    for name in dict.fromkeys(names):
+        found = look(session, name, 0.0)
+        label = f"{_verb(found)} {short(_target(found))}".strip()
+        operations[label if label not in operations else f"{label} {short(name)}"] = found
     ended = follow(session, operations, timeout)
     if session.screen.structured:
         session.screen.data([operation_data(each) for each in ended.values()])

@@ -48,10 +48,10 @@ ANALYTICS = Scene(
         ),
         Line(
             f"grpcurl -plaintext {_BEARER}"
-            """ -d '{"stream": "servers/{stage}", "page_size": 1}' {telemetry}"""
+            """ -d '{"stream": "servers/{stage}", "service": "lifecycle", "page_size": 2}' {telemetry}"""
             " bms.telemetry.v1.TelemetryService/QueryEvents",
             note="The log over the contract; each event carries its place in a hash chain.",
-            says=("digest", "server."),
+            says=("previous", "digest"),
             needs="grpcurl",
         ),
         Line("bms top", note="The fleet at the end of the day:", says=("available",)),

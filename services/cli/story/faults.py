@@ -41,19 +41,36 @@ FAULTS = Scene(
         ),
         Line("bms server wait r11-11 --for state=available", note="Back in the pool.", says=("available",)),
         # A BMC that falls silent in the middle of a deploy.
+        Line(
+            "bms rack set-profile genuine --speed 75",
+            note="Genuine durations on a fast clock: 15 minutes of deploy in 12 seconds.",
+            says=("speed 75",),
+        ),
         Line(f"{_CREATE % 'quiet'}", keep={"quiet": r"(projects/\S+/operations/lifecycle-[0-9a-f-]+)"}),
         Line("bms server wait r11-11 --for state=provisioning", says=("provisioning",)),
-        Line("bms rack fault inject bmc-silent r11-11", note="In the middle of the deploy, the BMC falls silent."),
+        Line("bms rack fault inject bmc-silent r11-11", note="In the middle of it, the BMC falls silent."),
         Line("bms server wait r11-11 --for wait=BMC_SILENT", says=("BMC_SILENT",)),
         Line(
             "bms server diagnose r11-11",
             says=("BMC_SILENT", "does not answer", "administrator"),
         ),
         Line("bms {tenant} operation show {quiet}", note="The tenant sees it too.", says=("BMC_SILENT", "running")),
-        Line("bms top", note="And so does whoever watches the fleet.", says=("provisioning", "BMC_SILENT")),
+        Line("bms top", note="And so does whoever watches the fleet.", says=("BMC_SILENT",)),
         Line("bms rack fault clear r11-11", note="Somebody plugs the BMC in again.", says=("1 fault mended",)),
         Line("bms {tenant} operation wait {quiet} --timeout 2m", note="It goes on by itself.", says=("done",)),
+        Line("bms rack set-profile demo --speed 1", note="Cleaning takes two hours; not today.", says=("demo",)),
         Line("bms {tenant} instance delete quiet --yes --wait", says=("done",)),
+        Line("bms server wait r11-11 --for state=available", says=("available",)),
+        # A service that dies in the middle of a deploy.
+        Line(f"{_CREATE % 'steady'}", keep={"steady": r"(projects/\S+/operations/lifecycle-[0-9a-f-]+)"}),
+        Line("bms server wait r11-11 --for instance=steady", says=("r11-11",)),
+        Line(
+            "kill -9 $(cat $BMS_DATA_DIR/run/lifecycle.pid)",
+            note="The very service that walks the deploy dies. Its successor goes on where it was.",
+        ),
+        Line("bms {tenant} operation wait {steady} --timeout 2m", says=("done",), never=("Error",)),
+        Line("bms {tenant} instance show steady", says=("active", "connected")),
+        Line("bms {tenant} instance delete steady --yes --wait", says=("done",), never=("Error",)),
         Line("bms server wait r11-11 --for state=available", says=("available",)),
         # An image that cannot be written at all.
         Line(

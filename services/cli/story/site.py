@@ -25,6 +25,11 @@ SITE = Scene(
             says=("Error",),
         ),
         Line(
+            "bms token create carol --reader {project}",
+            note="A login for somebody who shall only look at the tenant's project.",
+            says=("carol.token",),
+        ),
+        Line(
             "bms --as tenant-a network create mine --class cleaning",
             note="And only the administrator makes them.",
             code=1,
@@ -109,6 +114,11 @@ PROVIDE = Scene(
             note="A rack at once; every disk is named that will be erased.",
             says=("ERASED", "r11-12", "done"),
             never=("Error",),
+        ),
+        Line(
+            "bms pool list --kind rack",
+            note="How many may be had, and why the others may not.",
+            says=("R11", "12 ENROLLED"),
         ),
         Line(
             "bms server import $BMS_DATA_DIR/files/rack-r12.csv --provide --yes --wait --timeout 3m",

@@ -49,6 +49,13 @@ TENANT = Scene(
             note="The administrator sees where the ports are, as read back from the switch.",
             says=("tenant", "/networks/blue"),
         ),
+        Line("bms --as carol instance list", note="Who may only look, sees it ...", says=("web", "active")),
+        Line("bms --as carol instance stop web", note="... and no more.", code=1, says=("FORBIDDEN",)),
+        Line(
+            "bms {tenant} lease create --network blue --owner vm-4711 --mac 02:00:00:00:47:11",
+            note="Virtual machines lease from the same authority.",
+            says=("vm-4711", "leased"),
+        ),
         Line(
             "bms --as tenant-b instance show projects/{project}/instances/web",
             note="For another tenant it does not exist.",

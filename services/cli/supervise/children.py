@@ -66,6 +66,8 @@ class Child:
                 preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509 -- see there
             )
         self._started, self.due = now, None
+        self.plan.pid_file.parent.mkdir(exist_ok=True, mode=0o700)
+        self.plan.pid_file.write_text(f"{self._process.pid}\n")
 
     def reap(self, now: float) -> int | None:
         """The exit code if it has ended since (negative: the signal), with `due` set to when it may start again."""
@@ -73,6 +75,7 @@ class Child:
         if code is None:
             return None
         self._process = None
+        self.plan.pid_file.unlink(missing_ok=True)
         self.deaths = 1 if now - self._started > PROVEN_SECONDS else self.deaths + 1
         self.due = now + min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self.deaths - 1))
         return code

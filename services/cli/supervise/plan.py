@@ -63,6 +63,7 @@ class ChildPlan:
         environ: its whole environment.
         address: where it will listen.
         log: where its output goes.
+        pid_file: where its process id is while it runs.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ChildPlan:
     environ: Mapping[str, str]
     address: str
     log: Path
+    pid_file: Path
 
 
 def plan_children(
@@ -98,7 +100,14 @@ def plan_children(
     for name in SERVICES:
         settings[f"BMS_{name.upper()}_ADDRESS"] = ports.address(name)
     return [
-        ChildPlan(name, (sys.executable, "-m", package), settings, ports.address(name), data.logs / f"{name}.log")
+        ChildPlan(
+            name,
+            (sys.executable, "-m", package),
+            settings,
+            ports.address(name),
+            log=data.logs / f"{name}.log",
+            pid_file=data.path / "run" / f"{name}.pid",
+        )
         for name, package in SERVICES.items()
         if not only or name in only
     ]

@@ -20,7 +20,7 @@ from services.kernel.calls import Call
 from services.kernel.errors import BmsError
 from services.runtime import status as statuses
 from services.runtime.context import current
-from services.runtime.interceptors import Arrived, Guard, arrival, serialized
+from services.runtime.interceptors import Arrived, Guard, arrival, forgiving, serialized
 
 
 class AioLayers(grpc.aio.ServerInterceptor):
@@ -44,11 +44,12 @@ class AioLayers(grpc.aio.ServerInterceptor):
         return built
 
     def _build(self, method: str, handler: Any) -> Any:
+        streaming = handler.request_streaming or handler.response_streaming
+        if streaming and self._guard.is_open(method):
+            return handler._replace(request_deserializer=forgiving(handler.request_deserializer))
         if handler.request_streaming:
-            return handler if self._guard.is_open(method) else grpc.unary_unary_rpc_method_handler(_no_streams)
+            return grpc.unary_unary_rpc_method_handler(_no_streams)
         if handler.response_streaming:
-            if self._guard.is_open(method):
-                return handler
             return grpc.unary_stream_rpc_method_handler(
                 self._around_stream(method, handler.unary_stream),
                 request_deserializer=arrival(handler.request_deserializer),

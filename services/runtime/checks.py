@@ -155,7 +155,8 @@ class _Plan:
             if not (message.HasField(name) if presence else getattr(message, name)):
                 yield FieldViolation(path + name, "is required")
         for unknown in _unknown(message):
-            yield FieldViolation(path.rstrip("."), f"unknown field number {unknown.field_number}")
+            # As the text format prints what it does not know: by number.
+            yield FieldViolation(f"{path}{unknown.field_number}", f"unknown field number {unknown.field_number}")
         if self.paged and message.page_size < 0:
             yield FieldViolation(path + "page_size", "is negative")
         if self.request_id and message.request_id and not is_uuid(message.request_id):

@@ -188,7 +188,8 @@ class _Layers(grpc.ServerInterceptor):
             if not self._guard.is_open(method):
                 return grpc.unary_unary_rpc_method_handler(_no_streams)
             # Health's Watch holds no thread; reflection holds one as long as the caller likes, and needs no token.
-            return self._bounded(handler) if handler.request_streaming else handler
+            open_ = handler._replace(request_deserializer=forgiving(handler.request_deserializer))
+            return self._bounded(open_) if handler.request_streaming else open_
         return grpc.unary_unary_rpc_method_handler(
             self._around(method, handler.unary_unary),
             request_deserializer=arrival(handler.request_deserializer),
@@ -249,6 +250,18 @@ def arrival(parse: Callable[[bytes], Message]) -> Callable[[bytes], Arrived]:
             return Arrived(parse(data), len(data) > MAX_STRING or b"\x00" in data)
         except (DecodeError, ValueError):
             return Arrived(None)
+
+    return parsed
+
+
+def forgiving(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message]:
+    """As `arrival`, for the streams of health and reflection: their answers to an empty request will do for no request."""
+
+    def parsed(data: bytes) -> Message:
+        try:
+            return parse(data)
+        except (DecodeError, ValueError):
+            return parse(b"")
 
     return parsed
 

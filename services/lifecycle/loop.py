@@ -59,6 +59,9 @@ class Loop:
                 # The database or a peer is away: the next round tries again.
                 _log.warning("loop.failed", loop=self._thread.name, reason=error.reason, error=str(error))
                 due = now + _POLL
+            except Exception:  # noqa: BLE001 -- a defect must not end the loop for good and unseen
+                _log.exception("loop.defect", loop=self._thread.name)
+                due = now + _POLL
             pause = min(_POLL, due - self._clock.now()) if due is not None else _POLL
             if pause > timedelta(0):
                 self._woken.wait(pause.total_seconds())

@@ -14,7 +14,7 @@ from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.rows import instance_of, instance_values, server_of, server_values
-from services.runtime.database import Transaction
+from services.runtime.database import Transaction, UniqueViolation
 from services.runtime.eventlog import EventLog
 from services.runtime.operations import OperationRow, OperationStore
 from services.runtime.times import to_micros
@@ -40,7 +40,7 @@ class Store:
 
     def server(self, tx: Transaction, uuid: str, *, lock: bool = False) -> Server:
         """The server; NotFound if there is none, or its log is closed."""
-        row = tx.one(f"SELECT * FROM servers WHERE uuid = ?{_lock(tx, lock)}", (uuid,))
+        row = tx.one(f"SELECT * FROM servers WHERE uuid = ?{_lock(tx, lock=lock)}", (uuid,))
         if row is None or row["closed"]:
             msg = f"servers/{uuid} does not exist"
             raise NotFound(msg, name=f"servers/{uuid}")
@@ -52,8 +52,12 @@ class Store:
         return server_of(row) if row else None
 
     def insert_server(self, tx: Transaction, server: Server, events: Sequence[Event]) -> None:
-        """Adds a server that was never seen, with its first events."""
-        written = self._append(tx, replace(server, version=1), events)
+        """Adds a server that was never seen, with its first events; Stale if somebody else did so meanwhile."""
+        try:
+            written = self._append(tx, replace(server, version=1), events)
+        except UniqueViolation:
+            # Another replica heard of it at the same time.
+            raise _changed(server.name) from None
         values = server_values(written)
         columns = ", ".join(values)
         marks = ", ".join("?" for _ in values)
@@ -80,16 +84,19 @@ class Store:
             Stale: somebody changed the row, or took the claim over: the whole thought is void.
         """
         before = change.server
+        where, keys = "uuid = ? AND version = ?", [before.uuid, before.version]
+        if fence is not None:
+            where, keys = where + " AND fence = ?", [*keys, fence]
+        # The row first: two who append to one stream would otherwise meet at its events, where nobody could tell them
+        # that the one is late, and PostgreSQL would see a deadlock.
+        if tx.one(f"SELECT 1 AS here FROM servers WHERE {where}{_lock(tx, lock=True)}", tuple(keys)) is None:
+            raise _changed(before.name)
         written = self._append(tx, replace(before, version=before.version + 1), change.events)
         values = {**server_values(written), "due": to_micros(due) if due else None}
         if release:
             values["claim_until"] = None
         sets = ", ".join(f"{column} = ?" for column in values)
-        where, keys = "uuid = ? AND version = ?", [before.uuid, before.version]
-        if fence is not None:
-            where, keys = where + " AND fence = ?", [*keys, fence]
-        if not tx.execute(f"UPDATE servers SET {sets} WHERE {where}", (*values.values(), *keys)):
-            raise _changed(before.name)
+        tx.execute(f"UPDATE servers SET {sets} WHERE {where}", (*values.values(), *keys))
         instance = change.instance
         if change.ended and instance is not None:
             tx.execute("DELETE FROM instances WHERE name = ?", (instance.name,))
@@ -106,7 +113,7 @@ class Store:
 
     def instance(self, tx: Transaction, name: str, *, lock: bool = False) -> Instance:
         """The instance; NotFound if there is none."""
-        row = tx.one(f"SELECT * FROM instances WHERE name = ?{_lock(tx, lock)}", (name,))
+        row = tx.one(f"SELECT * FROM instances WHERE name = ?{_lock(tx, lock=lock)}", (name,))
         if row is None:
             msg = f"{name} does not exist"
             raise NotFound(msg, name=name)
@@ -237,7 +244,7 @@ class Within:
         self._store.show_operation(self._tx, progress, now)
 
 
-def _lock(tx: Transaction, lock: bool) -> str:
+def _lock(tx: Transaction, *, lock: bool) -> str:
     return " FOR UPDATE" if lock and tx.dialect == "postgresql" else ""
 
 

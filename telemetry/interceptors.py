@@ -129,6 +129,9 @@ class _Served:
         if isinstance(error, BmsError):
             status = statuses.to_status(error, self._correlation)
             self.ended(statuses.code_of(error).name, error)
+        elif isinstance(error, NotImplementedError):
+            status = statuses.unimplemented(self._method, self._correlation)
+            self.ended("UNIMPLEMENTED", None)
         else:
             status = statuses.internal(self._correlation)
             self.ended("INTERNAL", error)

@@ -233,6 +233,9 @@ class _Layers(grpc.ServerInterceptor):
             except BmsError as error:
                 guard.told(method, call, correlation, statuses.code_of(error).name, started, error)
                 _abort(context, statuses.to_status(error, correlation))
+            except NotImplementedError:
+                guard.told(method, call, correlation, "UNIMPLEMENTED", started, None)
+                _abort(context, statuses.unimplemented(method, correlation))
             except Exception as error:  # noqa: BLE001 -- nobody foresaw it: the log has everything, the caller an id
                 guard.told(method, call, correlation, "INTERNAL", started, error)
                 _abort(context, statuses.internal(correlation))
@@ -255,7 +258,7 @@ def arrival(parse: Callable[[bytes], Message]) -> Callable[[bytes], Arrived]:
 
 
 def forgiving(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message]:
-    """As `arrival`, for the streams of health and reflection: their answers to an empty request will do for no request."""
+    """As `arrival`, for health's and reflection's streams: what they answer to an empty request will do for none."""
 
     def parsed(data: bytes) -> Message:
         try:

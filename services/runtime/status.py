@@ -133,6 +133,18 @@ def internal(correlation: str) -> status_pb2.Status:
     return status
 
 
+def unimplemented(method: str, correlation: str) -> status_pb2.Status:
+    """What the caller of a *method* learns that its contract has and nobody wrote: health's List, in some packages."""
+    status = status_pb2.Status(
+        code=_NUMBERS[grpc.StatusCode.UNIMPLEMENTED], message=f"{method} is not offered by this service"
+    )
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason="UNIMPLEMENTED", domain=DOMAIN, metadata={"method": method})
+    )
+    status.details.add().Pack(error_details_pb2.RequestInfo(request_id=correlation))
+    return status
+
+
 def trailers(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
     """The trailing metadata that carries *status*."""
     return ((DETAILS_KEY, status.SerializeToString()),)

@@ -71,6 +71,11 @@ class AioLayers(grpc.aio.ServerInterceptor):
                     answer = await serve(arrived.message, context)
                 finally:
                     current.reset(token)
+            except grpc.aio.AbortError:
+                # Health's own servicer, which knows nothing of our table, has told the caller.
+                code: Any = context.code()
+                one.ended(code.name if isinstance(code, grpc.StatusCode) else statuses.code_number(code).name, None)
+                raise
             except Exception as error:  # noqa: BLE001 -- one table decides what the caller learns of it
                 await one.refuse(error)
                 return None

@@ -38,7 +38,7 @@ class Client:
     def call(self, service: str, method: str, request: Message) -> Any:
         """What *service* answers to *request*; a request id is put in where there is place for one."""
         if "request_id" in request.DESCRIPTOR.fields_by_name and not getattr(request, "request_id", ""):
-            request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]  # it was asked for above
+            request.request_id = str(uuid.uuid4())
         return self._persist(getattr(self._stub(service), method), request)
 
     def done(self, operation: operations_pb2.Operation, seconds: float = 120.0) -> operations_pb2.Operation:
@@ -84,7 +84,7 @@ class Client:
 
 def rich(error: grpc.RpcError) -> status_pb2.Status:
     """The details that came with *error*; none if there were none."""
-    return statuses.details_of(error.trailing_metadata()) or status_pb2.Status()  # type: ignore[attr-defined]
+    return statuses.details_of(error.trailing_metadata()) or status_pb2.Status()
 
 
 def reason(error: grpc.RpcError) -> str:
@@ -95,7 +95,7 @@ def reason(error: grpc.RpcError) -> str:
 
 def passes(error: grpc.RpcError) -> bool:
     """Whether the same call may go through later."""
-    return error.code() in _PASSING or reason(error) in _PASSING_REASONS  # type: ignore[attr-defined]
+    return error.code() in _PASSING or reason(error) in _PASSING_REASONS
 
 
 def wait_for(what: str, look: Callable[[], Any], seconds: float = 60.0, every: float = 0.1) -> Any:

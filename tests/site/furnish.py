@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bms.inventory.v1 import catalogue_pb2, server_pb2
-from bms.ipam.v1 import prefix_pb2
+from bms.ipam.v1 import lease_pb2, prefix_pb2
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from bms.network.v1 import network_pb2
 from tests.site.client import Client, names
@@ -28,6 +28,7 @@ class Furnished:
 
     servers: tuple[str, ...]
     instances: tuple[str, ...]
+    leases: tuple[str, ...]
 
 
 def furnish(site: Site, servers: int = 4) -> Furnished:
@@ -38,7 +39,8 @@ def furnish(site: Site, servers: int = 4) -> Furnished:
     provide(admin, found[:-1])
     operation = create_instance(tenant, "web")
     tenant.done(operation)
-    return Furnished(tuple(found), ("projects/tenant-a/instances/web",))
+    leases = tenant.pages("ipam", "ListLeases", lease_pb2.ListLeasesRequest(parent="projects/tenant-a"), "leases")
+    return Furnished(tuple(found), ("projects/tenant-a/instances/web",), tuple(names(leases)))
 
 
 def lay_ground(admin: Client, tenant: Client, *, cool_down: int = 600) -> None:
@@ -81,6 +83,7 @@ def import_file(first: int, count: int) -> bytes:
     nodes = []
     for number in range(first, first + count):
         high, low = number // 250, number % 250
+        tail = f"{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
         nodes.append(
             {
                 "name": f"s{number:05d}",
@@ -97,7 +100,7 @@ def import_file(first: int, count: int) -> bytes:
                 "ports": [
                     {
                         "name": f"ens{port}",
-                        "mac_address": f"0c:{port:02x}:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
+                        "mac_address": f"0c:{port:02x}:00:{tail}",
                         "switch_name": f"leaf{number // 40}{'ab'[port]}",
                         "port_name": f"xe-0/0/{number % 40}",
                         "pxe_enabled": port == 0,

@@ -30,7 +30,7 @@ _TEXTS: Mapping[str, Sequence[str]] = {
     "fixed_address": ("", "10.1.0.11"),
     "start": ("10.7.0.10",),
     "end": ("10.7.0.90",),
-    "cidr": tuple(f"10.{number}.0.0/24" for number in range(2, 14)) + ("2001:db8::/64", "2001:db8:1::/120"),
+    "cidr": (*(f"10.{number}.0.0/24" for number in range(2, 14)), "2001:db8::/64", "2001:db8:1::/120"),
     "gateway": ("", "none"),
     "vrf": ("", "tenant-a.w"),
     "dns_servers": ("10.0.0.53", "2001:db8::53"),
@@ -156,4 +156,4 @@ class Plausible:
             there += [f"projects/tenant-a/{plural}/{name}" for name in ("blue", "blue-v4", *_IDS[:4])]
         if plural == "uves":
             there += [f"uves/server/{name.rpartition('/')[2]}" for name in self._servers]
-        return there * 2 + [f"{plural}/{uuid.UUID(int=9, version=4)}"]
+        return there * 2 or [f"projects/tenant-a/{plural}/{uuid.UUID(int=9, version=4)}"]

@@ -101,16 +101,23 @@ class Requests:
 
     def bytes_of(self, descriptor: Any) -> st.SearchStrategy[Sent]:
         """What might be sent where a message of *descriptor* is expected."""
-        plain = self.messages(descriptor).map(lambda message: bytes(message.SerializeToString()))
-        either: st.SearchStrategy[bytes] = st.one_of(
-            *[plain] * 9,
-            st.tuples(plain, st.sampled_from(_UNKNOWN)).map(lambda parts: parts[0] + parts[1]),
-            st.tuples(plain, st.integers(1, 40)).map(lambda parts: parts[0][: -parts[1]]),
-            st.tuples(plain, st.integers(0, 60), st.integers(1, 255)).map(_flipped),
-            st.binary(max_size=200),
-            st.just(b""),
-        )
-        return either.map(Sent)
+        messages = self.messages(descriptor)
+
+        @st.composite
+        def build(draw: st.DrawFn) -> Sent:
+            kind = draw(st.integers(0, 15))
+            if kind == 0:
+                return Sent(draw(st.one_of(st.just(b""), st.binary(max_size=200))))
+            data = bytes(draw(messages).SerializeToString())
+            if kind == 1:
+                data += draw(st.sampled_from(_UNKNOWN))
+            elif kind == 2:
+                data = data[: -draw(st.integers(1, 40))]
+            elif kind == 3:
+                data = _flipped(data, draw(st.integers(0, 60)), draw(st.integers(1, 255)))
+            return Sent(data)
+
+        return build()
 
     def messages(self, descriptor: Any) -> st.SearchStrategy[Any]:
         """Messages of *descriptor*, from such as would be taken to such as make no sense at all."""
@@ -126,6 +133,7 @@ class Requests:
         message = message_factory.GetMessageClass(descriptor)()
         for one in descriptor.fields:
             behaviors = one.GetOptions().Extensions[_BEHAVIOR]
+            absent: tuple[bool, ...]
             if field_behavior_pb2.REQUIRED in behaviors:
                 absent = (False,) * 9 + (wild > 9,)
             elif field_behavior_pb2.OUTPUT_ONLY in behaviors:
@@ -195,30 +203,11 @@ class Requests:
 
 
 _NAMING = frozenset(
-    [
-        "name",
-        "parent",
-        "server",
-        "servers",
-        "flavor",
-        "image",
-        "network",
-        "networks",
-        "instance",
-        "target",
-        "stream",
-        "holder",
-        "prefix",
-        "lease",
-        "holder",
-        "port",
-        "for_project",
-        "project",
-        "held_by",
-        "excluded_servers",
-        "resource",
+    {
+        *("name", "parent", "server", "servers", "flavor", "image", "network", "networks", "instance", "stream"),
+        *("holder", "prefix", "lease", "port", "for_project", "project", "held_by", "excluded_servers", "resource"),
         "object_key",
-    ]
+    }
 )
 _MOMENTS = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 _RANGES = {
@@ -246,8 +235,8 @@ def _set_moment(draw: st.DrawFn, inner: Any, name: str, *, strange: bool) -> Non
         inner.seconds = draw(st.sampled_from((0, 1)) if name == "timeout" else st.sampled_from((0, 1, 600, 86_400)))
 
 
-def _flipped(parts: tuple[bytes, int, int]) -> bytes:
-    data, where, mask = bytearray(parts[0]), parts[1], parts[2]
-    if data:
-        data[where % len(data)] ^= mask
-    return bytes(data)
+def _flipped(data: bytes, where: int, mask: int) -> bytes:
+    flipped = bytearray(data)
+    if flipped:
+        flipped[where % len(flipped)] ^= mask
+    return bytes(flipped)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import psutil
@@ -86,7 +85,7 @@ class Site:
     def serves(self, service: str, seconds: float = 30.0) -> None:
         """Waits until *service* says that it serves."""
         until = time.monotonic() + seconds
-        check = health_pb2_grpc.HealthStub(self.channel(service)).Check
+        check = health_pb2_grpc.HealthStub(self.channel(service)).Check  # type: ignore[attr-defined]  # the stubs forget it
         while True:
             try:
                 answer = check(health_pb2.HealthCheckRequest(), timeout=2, wait_for_ready=True)
@@ -146,9 +145,7 @@ def _start(data: DataDir, output: Path, profile: str, environ: Mapping[str, str]
     argv += ["--port-base", str(base), "--profile", profile]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("BMS_")}
     with output.open("wb") as said:
-        started: Any = psutil.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**inherited, **environ}
-        )
+        started = psutil.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**inherited, **environ})
     until = time.monotonic() + START_SECONDS
     while not data.endpoints():
         assert started.poll() is None, output.read_text()

@@ -80,7 +80,7 @@ class Target:
 
     def __init__(self, site: Site, furnished: Furnished) -> None:
         self.site = site
-        self.requests = Requests((*furnished.servers, *furnished.instances, *_operations(site)))
+        self.requests = Requests((*furnished.servers, *furnished.instances, *furnished.leases, *_operations(site)))
         self.processes = {name: process.pid for name, process in site.processes().items()}
         self.served = {service: _served(site, service) for service in SERVICES}
         self._told = {service: len(site.log(service)) for service in SERVICES}
@@ -108,7 +108,7 @@ def _operations(site: Site) -> list[str]:
 
 
 def _served(site: Site, service: str) -> frozenset[str]:
-    stub = reflection_pb2_grpc.ServerReflectionStub(site.channel(service))
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(site.channel(service))
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     return frozenset(
         each.name
@@ -204,7 +204,7 @@ def _first(stream: Any) -> bytes:
     try:
         return next(stream, b"")
     except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return b""
         raise
     finally:
@@ -215,8 +215,8 @@ def _outcome(send: Callable[[], Any]) -> Outcome:
     try:
         send()
     except grpc.RpcError as error:
-        known = statuses.details_of(error.trailing_metadata())  # type: ignore[attr-defined]
-        return Outcome(error.code(), error.details() or "", known or status_pb2.Status())  # type: ignore[attr-defined]
+        known = statuses.details_of(error.trailing_metadata())
+        return Outcome(error.code(), error.details() or "", known or status_pb2.Status())
     return Outcome(grpc.StatusCode.OK, "", status_pb2.Status())
 
 

@@ -110,7 +110,8 @@ def test_a_whole_life_leaves_nothing(bench: Bench) -> None:
 
 def test_a_disk_that_was_not_named_is_not_erased(bench: Bench) -> None:
     """
-    A clean erases the disks of its order and no other; a disk that appeared meanwhile keeps what is on it, and is named.
+    A clean erases the disks of its order and no other; a disk that appeared meanwhile keeps what is on it, and is
+    named.
     """
     bench.put(PROVISIONING)
     bench.hardware.verify(TARGET)

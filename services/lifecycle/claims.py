@@ -42,11 +42,11 @@ def claim(tx: Transaction, table: str, now: datetime, until: datetime, most: int
     )
     claims = []
     for row in rows:
-        # Fences rise from one clock, not from a counter of each row: ipam keeps them by owner, and an instance of the same
-        # name may come back on another server.
+        # Fences rise from one clock, not from a counter of each row: ipam keeps them by owner, and an instance of the
+        # same name may come back on another server.
         fence = max(row["fence"] + 1, at)
         tx.execute(
-            f"UPDATE {table} SET fence = ?, claim_until = ? WHERE {key} = ?",  # noqa: S608 -- one of two tables
+            f"UPDATE {table} SET fence = ?, claim_until = ? WHERE {key} = ?",
             (fence, to_micros(until), row["key"]),
         )
         claims.append(Claim(row["key"], fence, until, taken_over=row["claim_until"] is not None))

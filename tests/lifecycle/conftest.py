@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from tests.lifecycle.rig import Rig
 from tests.support.stores import MakeDatabase
@@ -13,3 +16,11 @@ from tests.support.stores import MakeDatabase
 def rig(make_database: MakeDatabase) -> Rig:
     """One lifecycle process and its world."""
     return Rig(make_database("services.lifecycle"))
+
+
+@pytest.fixture(autouse=True)
+def no_defects() -> Iterator[None]:
+    """No walk ends in a defect, whatever is done to it."""
+    with structlog.testing.capture_logs() as logs:
+        yield
+    assert [line for line in logs if line["event"] == "worker.defect"] == []

@@ -180,6 +180,9 @@ class FakeNetworks:
             for wish in wishes:
                 if wish.port in self.deaf:
                     continue
+                if wish.port not in self.ports:
+                    msg = f"{wish.port} is not registered"
+                    raise NotFound(msg)
                 port = self.ports[wish.port]
                 if (port.port_class, port.networks) != (wish.port_class, wish.networks):
                     self.history.append((wish.port, wish.port_class))

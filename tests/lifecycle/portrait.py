@@ -9,6 +9,7 @@ from services.kernel.chain import body_digest, digest
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.states import State
 from tests.lifecycle.rig import WEB, Rig
+from tests.support.clocks import START
 
 _LOOKS = frozenset({"server.taken_over", "server.patrolled", "server.waiting"})
 """Events that tell of somebody looking, of which there are more after a crash."""
@@ -41,10 +42,7 @@ def portrait(rig: Rig, uuid: str) -> Portrait:
     server, machine = rig.server(uuid), rig.hardware.machine(uuid)
     instance, pool = rig.instance(), rig.inventory.pool.get(uuid)
     if instance is not None:
-        instance = replace(
-            instance, version=0, fence=0, operation="", create_time=server.state_since, update_time=server.state_since
-        )
-        instance = replace(instance, create_time=rig.clock.now(), update_time=rig.clock.now())
+        instance = replace(instance, version=0, fence=0, operation="", create_time=START, update_time=START)
     return Portrait(
         state=server.state.value,
         power=server.power.value,
@@ -69,14 +67,6 @@ def portrait(rig: Rig, uuid: str) -> Portrait:
         jobs=tuple(act for server_, act in rig.hardware.history if act not in ("on", "off")),
         events=tuple(type_ for type_ in rig.types(uuid) if type_ not in _LOOKS),
     )
-
-
-def comparable(one: Portrait) -> Portrait:
-    """*one* without the moments in its instance."""
-    if one.instance is None:
-        return one
-    moment = one.instance.create_time.replace(year=2000, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
-    return replace(one, instance=replace(one.instance, create_time=moment, update_time=moment))
 
 
 def assert_sound(rig: Rig, uuid: str) -> None:

@@ -24,6 +24,7 @@ class StepName(StrEnum):
     REBOOT = "reboot"
     INSPECT = "inspect"
     LEASE_ADDRESSES = "lease_addresses"
+    COUNT_ADDRESSES = "count_addresses"
     COOL_ADDRESSES = "cool_addresses"
     ATTACH_PROVISIONING = "attach_provisioning"
     ATTACH_CLEANING = "attach_cleaning"
@@ -225,6 +226,8 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     # addresses are kept until power off was read, and an administrator leads out of quarantine.
     IntentKind.RELEASE_SILENT: (
         _detach_all(),
+        # While it is known whose they are: a lease may have been granted to a worker that never came to say so.
+        Step(_N.COUNT_ADDRESSES, "find every address the instance holds", None, weight=1),
         Step(
             _N.END_INSTANCE,
             "end the instance, with a warning if power off was not read",

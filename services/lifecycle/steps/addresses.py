@@ -20,7 +20,7 @@ from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Wa
 
 @dataclass(frozen=True, slots=True)
 class AddressSteps:
-    """lease_addresses, cool_addresses."""
+    """lease_addresses, count_addresses, cool_addresses."""
 
     addresses: Addresses
     networks: Networks
@@ -57,6 +57,20 @@ class AddressSteps:
             events.append(note(server, leased, "address.leased", ctx.now, evidence=Evidence(addresses=(seen,))))
             server, instance = leased, with_lease(instance, wish, lease)
         return Done(server, tuple(events), instance)
+
+    def count_addresses(self, ctx: Context) -> Outcome:
+        """The server's leases are all that its instance holds, as ipam has it."""
+        server = ctx.server
+        if not server.instance:
+            return Done(server)
+        try:
+            held = self.addresses.held_by(project_of(server.instance), server.instance)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "IPAM_SILENT", str(error))
+        except BmsError as error:
+            return Waiting(server, "REFUSED_BY_PEER", f"ipam refuses: {error}")
+        known = {lease.name for lease in server.leases}
+        return Done(replace(server, leases=(*server.leases, *(lease for lease in held if lease.name not in known))))
 
     def cool_addresses(self, ctx: Context) -> Outcome:
         """Every address that must go into its cool-down does: all, or, for a detached network, that network's."""

@@ -40,27 +40,24 @@ class AttachingSteps:
         told = replace(server, ports=ports, display_name=registered.display_name)
         if not told.linked_ports:
             return Failed(told, "NO_PORTS", "no port is plugged in, as far as inventory knows")
-        try:
-            self.networks.register(
-                server.uuid, told.linked_ports, server.fence, call_id(ctx.intent, server.fence, server.uuid)
-            )
-        except (PeerUnavailable, DeadlineExceeded) as error:
-            return Waiting(told, "NETWORK_SILENT", str(error))
-        except Stale:
-            raise
-        except BmsError as error:
-            return Failed(told, "PEER_REFUSED", str(error), cause=error)
-        return self._settle(replace(ctx, server=told))
+        return self._settle(replace(ctx, server=told), register=True)
 
     def attach(self, ctx: Context) -> Outcome:
         """The ports are what the step asked for, read back; every other port is what it was."""
         return self._settle(ctx)
 
-    def _settle(self, ctx: Context) -> Outcome:
+    def _settle(self, ctx: Context, *, register: bool = False) -> Outcome:
         server = ctx.server
+        linked = server.linked_ports
+        if not linked:
+            return judge(ctx, {})
         asked = [port for port in server.ports if port.requested is not None]
         never_fails = ctx.intent.step.limit is None
         try:
+            if register or any(port.read_time is None for port in linked):
+                # Network may never have heard of a port that was never read: it is new, or plugged in anew.
+                identity = call_id(ctx.intent, server.fence, server.uuid)
+                self.networks.register(server.uuid, linked, server.fence, identity)
             if asked:
                 wishes = []
                 for port in asked:

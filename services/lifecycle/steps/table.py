@@ -43,6 +43,7 @@ def steps(
         StepName.CLEAN: jobs.clean,
         StepName.BOOT_RESCUE: jobs.boot_rescue,
         StepName.LEASE_ADDRESSES: address.lease_addresses,
+        StepName.COUNT_ADDRESSES: address.count_addresses,
         StepName.COOL_ADDRESSES: address.cool_addresses,
         StepName.REPORT: ending.report,
         StepName.CLOSE: ending.close,

@@ -35,7 +35,7 @@ class Client:
         self._metadata = site.metadata(login)
         self._stubs: dict[str, Any] = {}
 
-    def call(self, service: str, method: str, request: Message) -> Any:
+    def call(self, service: str, method: str, request: Any) -> Any:
         """What *service* answers to *request*; a request id is put in where there is place for one."""
         if "request_id" in request.DESCRIPTOR.fields_by_name and not getattr(request, "request_id", ""):
             request.request_id = str(uuid.uuid4())

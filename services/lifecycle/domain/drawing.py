@@ -8,8 +8,8 @@ import inspect
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 
-from services.lifecycle.domain import states
 from services.lifecycle.domain.states import LIMITS, TRANSITIONS, State, Trigger
 
 _HEAD = """# The states of a server
@@ -53,9 +53,9 @@ def _moves() -> Iterator[str]:
 
 def _meanings() -> dict[str, str]:
     """What stands below each state in the source; an enum keeps no docstrings of its members."""
-    (body,) = [node.body for node in ast.walk(ast.parse(inspect.getsource(states.State))) if hasattr(node, "bases")]
+    body = next(node.body for node in ast.walk(ast.parse(inspect.getsource(State))) if isinstance(node, ast.ClassDef))
     found = {}
-    for before, after in zip(body, body[1:], strict=False):
+    for before, after in pairwise(body):
         if isinstance(before, ast.Assign) and isinstance(after, ast.Expr) and isinstance(before.targets[0], ast.Name):
             found[before.targets[0].id] = str(ast.literal_eval(after.value))
     return found

@@ -16,12 +16,13 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Noun(click.Group):
-    """A group whose verbs also answer to what people type elsewhere: get, ls, rm, describe."""
+    """A group whose verbs also answer to what people type elsewhere: get, ls, rm, describe, and plurals."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb called *cmd_name*, or the one it is another word for."""
         found = super().get_command(ctx, cmd_name)
-        return found or super().get_command(ctx, _ALIASES.get(cmd_name, ""))
+        other = _ALIASES.get(cmd_name) or cmd_name.removesuffix("s")
+        return found or super().get_command(ctx, other)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

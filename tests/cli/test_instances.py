@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli import waiting
 from services.kernel.errors import OperationFailed
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
@@ -171,3 +172,22 @@ def test_no_operation_has_such_a_name(bms: Shell) -> None:
 
     assert said.code == 1
     assert "is not the name of an operation" in said.err
+
+
+def test_ctrl_c_leaves_the_operation_running(bms: Shell, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who stops following is told that it goes on, and how to follow it again; the exit code says that it is not done.
+    """
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "look", pressed)
+
+    said = bms(f"{CREATE} --wait")
+
+    (name,) = world.operations
+    assert said.code == 4
+    assert "it goes on" in said.err
+    assert f"bms operation wait {name}" in said.err
+    assert not world.operations[name].done

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from services.cli.datadir import DataDir
 from services.cli.failures import CliError
+from services.cli.supervise.children import dies_with
 from services.cli.supervise.prepare import find_free_base
 
 READY_SECONDS = 120.0
@@ -74,6 +75,8 @@ def set_up(directory: Path, *, profile: str, single: bool) -> Iterator[Stage]:
             stdout=out,
             stderr=subprocess.STDOUT,
             process_group=0,
+            # Killed in the middle of the story, we leave nobody behind.
+            preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 -- see there
         )
     try:
         _wait_ready(process, output)

@@ -21,7 +21,7 @@ _LOG_LIMIT = 20 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
-def _dies_with(parent: int) -> Callable[[], None]:
+def dies_with(parent: int) -> Callable[[], None]:
     """What a child does before it becomes its program: ask the kernel to be told to stop when *parent* is gone.
 
     The parent has one thread and holds no locks, so running Python between fork and exec is safe here.
@@ -63,7 +63,7 @@ class Child:
                 stderr=log,
                 # A group of its own: Ctrl-C is for us alone, so that the services are stopped in order.
                 process_group=0,
-                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509 -- see there
+                preexec_fn=dies_with(os.getpid()),  # noqa: PLW1509 -- see there
             )
         self._started, self.due = now, None
         self.plan.pid_file.parent.mkdir(exist_ok=True, mode=0o700)

@@ -6,6 +6,7 @@ Inventory says who may take a server; lifecycle's own compare-and-set from avail
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -57,7 +58,7 @@ class Placement:
 
     def _find(self, instance: Instance, claim: Claim, now: datetime) -> None:
         try:
-            server = self.inventory.reserve(instance.name, instance.flavor, instance.image, instance.excluded)
+            server = self.inventory.reserve(instance.name, instance.flavor, instance.image, _excluded(instance))
         except (PeerUnavailable, DeadlineExceeded) as error:
             self._wait(instance, claim, now, str(error))
             return
@@ -72,9 +73,8 @@ class Placement:
             # Our own gate refused: the set is given back and asked for again.
             _log.info("placement.refused", instance=instance.name, server=server, error=str(error))
             self.inventory.release_reservation(instance.name)
-            again = (*instance.excluded, f"servers/{server}")
-            excluded = again if instance.excluded.count(f"servers/{server}") < _REFUSALS else instance.excluded
-            self._write(replace(instance, excluded=excluded), claim, due=now + _RETRY / 4)
+            refused = replace(instance, excluded=(*instance.excluded, f"servers/{server}"))
+            self._write(refused, claim, due=now + _RETRY / 4)
 
     def _take(self, tx: Transaction, instance: Instance, claim: Claim, uuid: str, now: datetime) -> None:
         server = self.store.server(tx, uuid, lock=True)
@@ -132,6 +132,12 @@ class Placement:
             lambda tx: self.store.write_instance(tx, instance, due=due, fence=claim.fence, release=True),
             label="placement",
         )
+
+
+def _excluded(instance: Instance) -> tuple[str, ...]:
+    """The servers that are not asked for again: what inventory thinks of them does not come right by itself."""
+    refused = Counter(instance.excluded)
+    return tuple(sorted(server for server, times in refused.items() if times >= _REFUSALS))
 
 
 def _progress(instance: Instance, kind: IntentKind) -> Progress:

@@ -19,8 +19,15 @@ def rig(make_database: MakeDatabase) -> Rig:
 
 
 @pytest.fixture(autouse=True)
-def no_defects() -> Iterator[None]:
-    """No walk ends in a defect, whatever is done to it."""
+def no_defects(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No walk ends in a defect, whatever is done to it; unless the test brings one in."""
     with structlog.testing.capture_logs() as logs:
         yield
-    assert [line for line in logs if line["event"] == "worker.defect"] == []
+    if "defect" not in request.fixturenames:
+        assert [line for line in logs if line["event"] == "worker.defect"] == []
+
+
+@pytest.fixture
+def defect() -> Exception:
+    """What nobody thought of."""
+    return ZeroDivisionError("a defect")

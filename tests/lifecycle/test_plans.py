@@ -148,7 +148,7 @@ def test_ports_change_class_only_through_quarantine_and_powered_off(kind: Intent
 @pytest.mark.parametrize("kind", IntentKind)
 def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
     """
-    Only providing, recovering and giving back erase; cleaning is on the private network and inspected before or long ago.
+    Only providing, recovering and giving back erase, on the private cleaning network.
     """
     erasing = [step for step in plan_of(kind) if step.erases]
 

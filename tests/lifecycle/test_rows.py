@@ -20,7 +20,7 @@ known = {str: texts, datetime: moments, Tag: tags, int: st.integers(-(2**53), 2*
 
 
 for one, strategy in known.items():
-    st.register_type_strategy(one, strategy)  # type: ignore[arg-type]
+    st.register_type_strategy(one, strategy)
 
 kinds = st.sampled_from(IntentKind)
 intents = kinds.flatmap(

@@ -35,7 +35,7 @@ def _codes(path: Path) -> set[str]:
 
 def test_every_code_says_who_must_act() -> None:
     """
-    A wait or fault that any source of lifecycle names is registered with its meaning and remedy; none is registered in vain.
+    A wait or fault that any source of lifecycle names is registered with its meaning and remedy, and none in vain.
     """
     sources = [path for path in _SOURCES.rglob("*.py") if path.name != "waits.py"]
     used = set().union(*(_codes(path) for path in sources)) - _NO_BLOCKERS

@@ -57,7 +57,7 @@ class Instance:
         server: its UUID; "" while one is sought and after it was given back.
         operation: the operation at work on it.
         actor: who asked for the operation at work.
-        excluded: servers that refused it and must not be asked for again.
+        excluded: servers whose last gate refused it, once for each time.
         resume: the state to return to when a verb that changed nothing failed.
         version: rises with each change; every write is a compare-and-set on it.
         fence: the number of the last claim for placing it.

@@ -44,8 +44,8 @@ COMMON: dict[str, Rule] = {
 
 INVENTORY: dict[str, Rule] = {
     "/bms.inventory.v1.InventoryService/CreateServer": ADMIN,
-    "/bms.inventory.v1.InventoryService/GetServer": ADMIN_OR_SERVICE,
-    "/bms.inventory.v1.InventoryService/ListServers": ADMIN_OR_SERVICE,
+    "/bms.inventory.v1.InventoryService/GetServer": SITE_READERS,
+    "/bms.inventory.v1.InventoryService/ListServers": SITE_READERS,
     "/bms.inventory.v1.InventoryService/UpdateServer": ADMIN,
     "/bms.inventory.v1.InventoryService/DeleteServer": ADMIN,
     "/bms.inventory.v1.InventoryService/ImportServers": ADMIN,
@@ -60,19 +60,19 @@ INVENTORY: dict[str, Rule] = {
     "/bms.inventory.v1.InventoryService/UpdateImage": SIGNED_IN,
     "/bms.inventory.v1.InventoryService/DeleteImage": SIGNED_IN,
     "/bms.inventory.v1.InventoryService/ListPools": SIGNED_IN,
-    "/bms.inventory.v1.InventoryService/ExplainPlacement": ADMIN,
+    "/bms.inventory.v1.InventoryService/ExplainPlacement": SITE_READERS,
     "/bms.inventory.v1.InventoryService/ReserveServers": SERVICE,
     "/bms.inventory.v1.InventoryService/ReleaseReservation": SERVICE,
     "/bms.inventory.v1.InventoryService/ReportServer": SERVICE,
     "/bms.inventory.v1.InventoryService/GetServerCredentials": SERVICE,
-    "/bms.inventory.v1.InventoryService/ListEvents": ADMIN_OR_SERVICE,
+    "/bms.inventory.v1.InventoryService/ListEvents": SITE_READERS,
 }
 
 LIFECYCLE: dict[str, Rule] = {
-    "/bms.lifecycle.v1.LifecycleService/GetServerStatus": ADMIN_OR_SERVICE,
-    "/bms.lifecycle.v1.LifecycleService/ListServerStatuses": ADMIN_OR_SERVICE,
-    "/bms.lifecycle.v1.LifecycleService/SummarizeFleet": ADMIN_OR_SERVICE,
-    "/bms.lifecycle.v1.LifecycleService/DiagnoseServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/GetServerStatus": SITE_READERS,
+    "/bms.lifecycle.v1.LifecycleService/ListServerStatuses": SITE_READERS,
+    "/bms.lifecycle.v1.LifecycleService/SummarizeFleet": SITE_READERS,
+    "/bms.lifecycle.v1.LifecycleService/DiagnoseServer": SITE_READERS,
     "/bms.lifecycle.v1.LifecycleService/ProvideServer": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/QuarantineServer": ADMIN_OR_SERVICE,
     "/bms.lifecycle.v1.LifecycleService/RecoverServer": ADMIN,
@@ -113,17 +113,17 @@ NETWORK: dict[str, Rule] = {
     "/bms.network.v1.NetworkService/RegisterServerPorts": SERVICE,
     "/bms.network.v1.NetworkService/AttachPorts": SERVICE,
     "/bms.network.v1.NetworkService/ReadServerPorts": ADMIN_OR_SERVICE,
-    "/bms.network.v1.NetworkService/ListPortAttachments": ADMIN_OR_SERVICE,
-    "/bms.network.v1.NetworkService/ListEvents": ADMIN_OR_SERVICE,
+    "/bms.network.v1.NetworkService/ListPortAttachments": SITE_READERS,
+    "/bms.network.v1.NetworkService/ListEvents": SITE_READERS,
 }
 
 TELEMETRY: dict[str, Rule] = {
     "/bms.telemetry.v1.TelemetryService/WatchEvents": SIGNED_IN,
     "/bms.telemetry.v1.TelemetryService/QueryEvents": SIGNED_IN,
-    "/bms.telemetry.v1.TelemetryService/GetUve": ADMIN_OR_SERVICE,
-    "/bms.telemetry.v1.TelemetryService/ListUves": ADMIN_OR_SERVICE,
-    "/bms.telemetry.v1.TelemetryService/ListSandeshMessages": ADMIN_OR_SERVICE,
-    "/bms.telemetry.v1.TelemetryService/GetPipelineStatus": ADMIN_OR_SERVICE,
+    "/bms.telemetry.v1.TelemetryService/GetUve": SITE_READERS,
+    "/bms.telemetry.v1.TelemetryService/ListUves": SITE_READERS,
+    "/bms.telemetry.v1.TelemetryService/ListSandeshMessages": SITE_READERS,
+    "/bms.telemetry.v1.TelemetryService/GetPipelineStatus": SITE_READERS,
 }
 
 RULES: dict[str, Rule] = {**COMMON, **INVENTORY, **LIFECYCLE, **IPAM, **NETWORK, **TELEMETRY}

@@ -280,6 +280,7 @@ def test_a_server_is_registered_with_its_ports(bms: Shell, world: World, tmp_pat
     assert request.server.bmc.password == "hunter2"
     assert request.server.ports[0].switch_port == "xe-0/0/1"
     assert request.server.ports[0].pxe_enabled
+    assert [group.label for group in request.server.port_groups] == ["bond0"]
     assert "hunter2" not in said.out + said.err
     assert "operator7" not in said.err
 

@@ -32,8 +32,12 @@ def _status(each: Operation) -> str:
 
 
 def _target(each: Operation) -> str:
-    metadata = plan_of(each)
-    return str(metadata.target).removeprefix("projects/").replace("/instances/", "/")
+    from bms.inventory.v1.server_pb2 import DeleteServerMetadata
+
+    deletion = DeleteServerMetadata()
+    if each.metadata.Unpack(deletion):
+        return deletion.server
+    return str(plan_of(each).target).removeprefix("projects/").replace("/instances/", "/")
 
 
 def _verb(each: Operation) -> str:
@@ -47,7 +51,7 @@ def _card(each: Operation) -> list[tuple[str, str]]:
         ("Name", each.name),
         ("Status", _status(each)),
         ("Verb", _verb(each)),
-        ("About", str(metadata.target)),
+        ("About", _target(each)),
         ("Server", short(metadata.server)),
         ("Asked by", str(metadata.actor)),
         ("Progress", f"{progress.percent}%"),

@@ -144,6 +144,9 @@ def _parse_port(text: str) -> Port:
     metavar="MAC,..",
     help="A port: MAC[,switch=S,port=P,pxe,group=G,label=L]; may be repeated.",
 )
+@click.option(
+    "--bond", "bonds", multiple=True, metavar="GROUP=MODE", help="The mode of a port group, such as bond0=802.3ad."
+)
 @click.option("--class", "resource_class", default="", help="The class that flavors choose by.")
 @click.option("--site", default="", help="Where it stands: the site,")
 @click.option("--rack", default="", help="the rack,")
@@ -162,6 +165,7 @@ def create(
     bmc_user: str,
     bmc_password_file: IO[str] | None,
     ports: tuple[str, ...],
+    bonds: tuple[str, ...],
     resource_class: str,
     site: str,
     rack: str,
@@ -172,13 +176,17 @@ def create(
     uuid: str,
 ) -> None:
     """Register one server. This touches no hardware: it starts as enrolled."""
-    from bms.inventory.v1.server_pb2 import Bmc, CreateServerRequest, Location, Server
+    from bms.inventory.v1.server_pb2 import Bmc, CreateServerRequest, Location, PortGroup, Server
 
+    plugged = [_parse_port(text) for text in ports]
+    modes = parse_pairs(bonds, "bond")
+    groups = sorted({port.port_group for port in plugged if port.port_group} | set(modes))
     password = bmc_password_file.read().rstrip("\n") if bmc_password_file else ""
     record = Server(
         display_name=name,
         bmc=Bmc(address=bmc_address, port=bmc_port, driver=bmc_driver, username=bmc_user, password=password),
-        ports=[_parse_port(text) for text in ports],
+        ports=plugged,
+        port_groups=[PortGroup(label=group, mode=modes.get(group, "")) for group in groups],
         resource_class=resource_class,
         location=Location(site=site, rack=rack, unit=unit),
         labels=parse_pairs(labels, "label"),

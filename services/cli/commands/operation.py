@@ -51,7 +51,7 @@ def _card(each: Operation) -> list[tuple[str, str]]:
         ("Name", each.name),
         ("Status", _status(each)),
         ("Verb", _verb(each)),
-        ("About", _target(each)),
+        ("About", str(metadata.target) or _target(each)),
         ("Server", short(metadata.server)),
         ("Asked by", str(metadata.actor)),
         ("Progress", f"{progress.percent}%"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import grpc
 from google.longrunning import operations_pb2
@@ -13,13 +14,13 @@ from google.longrunning import operations_pb2
 from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, lifecycle_service_pb2_grpc, server_status_pb2
 from services.kernel.calls import Call
-from services.kernel.names import INSTANCE, NETWORK, PROJECT, SERVER, SERVER_STATUS, new_id
+from services.kernel.names import IMAGE, INSTANCE, NETWORK, PROJECT, SERVER, SERVER_STATUS, new_id
 from services.lifecycle import listing, wire
 from services.lifecycle.diagnosis import diagnose
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.operations.books import Books
-from services.lifecycle.operations.checks import Checks, check_instance, check_wish
+from services.lifecycle.operations.checks import Checks, check_instance, check_user_data, check_wish
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.store import Store
@@ -168,6 +169,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         wanted = wire.wanted_instance(request, project, current_call().now)
         user_data = request.instance.user_data
         check_instance(wanted, user_data)
+        if (before := self._before(request)) is not None:
+            return before
         self._checks.instance(wanted)
         return self._begin(request, lambda books, call: self._instances.create(books, call, wanted, user_data))
 
@@ -228,6 +231,11 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         """See the contract."""
         (project, _) = INSTANCE.parse(request.name)
         if request.image:
+            IMAGE.parse(request.image, "image")
+        check_user_data(request.user_data, "user_data")
+        if (before := self._before(request)) is not None:
+            return before
+        if request.image:
             self._checks.image(request.image, project)
         return self._begin(
             request,
@@ -239,6 +247,8 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         (project, _) = INSTANCE.parse(request.name)
         wish = wire.wish(request.network)
         check_wish(wish, "network")
+        if (before := self._before(request)) is not None:
+            return before
         self._checks.network(wish, project, "network")
         return self._begin(request, lambda books, call: self._instances.attach_network(books, call, request.name, wish))
 
@@ -259,6 +269,10 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     def _on_instance(self, request: _NamedRequest, verb: IntentKind) -> operations_pb2.Operation:
         INSTANCE.parse(request.name)
         return self._begin(request, lambda books, call: self._instances.simple(books, call, request.name, verb))
+
+    def _before(self, request: _Request) -> operations_pb2.Operation | None:
+        """The operation that the same request was answered before, whatever other services say by now."""
+        return cast("operations_pb2.Operation | None", self._writer.earlier(current_call(), request))
 
     def _begin(self, request: _Request, verb: Callable[[Books, Call], Progress]) -> operations_pb2.Operation:
         """Records an intent and answers its operation; with validate_only, what it would be, with its plan."""

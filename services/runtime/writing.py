@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, InvalidField
 from services.runtime.checks import is_uuid
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database, Row, Transaction
 from services.runtime.times import to_micros
 
 M = TypeVar("M", bound=Message)
@@ -52,10 +52,7 @@ class Replies:
             Busy: the same request is under way in this moment.
             InvalidField: the id was used for another request.
         """
-        if not is_uuid(call.request_id):
-            raise InvalidField(
-                "request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats."
-            )
+        _require_uuid(call)
         if tx.dialect == "postgresql":
             # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it
             # sees the answer of the one before.
@@ -66,15 +63,33 @@ class Replies:
             if row is None or not row["free"]:
                 msg = f"the request {call.request_id} is still being worked on"
                 raise Busy(msg, remedy="Wait a second, then send the same request again.", request_id=call.request_id)
-        row = tx.one(
-            "SELECT mac, type, reply, create_time FROM replies WHERE caller = ? AND method = ? AND request_id = ?",
-            self._key_of(call),
-        )
+        row = self._row(tx, call)
         if row is None:
             return None
         if row["create_time"] < to_micros(call.now - KEPT):
             tx.execute("DELETE FROM replies WHERE caller = ? AND method = ? AND request_id = ?", self._key_of(call))
             return None
+        return self._answer(row, request)
+
+    def look(self, tx: Transaction, call: Call, request: Message) -> Message | None:
+        """Like `find`, but writes and locks nothing: None may also mean that the request is under way.
+
+        Raises:
+            InvalidField: the id was used for another request.
+        """
+        _require_uuid(call)
+        row = self._row(tx, call)
+        if row is None or row["create_time"] < to_micros(call.now - KEPT):
+            return None
+        return self._answer(row, request)
+
+    def _row(self, tx: Transaction, call: Call) -> Row | None:
+        return tx.one(
+            "SELECT mac, type, reply, create_time FROM replies WHERE caller = ? AND method = ? AND request_id = ?",
+            self._key_of(call),
+        )
+
+    def _answer(self, row: Row, request: Message) -> Message:
         if not hmac.compare_digest(bytes(row["mac"]), self._mac(request)):
             raise InvalidField(
                 "request_id",
@@ -109,6 +124,13 @@ class Replies:
         return call.caller.subject, call.method, call.request_id.lower()
 
 
+def _require_uuid(call: Call) -> None:
+    if not is_uuid(call.request_id):
+        raise InvalidField(
+            "request_id", "is not a UUID", remedy="Make a fresh UUID for each request, and keep it for repeats."
+        )
+
+
 class _Undone(Exception):
     def __init__(self, reply: Message) -> None:
         super().__init__()
@@ -126,6 +148,19 @@ class Writer:
     def __init__(self, database: Database, replies: Replies) -> None:
         self._database = database
         self._replies = replies
+
+    def earlier(self, call: Call, request: Message) -> Message | None:
+        """What the same request was answered before; None if it is new, or has no request_id.
+
+        For a verb that asks other services before its transaction: a repeated request is answered though they would
+        refuse it by now, or do not answer. `once` decides all the same.
+
+        Raises:
+            InvalidField: request_id is not a UUID, or was used for another request.
+        """
+        if call.validate_only or not call.request_id:
+            return None
+        return self._database.read(lambda tx: self._replies.look(tx, call, request))
 
     def once(self, call: Call, request: Message, verb: Callable[[Transaction], M]) -> M:
         """Runs *verb* in one transaction with its answer, or answers what the same request was answered before.

@@ -68,6 +68,24 @@ def test_the_same_request_gets_the_same_answer(database: Database, writer: Write
     assert (verb.runs, count(database, "notes")) == (1, 1)
 
 
+def test_an_answer_can_be_had_before_anybody_is_asked(database: Database, writer: Writer) -> None:
+    """
+    What was answered before is found without running the verb; a new request, a check, and one without an id have none;
+    another request with the same id is refused, an old answer is forgotten.
+    """
+    assert writer.earlier(CALL, request()) is None
+    first = writer.once(CALL, request(), Verb())
+
+    assert writer.earlier(CALL, request()) == first
+    assert writer.earlier(replace(CALL, validate_only=True), request()) is None
+    assert writer.earlier(replace(CALL, request_id=""), request()) is None
+    assert writer.earlier(replace(CALL, now=START + KEPT + timedelta(seconds=1)), request()) is None
+    with pytest.raises(InvalidField):
+        writer.earlier(CALL, request("two"))
+    with pytest.raises(InvalidField):
+        writer.earlier(replace(CALL, request_id="x"), request())
+
+
 def test_without_an_id_each_request_counts(database: Database, writer: Writer) -> None:
     """
     Requests without a request_id are carried out each time, and no answer is kept.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.kernel.errors import InvalidField, WrongState
@@ -19,6 +20,7 @@ _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _SSH_KEY = re.compile(r"(ssh-(rsa|ed25519|dss)|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+=*( .*)?")
 _MAX_USER_DATA = 64 * 1024
 _MAX_KEYS = 64
+_MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 64, 63, 256
 _MAX_REASON = 1000
 
 
@@ -53,8 +55,22 @@ def check_instance(instance: Instance, user_data: bytes) -> None:
                 "is no OpenSSH public key",
                 remedy="Give the one line of a .pub file: type, key, comment.",
             )
+    _check_labels(instance.labels)
+    check_user_data(user_data, "instance.user_data")
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > _MAX_LABELS:
+        raise InvalidField("instance.labels", f"holds more than {_MAX_LABELS} labels", remedy="Give fewer.")
+    if any(not 0 < len(key) <= _MAX_LABEL_KEY or len(value) > _MAX_LABEL_VALUE for key, value in labels.items()):
+        what = f"holds a key that is not 1 to {_MAX_LABEL_KEY} characters, or a value of more than {_MAX_LABEL_VALUE}"
+        raise InvalidField("instance.labels", what, remedy="Shorten it.")
+
+
+def check_user_data(user_data: bytes, field: str) -> None:
+    """The size of what a tenant's server boots with."""
     if len(user_data) > _MAX_USER_DATA:
-        raise InvalidField("instance.user_data", "is larger than 64 KiB", remedy="Let it fetch the rest by itself.")
+        raise InvalidField(field, "is larger than 64 KiB", remedy="Let it fetch the rest by itself.")
 
 
 def check_wish(wish: NetworkWish, field: str) -> None:

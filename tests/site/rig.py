@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,18 +111,18 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, profile: str = "instant", environ: Mapping[str, str] | None = None) -> Iterator[Site]:
+def running_site(folder: Path, *, profile: str = "instant", only: Sequence[str] = ()) -> Iterator[Site]:
     """`bms up` in *folder*, until the block ends.
 
     Args:
         profile: how long things take on the simulated rack.
-        environ: further variables for the services.
+        only: run these services; all if empty.
     """
     data, output = DataDir(folder / "data"), folder / "up.txt"
-    supervisor = _start(data, output, profile, environ or {})
+    supervisor = _start(data, output, profile, only)
     try:
         site = Site(data, supervisor, output)
-        for service in SERVICES:
+        for service in only or SERVICES:
             site.serves(service, START_SECONDS)
         try:
             yield site
@@ -137,15 +137,18 @@ def running_site(folder: Path, *, profile: str = "instant", environ: Mapping[str
             supervisor.wait(10)
 
 
-def _start(data: DataDir, output: Path, profile: str, environ: Mapping[str, str]) -> psutil.Popen:
+def _start(data: DataDir, output: Path, profile: str, only: Sequence[str]) -> psutil.Popen:
     output.parent.mkdir(parents=True, exist_ok=True)
+    # Of an earlier start in the same folder; it is how we learn that this one has its ports.
+    (data.path / "endpoints.json").unlink(missing_ok=True)
     # Below where the kernel takes ports for outgoing connections, and not where a neighbour begins to look.
     base = find_free_base(random.randrange(20000, 30000, 20))
     argv = [sys.executable, "-m", "services.cli", "up", "--data", str(data.path)]
     argv += ["--port-base", str(base), "--profile", profile]
+    argv += [word for service in only for word in ("--only", service)]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("BMS_")}
     with output.open("wb") as said:
-        started = psutil.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**inherited, **environ})
+        started = psutil.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=inherited)
     until = time.monotonic() + START_SECONDS
     while not data.endpoints():
         assert started.poll() is None, output.read_text()

@@ -9,6 +9,7 @@ refused by the peer it calls, and lets go.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -96,6 +97,7 @@ class Worker:
         self._pace = pace
         self._run = run
         self._free = slots
+        self._counting = threading.Lock()
         self._news = news
         self._inventory = placement.inventory
 
@@ -117,7 +119,8 @@ class Worker:
         if due is None or from_micros(due) > now:
             return from_micros(due) if due is not None else None
         servers, instances, following = self._database.transact(claim, label="claim")
-        self._free -= len(servers) + len(instances)
+        with self._counting:
+            self._free -= len(servers) + len(instances)
         for one in servers:
             self._run(partial(self._guarded, "servers", one, self._walk))
         for one in instances:
@@ -137,7 +140,8 @@ class Worker:
         except Exception:  # noqa: BLE001 -- a defect must not stop the loop: the claim runs out, the log has it
             _log.exception("worker.defect", key=claim.key, fence=claim.fence)
         finally:
-            self._free += 1
+            with self._counting:
+                self._free += 1
             self._news()
 
     def _let_go(self, table: str, claim: Claim) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Callable, Generator
 from copy import deepcopy
@@ -248,6 +249,26 @@ def test_a_kill_anywhere_changes_nothing(name: str, *, both: bool, tmp_path: Pat
         assert portrait(rig, prepared.uuid) == wanted, (number, point)
         assert_sound(rig, prepared.uuid)
     forks.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 30))])
+def test_kills_upon_kills(seed: int, tmp_path: Path) -> None:
+    """
+    Killed at random again and again, also while it recovers, a server is given out and taken back all the same.
+    """
+    chance = random.Random(seed)
+    database = open_database(_sqlite_copy("services.lifecycle", tmp_path / "one.sqlite"))
+    rig = Rig(database)
+    uuid = settled(provide)(rig)
+    for verb in (create, stop, start, rebuild, delete):
+        verb(rig, uuid)
+        for _ in range(chance.randint(1, 5)):
+            rig.killed_at(At(chance.randint(0, 12), kill, both=True))
+        rig.settle()
+        assert portrait(rig, uuid).resting
+        assert_sound(rig, uuid)
+    assert (rig.server(uuid).state, rig.instance()) == (State.AVAILABLE, None)
+    database.close()
 
 
 def some(quick: tuple[str, ...], *slow: str) -> list[object]:

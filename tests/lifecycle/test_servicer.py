@@ -161,7 +161,7 @@ def instance(**more: Any) -> ins.CreateInstanceRequest:
     for key, value in more.items():
         if key in ("parent", "instance_id", "request_id"):
             setattr(request, key, value)
-        elif key in ("ssh_public_keys",):
+        elif key == "ssh_public_keys":
             request.instance.ssh_public_keys.extend(value)
         elif key == "labels":
             request.instance.labels.update(value)
@@ -359,6 +359,13 @@ def test_a_server_at_work_takes_no_second_verb(rig: Rig) -> None:
     assert recovery in remedy(again.status)
 
 
+def second_request(**more: Any) -> ins.CreateInstanceRequest:
+    request = create_request(BLUE, name="two")
+    for key, value in more.items():
+        setattr(request, key, value)
+    return request
+
+
 CHECKED: list[tuple[str, Make, IntentKind]] = [
     *((method, make, kind) for kind, (method, make) in VERBS.items() if kind in (IntentKind.STOP, IntentKind.ATTACH)),
     (*DELETE, IntentKind.RELEASE),
@@ -367,15 +374,8 @@ CHECKED: list[tuple[str, Make, IntentKind]] = [
         lambda **more: srv.QuarantineServerRequest(name=SERVER, reason="x", **more),
         IntentKind.QUARANTINE,
     ),
-    ("CreateInstance", lambda **more: _second(**more), IntentKind.DEPLOY),
+    ("CreateInstance", second_request, IntentKind.DEPLOY),
 ]
-
-
-def _second(**more: Any) -> ins.CreateInstanceRequest:
-    request = create_request(BLUE, name="two")
-    for key, value in more.items():
-        setattr(request, key, value)
-    return request
 
 
 @pytest.mark.parametrize(("method", "make", "kind"), CHECKED, ids=[method for method, _, _ in CHECKED])

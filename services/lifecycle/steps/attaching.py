@@ -56,7 +56,8 @@ class AttachingSteps:
         try:
             if register or any(port.read_time is None for port in linked):
                 # Network may never have heard of a port that was never read: it is new, or plugged in anew.
-                identity = call_id(ctx.intent, server.fence, server.uuid)
+                plugs = (f"{port.name} {port.switch_name} {port.switch_port}" for port in linked)
+                identity = call_id(ctx.intent, server.fence, server.uuid, *plugs)
                 self.networks.register(server.uuid, linked, server.fence, identity)
             if asked:
                 wishes = []

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bms.lifecycle.v1 import server_status_pb2 as srv
+from services.lifecycle.diagnosis import blocked_on
+from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.server import Intent, Server, Wait
+from services.lifecycle.domain.states import State
+from services.lifecycle.domain.waits import BLOCKERS
+from tests.lifecycle.rig import BLUE, WEB, Rig
+from tests.support.clocks import START
+from tests.support.wire import admin
+
+UUID = "00000001-0000-4000-8000-000000000000"
+REST = Server(UUID, "r1", START, state=State.AVAILABLE)
+WORK = Intent("i", IntentKind.PROVIDE, "", "admin", START, START)
+HELD = Instance(WEB, "demo", "flavors/f", "images/i", (), START, START, server=UUID)
+
+
+def diagnosis(rig: Rig) -> srv.DiagnoseServerResponse:
+    answer = rig.wire.ok("DiagnoseServer", srv.DiagnoseServerRequest(name=f"servers/{UUID}"), caller=admin())
+    assert isinstance(answer, srv.DiagnoseServerResponse)
+    return answer
+
+
+@pytest.mark.parametrize("code", BLOCKERS)
+def test_every_code_is_explained_with_what_to_do(rig: Rig, code: str) -> None:
+    """
+    As a wait and as a fault, each code comes with meaning, remedy, who must act and commands without a gap.
+    """
+    waiting = replace(REST, state=State.CLEANING, intent=WORK, wait=Wait(code, "because", START))
+    rig.database.transact(
+        lambda tx: rig.store.insert_server(tx, waiting, (note(waiting, waiting, "test", START),)), label="test"
+    )
+    told, blocker = diagnosis(rig), BLOCKERS[code]
+
+    assert (told.blocked_on, told.who_must_act, told.meaning) == (code, blocker.who, blocker.meaning)
+    assert told.remedy == blocker.remedy
+    assert len(told.commands) == len(blocker.commands)
+    assert not any("{" in command for command in told.commands)
+    assert all(UUID in command for command in told.commands if "{server}" in blocker.commands[0])
+    assert blocked_on(replace(REST, state=State.QUARANTINED, fault=code), None) == (code, START)
+
+
+@pytest.mark.parametrize(
+    ("server", "instance", "code"),
+    [
+        (REST, None, ""),
+        (replace(REST, state=State.ENROLLED), None, "ENROLLED"),
+        (replace(REST, state=State.ENROLLED, unmanaged=True), None, "UNMANAGED"),
+        (replace(REST, maintenance=True), None, "MAINTENANCE"),
+        (replace(REST, state=State.VERIFYING, intent=WORK), None, ""),
+        (replace(REST, state=State.QUARANTINED, fault="NO_DISKS"), None, "NO_DISKS"),
+        (
+            replace(REST, state=State.QUARANTINED, fault="NO_DISKS", wait=Wait("BMC_SILENT", "", START), intent=WORK),
+            None,
+            "NO_DISKS",
+        ),
+        (
+            replace(REST, state=State.QUARANTINED, fault="NO_DISKS"),
+            replace(HELD, state=InstanceState.ERROR),
+            "INSTANCE_FAILED",
+        ),
+        (
+            replace(REST, state=State.QUARANTINED, fault="NO_DISKS"),
+            replace(HELD, state=InstanceState.DELETING),
+            "NO_DISKS",
+        ),
+        (replace(REST, state=State.ACTIVE), HELD, ""),
+    ],
+)
+def test_what_comes_first_is_told(server: Server, instance: Instance | None, code: str) -> None:
+    """
+    Of several reasons the one to act on first: the instance that must go, the fault, the wait, what it is set to.
+    """
+    assert blocked_on(server, instance)[0] == code
+
+
+def test_a_diagnosis_tells_since_when_how_late_and_what_was_last(rig: Rig) -> None:
+    """
+    The wait's age, the excess over the state's limit, and the newest twenty events, the last first.
+    """
+    rig.active(BLUE)
+    rig.hardware.machine(UUID).silent = True
+    request = srv.QuarantineServerRequest(name=f"servers/{UUID}", reason="smoke")
+    rig.ok("QuarantineServer", request, admin())
+    rig.pass_time(60)
+    told = diagnosis(rig)
+
+    assert told.blocked_on == "INSTANCE_FAILED"
+    assert told.status.wait.code == "BMC_SILENT"
+    assert len(told.last_effects) == 20
+    sequences = [effect.sequence for effect in told.last_effects]
+    assert sequences == sorted(sequences, reverse=True)
+    assert not told.HasField("overdue_by")
+
+
+def test_who_is_late_is_told_by_how_much(rig: Rig) -> None:
+    """
+    The limit counts from entering the state.
+    """
+    rig.register()
+    rig.hardware.machine(UUID).silent = True
+    rig.ok("ProvideServer", srv.ProvideServerRequest(name=f"servers/{UUID}"), admin())
+    rig.worker.tick(rig.clock.now())
+    rig.clock.advance(16 * 60)
+    told = diagnosis(rig)
+
+    assert (told.blocked_on, told.who_must_act) == ("BMC_SILENT", "administrator")
+    assert told.overdue_by.ToTimedelta() == timedelta(minutes=1)
+    fleet = rig.wire.ok("SummarizeFleet", srv.SummarizeFleetRequest(), caller=admin())
+    assert (fleet.overdue_count, fleet.waits[0].code, fleet.waits[0].count) == (1, "BMC_SILENT", 1)

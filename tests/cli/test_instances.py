@@ -186,8 +186,8 @@ def test_ctrl_c_leaves_the_operation_running(bms: Shell, world: World, monkeypat
 
     said = bms(f"{CREATE} --wait")
 
+    assert said.code == 4, said
     (name,) = world.operations
-    assert said.code == 4
     assert "it goes on" in said.err
     assert f"bms operation wait {name}" in said.err
     assert not world.operations[name].done

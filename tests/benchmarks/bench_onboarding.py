@@ -20,7 +20,7 @@ import psutil
 from bms.lifecycle.v1 import server_status_pb2
 from bms.telemetry.v1 import telemetry_pb2
 from tests.site.client import Client, wait_for
-from tests.site.furnish import bring_in, lay_ground, wait_known
+from tests.site.furnish import bring_in, lay_ground
 from tests.site.rig import Site, running_site
 
 SMALL, LARGE = 1000, 4000
@@ -60,9 +60,9 @@ def onboard(count: int) -> Cost:
         servers: list[str] = []
         for first in range(0, count, _IMPORT):
             servers += bring_in(admin, min(_IMPORT, count - first), first=first + 1)
-        wait_known(admin, servers, _PATIENCE)
+        wait_for("lifecycle has heard of all", lambda: _fleet(admin).total_count == count, _PATIENCE, every=1)
         _provide(admin, servers)
-        wait_for("all are available", lambda: _available(admin) == count, _PATIENCE, every=0.5)
+        wait_for("all are available", lambda: _available(admin) == count, _PATIENCE, every=2)
         wait_for("telemetry has everything", lambda: _told(admin), _PATIENCE, every=0.5)
         wall, after = time.perf_counter() - began, _cpu(site)
         used = {name: after[name] - before[name] for name in after}
@@ -77,10 +77,16 @@ def _provide(admin: Client, servers: Sequence[str]) -> None:
         list(callers.map(one, servers))
 
 
+def _fleet(admin: Client) -> server_status_pb2.SummarizeFleetResponse:
+    found: server_status_pb2.SummarizeFleetResponse = admin.call(
+        "lifecycle", "SummarizeFleet", server_status_pb2.SummarizeFleetRequest()
+    )
+    return found
+
+
 def _available(admin: Client) -> int:
-    answer = admin.call("lifecycle", "SummarizeFleet", server_status_pb2.SummarizeFleetRequest())
     wanted = server_status_pb2.ServerStatus.STATE_AVAILABLE
-    return sum(each.count for each in answer.states if each.state == wanted)
+    return sum(each.count for each in _fleet(admin).states if each.state == wanted)
 
 
 def _told(admin: Client) -> bool:

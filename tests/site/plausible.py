@@ -15,9 +15,9 @@ _SUM = "sha256:" + "5f" * 32
 _IDS = tuple(f"w{number}" for number in range(12))
 
 _TEXTS: Mapping[str, Sequence[str]] = {
-    "parent": ("projects/tenant-a", "projects/tenant-a", "projects/tenant-a", "projects/tenant-b", "projects/-"),
-    "project": ("tenant-a", "projects/tenant-a", ""),
-    "for_project": ("projects/tenant-a", ""),
+    "parent": (*["projects/tenant-a"] * 5, "projects/tenant-b", "projects/-"),
+    "project": ("tenant-a", "", "projects/tenant-a"),
+    "for_project": ("tenant-a", ""),
     "network": ("projects/tenant-a/networks/blue", "projects/tenant-a/networks/w1", "projects/site/networks/cleaning"),
     "flavor": ("flavors/any", "flavors/w1"),
     "image": ("images/debian", "images/w1"),
@@ -47,11 +47,11 @@ _TEXTS: Mapping[str, Sequence[str]] = {
     "ssh_public_keys": ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGu4vJmPwS0m2vX7T7uYq5cS5n0o1yq3pQ2r8tUv9wXy ann",),
     "source_uri": ("https://images.example.org/x.raw",),
     "checksum": (_SUM,),
-    "kernel_uri": ("", "https://images.example.org/vmlinuz"),
-    "kernel_checksum": ("", _SUM),
-    "ramdisk_uri": ("", "https://images.example.org/initrd"),
-    "ramdisk_checksum": ("", _SUM),
-    "shared_projects": ("projects/tenant-b", "tenant-b"),
+    "kernel_uri": ("", "", "", "https://images.example.org/vmlinuz"),
+    "kernel_checksum": ("", "", "", _SUM),
+    "ramdisk_uri": ("", "", "", "https://images.example.org/initrd"),
+    "ramdisk_checksum": ("", "", "", _SUM),
+    "shared_projects": ("tenant-b", "tenant-a"),
     "cpu_arch": ("", "x86_64"),
     "manufacturer": ("", "Acme"),
     "resource_class": ("", "compute"),
@@ -90,6 +90,13 @@ _PLURALS = {
     "Uve": "uves",
     "Maintenance": "servers",
 }
+_CONTAINED = frozenset({"Prefix.cidr", "Prefix.network", "Server.name", "Flavor.name", "Image.name"})
+"""What a request cannot do without although its contract cannot say so: a resource's fields serve several verbs."""
+
+
+def needed(message: str, field: str) -> bool:
+    """Whether a plausible *message* has *field* though it is not marked as required."""
+    return f"{message}.{field}" in _CONTAINED
 
 
 class Plausible:
@@ -142,6 +149,8 @@ class Plausible:
             return tuple(f"{server}/status" for server in self._servers)
         if message == "ListOperationsRequest":
             return ("", "operations", "projects/tenant-a", "projects/-", "projects/tenant-a/operations")
+        if message in ("AttachNetworkRequest", "DetachNetworkRequest"):
+            return self._of("instances")
         for noun, plural in _PLURALS.items():
             if noun in message:
                 return self._of(plural)

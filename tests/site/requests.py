@@ -13,7 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import strategies as st
 
-from tests.site.plausible import Plausible
+from tests.site.plausible import Plausible, needed
 
 _D = FieldDescriptor
 _BEHAVIOR: Any = field_behavior_pb2.field_behavior
@@ -134,7 +134,7 @@ class Requests:
         for one in descriptor.fields:
             behaviors = one.GetOptions().Extensions[_BEHAVIOR]
             absent: tuple[bool, ...]
-            if field_behavior_pb2.REQUIRED in behaviors:
+            if field_behavior_pb2.REQUIRED in behaviors or needed(descriptor.name, one.name):
                 absent = (False,) * 9 + (wild > 9,)
             elif field_behavior_pb2.OUTPUT_ONLY in behaviors:
                 absent = (True,) * 9 + (wild < 5,)

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.story
 EXAMPLES = int(os.environ.get("BMS_FUZZ_EXAMPLES", "30"))
 """Requests for each method; more for a long night."""
 
+_SURPRISES = ("Traceback", '"exception":', '"level":"error"', '"level":"critical"', "INTERNAL", "DATA_LOSS")
 _NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 # Not ours: their answers have no details.
 _FOREIGN = ("/grpc.health.", "/grpc.reflection.")
@@ -96,7 +97,7 @@ class Target:
         """Nothing was written that nobody foresaw."""
         for service, start in self._told.items():
             lines = self.site.log(service)[start:].splitlines()
-            surprises = [line for line in lines if "Traceback" in line or '"INTERNAL"' in line or "DATA_LOSS" in line]
+            surprises = [line for line in lines if any(word in line for word in _SURPRISES)]
             assert not surprises, f"{service}: {surprises[0][:4000]}"
 
 
@@ -191,7 +192,7 @@ def _caller(site: Site, service: str, method: str) -> Callable[[bytes, Any], Out
         return lambda data, metadata: _outcome(lambda: next(both(iter([data]), metadata=metadata, timeout=2), b""))
     if method in _STREAMING:
         stream = channel.unary_stream(method, _same, _same)
-        return lambda data, metadata: _outcome(lambda: _first(stream(data, metadata=metadata, timeout=0.5)))
+        return lambda data, metadata: _outcome(lambda: _first(stream(data, metadata=metadata, timeout=0.3)))
     plain = channel.unary_unary(method, _same, _same)
     return lambda data, metadata: _outcome(lambda: plain(data, metadata=metadata, timeout=CALL_SECONDS))
 

@@ -43,10 +43,40 @@ def test_every_code_is_explained_with_what_to_do(rig: Rig, code: str) -> None:
 
     assert (told.blocked_on, told.who_must_act, told.meaning) == (code, blocker.who, blocker.meaning)
     assert told.remedy == blocker.remedy
-    assert len(told.commands) == len(blocker.commands)
+    expected = [one for one in blocker.commands if not one.startswith("bms server recover") and " --class " not in one]
+    assert len(told.commands) == len(expected)
     assert not any("{" in command for command in told.commands)
     assert all(UUID in command for command in told.commands if "{server}" in blocker.commands[0])
     assert blocked_on(replace(REST, state=State.QUARANTINED, fault=code), None) == (code, START)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "reason", "commands"),
+    [
+        # It only waits: recovering would be refused, and is not proposed.
+        (State.PROVISIONING, "BMC_SILENT", "no answer", ["bms server show", "bms event list"]),
+        (State.QUARANTINED, "", "", ["bms server show", "bms event list", "bms server recover"]),
+        # Of the private networks only the one that is missing.
+        (State.RESCUING, "PRIVATE_NETWORK_MISSING", "no private network for rescue", ["bms network create rescue"]),
+    ],
+)
+def test_only_commands_that_help_now_are_told(
+    rig: Rig, state: State, code: str, reason: str, commands: list[str]
+) -> None:
+    """
+    A command that would be refused as the server stands, or that makes what is there already, is left out.
+    """
+    wait = Wait(code, reason, START) if code else None
+    fault = "BMC_SILENT" if state is State.QUARANTINED else ""
+    server = replace(REST, state=state, intent=WORK if code else None, wait=wait, fault=fault)
+    rig.database.transact(
+        lambda tx: rig.store.insert_server(tx, server, (note(server, server, "test", START),)), label="test"
+    )
+
+    told = list(diagnosis(rig).commands)
+
+    assert len(told) == len(commands)
+    assert all(one.startswith(start) for one, start in zip(told, commands, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,20 @@ def diagnose(tx: Transaction, store: Store, uuid: str, now: datetime) -> server_
         project, name = INSTANCE.parse(server.instance) if server.instance else ("", "")
         answer.meaning, answer.who_must_act, answer.remedy = blocker.meaning, blocker.who, blocker.remedy
         answer.commands.extend(
-            command.format(server=uuid, instance=name, project=project) for command in blocker.commands
+            command.format(server=uuid, instance=name, project=project)
+            for command in blocker.commands
+            if _helps(command, server)
         )
     return answer
+
+
+def _helps(command: str, server: Server) -> bool:
+    """Whether *command* is one for *server* as it stands."""
+    if command.startswith("bms server recover"):
+        # It leads out of quarantine alone; a server that only waits goes on by itself.
+        return server.state is State.QUARANTINED
+    _, _, network_class = command.partition(" --class ")
+    return not network_class or server.wait is None or server.wait.reason.endswith(network_class)
 
 
 def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime | None]:

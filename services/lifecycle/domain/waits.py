@@ -70,7 +70,7 @@ _ALL = (
         "administrator",
         "Bring the BMC or its network back. The server goes on by itself; one in quarantine is then led back to the"
         " pool.",
-        _RECOVER,
+        (*_LOOK, *_RECOVER),
     ),
     Blocker(
         "INVENTORY_SILENT",

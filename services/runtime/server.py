@@ -120,6 +120,8 @@ def serve(
         stop: another way to end it; without, the signals are taken over (main thread only).
         started: called with the port when calls are answered.
     """
+    # Before anybody is told that we serve: who then kills the parent must not be taken for it.
+    parent = os.getppid()
     if stop is None:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,7 +134,7 @@ def serve(
     _log.info("serving", port=bound.port, services=list(bound.names))
     if started is not None:
         started(bound.port)
-    _wait(stop, die_with_parent=settings.die_with_parent)
+    _wait(stop, parent if settings.die_with_parent else 0)
     _log.info("draining", grace=settings.grace)
     bound.health.enter_graceful_shutdown()
     stopped = bound.server.stop(settings.grace)
@@ -145,11 +147,11 @@ def serve(
     _log.info("stopped")
 
 
-def _wait(stop: threading.Event, *, die_with_parent: bool) -> None:
-    if not die_with_parent:
+def _wait(stop: threading.Event, parent: int) -> None:
+    """Until *stop*, or until the process *parent* is gone (0: whatever becomes of it)."""
+    if not parent:
         stop.wait()
         return
-    parent = os.getppid()
     # Looking is portable, and unlike PR_SET_PDEATHSIG it does not end us when a mere thread of the parent ends.
     while not stop.wait(0.5):
         if os.getppid() != parent:

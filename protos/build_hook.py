@@ -87,7 +87,7 @@ def write_image(path: Path) -> None:
 class CustomBuildHook(BuildHookInterface[Any]):
     """Generates the contracts' code before hatch collects the files."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 -- hatch's interface
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See hatch's build hook interface."""
         generate()
 

@@ -18,6 +18,7 @@ from services.kernel.errors import BmsError
 from services.runtime.auth import Tokens
 from services.runtime.database import open_database
 from services.runtime.logs import configure, register_secret
+from services.runtime.memory import settle
 from services.runtime.metrics import Metrics, serve_metrics
 from services.runtime.migrations import require_current
 from services.runtime.page_tokens import PageTokens
@@ -78,6 +79,7 @@ async def serve(settings: Settings, own: TelemetrySettings) -> None:
             metrics=metrics,
         )
         async with running(given, failed) as ports:
+            settle()
             _log.info(
                 "serving", port=ports.grpc, rest=ports.rest, collector=ports.collector, introspect=ports.introspect
             )

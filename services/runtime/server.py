@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.kernel.errors import PeerUnavailable
+from services.runtime.memory import settle
 from services.runtime.metrics import Metrics, serve_metrics
 from services.runtime.outbound import MAX_MESSAGE
 from services.runtime.settings import ServerSettings
@@ -128,6 +129,7 @@ def serve(
             signal.signal(number, lambda *_: stop.set())
     settings = bound.settings
     scrape = serve_metrics(bound.metrics, settings.metrics_port) if bound.metrics and settings.metrics_port else None
+    settle()
     bound.server.start()
     for name in ("", *bound.names):
         bound.health.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -146,7 +146,8 @@ def _node(element: etree._Element) -> Node:
     return Node(
         name,
         dict(element.items()),  # type: ignore[arg-type]  # bytes only where str was given as bytes
-        tuple([_node(child) for child in element]),
+        # Most elements are leaves, and an iterator over nothing costs as much as one over something.
+        tuple(map(_node, element)) if len(element) else (),
         # Blank text becomes empty, as in the reference.
         "" if text is None or text.isspace() else text,
     )

@@ -97,9 +97,9 @@ def decode(frame: bytes, *, repair: bool = True) -> Decoded:
     if root.tag != "sandesh" or len(root) != 2:
         msg = "a frame holds a header and one message"
         raise DecodeError(msg)
-    header = _node(root[0])
-    if header.name != _HEADER:
-        msg = f"{header.name} stands where the header belongs"
+    header = root[0]
+    if header.tag != _HEADER:
+        msg = f"{header.tag} stands where the header belongs"
         raise DecodeError(msg)
     return Decoded(_header(header), _node(root[1]), repaired)
 
@@ -142,25 +142,30 @@ def _node(element: etree._Element) -> Node:
     if name.startswith("{"):
         msg = "an element in a namespace"
         raise DecodeError(msg)
-    text = element.text
     return Node(
         name,
         dict(element.items()),  # type: ignore[arg-type]  # bytes only where str was given as bytes
         # Most elements are leaves, and an iterator over nothing costs as much as one over something.
         tuple(map(_node, element)) if len(element) else (),
-        # Blank text becomes empty, as in the reference.
-        "" if text is None or text.isspace() else text,
+        _text(element),
     )
 
 
-def _header(node: Node) -> Header:
+def _text(element: etree._Element) -> str:
+    text = element.text
+    # Blank text becomes empty, as in the reference.
+    return "" if text is None or text.isspace() else text
+
+
+def _header(element: etree._Element) -> Header:
+    # Read where it stands: as nodes, its thirteen fields would cost as much as a message's body.
     found: dict[str, str | int] = {}
-    for child in node.children:
-        number = child.attributes.get("identifier", "")
+    for child in element:
+        number = child.get("identifier", "")
         # A number we do not know is a field to come.
         identifier = int(number) if number.isascii() and number.isdigit() else 0
         if identifier in _TEXTS:
-            found[_TEXTS[identifier]] = child.text
+            found[_TEXTS[identifier]] = _text(child)
         elif identifier in _NUMBERS:
             name, scalar = _NUMBERS[identifier]
             found[name] = _whole(child, scalar)
@@ -170,14 +175,14 @@ def _header(node: Node) -> Header:
     return Header(**{**_DEFAULTS, **found})  # type: ignore[arg-type]
 
 
-def _whole(node: Node, scalar: Scalar) -> int:
+def _whole(element: etree._Element, scalar: Scalar) -> int:
     low, high = RANGES[scalar]
     try:
-        number = int(node.text)
+        number = int(_text(element))
     except ValueError:
-        msg = f"header: {node.name} is no number"
+        msg = f"header: {element.tag} is no number"
         raise DecodeError(msg) from None
     if not low <= number <= high:
-        msg = f"header: {node.name} is out of range"
+        msg = f"header: {element.tag} is out of range"
         raise DecodeError(msg)
     return number

@@ -35,7 +35,7 @@ __all__ = ["Guard", "current_call", "interceptors"]
 
 REQUEST_ID = "x-request-id"
 MAX_STREAMS = 4
-"""How many reflection streams may be open: each holds a worker thread."""
+"""How many reflection streams, and how many watches of health, may be open: each holds a worker thread."""
 
 _ANONYMOUS = Caller(subject="")
 _MAX_CORRELATION = 128
@@ -171,7 +171,8 @@ class _Layers(grpc.ServerInterceptor):
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._built: dict[str, Any] = {}
-        self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+        self._reflections = threading.BoundedSemaphore(MAX_STREAMS)
+        self._watches = threading.BoundedSemaphore(MAX_STREAMS)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         method = handler_call_details.method
@@ -187,9 +188,8 @@ class _Layers(grpc.ServerInterceptor):
         if handler.request_streaming or handler.response_streaming:
             if not self._guard.is_open(method):
                 return grpc.unary_unary_rpc_method_handler(_no_streams)
-            # Health's Watch holds no thread; reflection holds one as long as the caller likes, and needs no token.
-            open_ = handler._replace(request_deserializer=forgiving(handler.request_deserializer))
-            return self._bounded(open_) if handler.request_streaming else open_
+            # Each holds a thread as long as the caller likes, and needs no token.
+            return self._bounded(handler._replace(request_deserializer=forgiving(handler.request_deserializer)))
         return grpc.unary_unary_rpc_method_handler(
             self._around(method, handler.unary_unary),
             request_deserializer=arrival(handler.request_deserializer),
@@ -197,17 +197,20 @@ class _Layers(grpc.ServerInterceptor):
         )
 
     def _bounded(self, handler: Any) -> Any:
-        def few(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            if not self._streams.acquire(blocking=False):
-                context.abort(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_STREAMS} reflection streams are open"
-                )
-            try:
-                yield from handler.stream_stream(requests, context)
-            finally:
-                self._streams.release()
+        reflecting = handler.request_streaming
+        serve = handler.stream_stream if reflecting else handler.unary_stream
+        places, what = (self._reflections, "reflection streams") if reflecting else (self._watches, "watches of health")
 
-        return grpc.stream_stream_rpc_method_handler(
+        def few(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            if not places.acquire(blocking=False):
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {MAX_STREAMS} {what} are open")
+            try:
+                yield from serve(request, context)
+            finally:
+                places.release()
+
+        make = grpc.stream_stream_rpc_method_handler if reflecting else grpc.unary_stream_rpc_method_handler
+        return make(
             few, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
         )
 

@@ -93,7 +93,9 @@ def build_server(
     for add, servicer in servicers:
         add(servicer, naming)
         _load_contract(add)
-    checks = health.HealthServicer(experimental_non_blocking=True)
+    # Its form without threads sends under the lock that ending a watch needs, and waits for the one thread that ends
+    # watches: a watch that begins while another ends stops the whole server.
+    checks = health.HealthServicer(experimental_non_blocking=False)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = tuple(naming.names)
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

@@ -4,7 +4,7 @@
 BMS_DATA_DIR                 where SQLite files, keys and tokens are; ~/.local/share/bms
 BMS_<SERVICE>_DATABASE_URL   sqlite:///path or postgresql://...; SQLite in the data directory
 BMS_<SERVICE>_ADDRESS        host:port to listen on, and where the others find it; 127.0.0.1 and the service's port
-BMS_<SERVICE>_THREADS        worker threads, at least 14 because up to 12 callers wait for news; 16
+BMS_<SERVICE>_THREADS        worker threads, at least 22 because up to 20 callers wait or watch; 24
 BMS_<SERVICE>_METRICS_PORT   loopback port for Prometheus; 0 is off
 BMS_GRACE_SECONDS            how long running calls may take to end when told to stop; 10
 BMS_DIE_WITH_PARENT          1: stop when the process that started this one is gone
@@ -71,7 +71,7 @@ class ServerSettings:
     """``host:port``; port 0 takes a free one."""
     tls: ServerTls | None = None
     """None: no TLS."""
-    threads: int = 16
+    threads: int = 24
     """How many requests are served at a time."""
     grace: float = 10.0
     """Seconds that running calls get when the server stops."""
@@ -151,7 +151,7 @@ class Settings:
             server=ServerSettings(
                 address=addresses.get(service) or env.text(prefix + "ADDRESS") or "127.0.0.1:0",
                 tls=ServerTls(cert, key, env.path("BMS_TLS_CLIENT_CA")) if cert and key else None,
-                threads=int(env.number(prefix + "THREADS", 16, least=14)),
+                threads=int(env.number(prefix + "THREADS", 24, least=22)),
                 grace=env.number("BMS_GRACE_SECONDS", 10, least=0),
                 die_with_parent=env.flag("BMS_DIE_WITH_PARENT", default=False),
                 metrics_port=int(env.number(prefix + "METRICS_PORT", 0, least=0)),

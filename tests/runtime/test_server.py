@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -241,6 +241,63 @@ def test_reflection_cannot_take_all_threads() -> None:
         for stream in streams:
             assert list(stream) == []
         assert next(stub.ServerReflectionInfo(slowly(), timeout=20))
+
+
+def code_of(error: grpc.RpcError) -> grpc.StatusCode:
+    """The code of a call's failure; its type does not say that it has one."""
+    code: Any = getattr(error, "code")  # noqa: B009 -- see above
+    return cast("grpc.StatusCode", code())
+
+
+def test_watches_of_health_that_come_and_go_stop_nobody() -> None:
+    """
+    Watches beginning while others end, from many sides and without a token, never keep the server from answering.
+    """
+    rounds, failed = 150, list[grpc.StatusCode]()
+
+    def come_and_go(address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            for number in range(rounds):
+                watch: Any = stub.Watch(
+                    health_pb2.HealthCheckRequest(service="" if number % 2 else "nobody"), timeout=10
+                )
+                try:
+                    next(watch)
+                except grpc.RpcError as error:
+                    failed.append(code_of(error))
+                watch.cancel()
+
+    with running([(add, Servicer())], admin()) as server:
+        sides = [threading.Thread(target=come_and_go, args=(server.address,)) for _ in range(4)]
+        for side in sides:
+            side.start()
+        for side in sides:
+            side.join(60)
+        assert not any(side.is_alive() for side in sides)
+        # A place is free a moment after its watch was cancelled; until then one more is refused, and nothing else.
+        assert set(failed) <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        to = peer(server.address)
+        get(to)
+        to.close()
+
+
+def test_watches_of_health_cannot_take_all_threads() -> None:
+    """
+    Each open watch holds a thread: the fifth is refused, and calls are served meanwhile.
+    """
+    with running([(add, Servicer())], admin()) as server, grpc.insecure_channel(server.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watches: list[Any] = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(MAX_STREAMS)]
+        assert [next(watch).status for watch in watches] == [health_pb2.HealthCheckResponse.SERVING] * MAX_STREAMS
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        to = peer(server.address)
+        get(to)
+        to.close()
+        for watch in watches:
+            watch.cancel()
 
 
 def test_drain_lets_running_calls_end() -> None:

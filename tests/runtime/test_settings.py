@@ -19,7 +19,7 @@ def test_defaults() -> None:
 
     assert settings.database.url == "sqlite:////data/ipam.sqlite"
     assert settings.server.address == "127.0.0.1:50053"
-    assert (settings.server.threads, settings.server.grace, settings.server.tls) == (16, 10.0, None)
+    assert (settings.server.threads, settings.server.grace, settings.server.tls) == (24, 10.0, None)
     assert settings.peers.addresses["network"] == "127.0.0.1:50054"
     assert settings.peers.tls is None
     assert settings.data.key_file == Path("/data/data.key")
@@ -67,7 +67,7 @@ def test_everything_set() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("BMS_IPAM_THREADS", "13"),
+        ("BMS_IPAM_THREADS", "21"),
         ("BMS_IPAM_THREADS", "many"),
         ("BMS_GRACE_SECONDS", "-1"),
         ("BMS_GRACE_SECONDS", "inf"),

@@ -24,6 +24,8 @@ from telemetry.store import Store, bridge
 from telemetry.translate import ironic_node
 
 BATCH: Final = 200
+UVE_PACE: Final = 0.25
+"""Seconds between two looks at which servers changed."""
 WINDOW: Final = 1000
 """How many messages may be on their way: little enough that no session ever drops one for being slow."""
 AGAIN_SECONDS: Final = 10.0
@@ -155,8 +157,15 @@ class Publisher:
     # --- UVEs ------------------------------------------------------------------------------------
 
     async def _send_uves(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = -UVE_PACE
         while True:
             await self._told.wait()
+            # At once after a rest. In a burst each server's state is told a few times a second, not at every event: a
+            # UVE says how things are, and what happened in between is in the object logs.
+            if (early := last + UVE_PACE - loop.time()) > 0:
+                await asyncio.sleep(early)
+            last = loop.time()
             self._told.clear()
             changed, self._changed = sorted(self._changed), set()
             await patiently(lambda: self._tell_all(changed), "publish.uves")  # noqa: B023 -- called at once

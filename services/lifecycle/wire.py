@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -15,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bms.lifecycle.v1 import instance_pb2, operation_pb2, server_status_pb2
 from services.kernel.names import INSTANCE, SERVER_STATUS
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
-from services.lifecycle.domain.plans import plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress
 from services.lifecycle.domain.server import Port, Power, Server, Wait
 from services.lifecycle.domain.states import LIMITS, State
@@ -198,12 +199,17 @@ def metadata(progress: Progress) -> operation_pb2.OperationMetadata:
     return shown
 
 
-def _plan(progress: Progress) -> list[operation_pb2.PlanStep]:
+def _plan(progress: Progress) -> tuple[operation_pb2.PlanStep, ...]:
     kind = progress.intent.kind if progress.intent else progress.kind
-    disks = [disk.serial for disk in progress.server.disks] if progress.server else []
+    disks = tuple(disk.serial for disk in progress.server.disks) if progress.server else ()
     done = progress.intent.index if progress.intent else 0
-    finished = progress.done and progress.error is None
-    return [
+    return _steps(kind, disks, done, progress.done and progress.error is None)
+
+
+@lru_cache(maxsize=1024)
+def _steps(kind: IntentKind, disks: tuple[str, ...], done: int, finished: bool) -> tuple[operation_pb2.PlanStep, ...]:
+    """The steps of a plan; made once, since an operation is written at every step and look. Nobody changes them."""
+    return tuple(
         operation_pb2.PlanStep(
             step=step.name.value,
             description=step.description,
@@ -213,7 +219,7 @@ def _plan(progress: Progress) -> list[operation_pb2.PlanStep]:
             done=finished or index < done,
         )
         for index, step in enumerate(plan_of(kind))
-    ]
+    )
 
 
 def operation_row(progress: Progress, now: datetime) -> OperationRow:

@@ -171,7 +171,7 @@ def metadata(progress: Progress) -> operation_pb2.OperationMetadata:
     intent, server = progress.intent, progress.server
     planning = not progress.name
     shown = operation_pb2.OperationMetadata(
-        verb=progress.kind.value.removesuffix("_silent"),
+        verb=progress.kind.verb,
         target=progress.target,
         server=server.name if server else "",
         actor=progress.actor,

@@ -201,6 +201,7 @@ def test_networks_come_and_go_even_the_only_one(rig: Rig) -> None:
     assert alone.state is InstanceState.ACTIVE
     assert rig.server(uuid).isolated
     assert {state for _, _, state in rig.addresses.leases.values()} == {"cooling"}
+    before = len(rig.types(uuid))
 
     rig.ok(
         "AttachNetwork",
@@ -210,6 +211,12 @@ def test_networks_come_and_go_even_the_only_one(rig: Rig) -> None:
     back = rig.instance()
     assert back is not None
     assert [face.connected for face in back.interfaces] == [True]
+    assert back.state is InstanceState.ACTIVE
+    # It ran in quarantine: its ports return only while it is off.
+    assert rig.types(uuid)[before:] == [
+        "instance.attach_requested", "address.leased", "power.requested", "power.observed",
+        "port.attach_requested", "port.attach_observed", "power.requested", "power.observed",
+    ]  # fmt: skip
 
 
 def test_an_image_write_that_fails_is_tried_again(rig: Rig) -> None:

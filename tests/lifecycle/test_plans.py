@@ -25,6 +25,7 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.START: (None, (State.ACTIVE,)),
     _K.REBOOT: (None, (State.ACTIVE,)),
     _K.ATTACH: (None, (State.ACTIVE,)),
+    _K.ATTACH_RESTART: (None, (State.ACTIVE,)),
     _K.DETACH: (None, (State.ACTIVE,)),
     _K.RELEASE: (
         Trigger.RELEASE,

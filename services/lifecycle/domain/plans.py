@@ -92,11 +92,17 @@ class IntentKind(StrEnum):
     RESCUE = "rescue"
     UNRESCUE = "unrescue"
     ATTACH = "attach"
+    ATTACH_RESTART = "attach_restart"
     DETACH = "detach"
     QUARANTINE = "quarantine"
     RECOVER = "recover"
     UNDO = "undo"
     CLOSE = "close"
+
+    @property
+    def verb(self) -> str:
+        """The verb that people know it by."""
+        return self.value.removesuffix("_silent").removesuffix("_restart")
 
 
 _MINUTE = timedelta(minutes=1)
@@ -210,6 +216,13 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.LEASE_ADDRESSES, "lease its address", 10 * _MINUTE, on_failure=_F.STAY),
         Step(_N.ATTACH_TENANT, "port to the tenant's network, read back", 5 * _MINUTE),
     ),
+    # A running instance that is on no network at all: it is powered off before its ports return from quarantine.
+    IntentKind.ATTACH_RESTART: (
+        Step(_N.LEASE_ADDRESSES, "lease its address", 10 * _MINUTE, on_failure=_F.STAY),
+        _power_off(fails=_F.STAY),
+        Step(_N.ATTACH_TENANT, "port to the tenant's network, read back", 5 * _MINUTE),
+        Step(_N.POWER_ON, "power on, read back from the BMC", 5 * _MINUTE),
+    ),
     IntentKind.DETACH: (
         Step(_N.DETACH_NETWORK, "port off the network, read back from the fabric", None),
         Step(_N.COOL_ADDRESSES, "its address into cool-down", None),
@@ -245,6 +258,10 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     IntentKind.CLOSE: (Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),),
 }
+
+
+ATTACHES = (IntentKind.ATTACH, IntentKind.ATTACH_RESTART)
+"""The kinds that bring an instance onto one more network."""
 
 
 def plan_of(kind: IntentKind) -> tuple[Step, ...]:

@@ -15,7 +15,7 @@ from services.kernel.errors import BmsError, OperationFailed
 from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, OnFailure
+from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.server import Intent, Power, Server, Wait
 from services.lifecycle.domain.states import State, Trigger
@@ -177,7 +177,7 @@ def fail(
     if instance is not None:
         state = instance.resume or InstanceState.ACTIVE if way is OnFailure.STAY else InstanceState.ERROR
         left = replace(instance, state=state, error=str(told), operation="", resume=None, update_time=now)
-        if way is OnFailure.STAY and intent.kind is IntentKind.ATTACH:
+        if way is OnFailure.STAY and intent.kind in ATTACHES:
             left = replace(left, networks=tuple(wish for wish in left.networks if wish.network != intent.network))
         if instance.state is InstanceState.DELETING:
             # A deletion cannot fail for the tenant: it goes on once the server is set aside.

@@ -12,7 +12,7 @@ from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish, lay_out
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
-from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.server import PortClass, Server
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.operations.beginning import Beginnings, not_at_work, taken_over
 from services.lifecycle.operations.books import Books
@@ -90,7 +90,10 @@ class InstanceVerbs:
         joined = replace(instance, networks=(*instance.networks, wish))
         where = {face.network: face.port for face in instance.interfaces if face.port}
         lay_out(joined.networks, server.ports, where)
-        return self._begin(books, call, server, joined, IntentKind.ATTACH, network=wish.network)
+        cut_off = not any(port.observed is PortClass.TENANT for port in server.ports)
+        running = instance.state is InstanceState.ACTIVE
+        kind = IntentKind.ATTACH_RESTART if running and cut_off else IntentKind.ATTACH
+        return self._begin(books, call, server, joined, kind, network=wish.network)
 
     def detach_network(self, books: Books, call: Call, name: str, network: str) -> Progress:
         """Off one network; the address rests once the port was read back."""
@@ -121,7 +124,7 @@ class InstanceVerbs:
         trigger = {IntentKind.REBUILD: Trigger.REBUILD, IntentKind.RESCUE: Trigger.RESCUE}.get(kind)
         intent = self.beginnings.intent(call, kind, operation, network)
         change = walk.begin(server, begun, intent, call.now, trigger=trigger)
-        return self.beginnings.commit(books, call, change, f"instance.{kind.value}_requested")
+        return self.beginnings.commit(books, call, change, f"instance.{kind.verb}_requested")
 
 
 def _end_search(books: Books, call: Call, instance: Instance, why: str) -> None:

@@ -40,6 +40,10 @@ COMMON: dict[str, Rule] = {
     "/google.longrunning.Operations/WaitOperation": SIGNED_IN,
     "/google.longrunning.Operations/CancelOperation": SIGNED_IN,
     "/google.longrunning.Operations/DeleteOperation": SIGNED_IN,
+    # Nothing in these names a project or a person.
+    "/bms.event.v1.EventLogService/ListCheckpoints": SIGNED_IN,
+    "/bms.event.v1.EventLogService/ListSigningKeys": SIGNED_IN,
+    "/bms.event.v1.EventLogService/GetStreamProof": SIGNED_IN,
 }
 
 INVENTORY: dict[str, Rule] = {

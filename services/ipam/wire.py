@@ -21,11 +21,11 @@ from services.ipam.domain.prefixes import (
     gateway_of,
     pools_of,
 )
-from services.ipam.operations.leasing import Detached, Wanted
+from services.ipam.operations.leasing import Detached, Waived, Wanted
 from services.ipam.operations.ports import Condition, Usage
 from services.ipam.operations.prefixes import NewPrefix
 from services.kernel.errors import InvalidField
-from services.kernel.names import LEASE, NETWORK, PREFIX, PROJECT, SERVER, new_id
+from services.kernel.names import FORCED_ACTION, LEASE, NETWORK, PREFIX, PROJECT, SERVER, new_id
 from services.runtime.etags import etag
 from services.runtime.filters import Term, parse
 from services.runtime.times import to_micros
@@ -158,12 +158,18 @@ def fence(given: int) -> int:
     return given
 
 
-def detached(request: lease_pb2.ReleaseLeaseRequest) -> Detached | None:
-    """The proof that *request* gives, None if it gives none.
+def detached(request: lease_pb2.ReleaseLeaseRequest) -> Detached | Waived | None:
+    """The proof that *request* gives, or what it gives instead; None if it gives neither.
 
     Raises:
-        InvalidField: it is none.
+        InvalidField: it is none, or both are given.
     """
+    if request.without_proof:
+        if request.HasField("detach"):
+            raise InvalidField("without_proof", "is given beside a proof", remedy="Give one of the two.")
+        forced = "/forcedActions/" in request.without_proof
+        (FORCED_ACTION if forced else SERVER).parse(request.without_proof, "without_proof")
+        return Waived(request.without_proof, forced)
     if not request.HasField("detach"):
         return None
     proof = request.detach

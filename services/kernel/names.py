@@ -61,6 +61,7 @@ class Pattern(NamedTuple):
 SERVER = Pattern("servers/{uuid}")
 PORT = Pattern("servers/{uuid}/ports/{port}")
 SERVER_STATUS = Pattern("servers/{uuid}/status")
+FORCED_ACTION = Pattern("servers/{uuid}/forcedActions/{action_uuid}")
 FLAVOR = Pattern("flavors/{flavor}")
 IMAGE = Pattern("images/{image}")
 POOL = Pattern("pools/{pool}")

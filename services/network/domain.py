@@ -129,6 +129,8 @@ class Wish:
 
 
 QUARANTINE = Wish(PortClass.QUARANTINE)
+FOUND = Wish(PortClass.UNKNOWN)
+"""The wish of a port that is registered as it was found: nobody asked it to be anything yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class Attachment:
         project: of a TENANT wish, the instance's project; else empty.
         request_time: when the wish last changed.
         observed: None before the first reading.
-        asked: how often the wish changed.
+        asked: how often the wish changed; 0 while the port is as it was found.
     """
 
     server: str
@@ -174,6 +176,8 @@ class Attachment:
     def settled(self) -> bool:
         """Whether a reading made since the wish shows what was asked for. While false, the port counts as both."""
         seen = self.observed
+        if not self.asked:
+            return seen is not None and seen.port_class is not PortClass.UNKNOWN
         return (
             seen is not None
             and seen.asked == self.asked
@@ -300,7 +304,8 @@ def check_change(before: Attachment, wish: Wish, project: str) -> None:
     seen = before.observed
     now = seen.port_class if seen else PortClass.UNKNOWN
     tags = seen.tags if seen else ()
-    for port_class, networks in ((before.wish.port_class, before.wish.tags), (now, tags)):
+    asked = ((before.wish.port_class, before.wish.tags),) if before.asked else ()
+    for port_class, networks in (*asked, (now, tags)):
         own = all(NETWORK.parse(tag.network)[0] == project for tag in networks)
         if port_class is PortClass.QUARANTINE or (port_class is PortClass.TENANT and own):
             continue

@@ -106,7 +106,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         links = wire.links(request)
 
         def verb(tx: Transaction) -> attachment_pb2.RegisterServerPortsResponse:
-            found = attachments.register(self.store(tx), call, server, links, fence)
+            found = attachments.register(self.store(tx), call, server, links, fence, as_found=request.as_found)
             return attachment_pb2.RegisterServerPortsResponse(
                 attachments=[wire.attachment_message(one) for one in found]
             )

@@ -274,7 +274,9 @@ def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
             port=link.port,
             port_class=_NUMBERS[attachment.wish.port_class],
             networks=_tags(attachment.wish.tags),
-        ),
+        )
+        if attachment.asked
+        else None,
         request_time=_stamp(attachment.request_time),
         observed=reading_message(link.port, seen) if seen else None,
         settled=attachment.settled,

@@ -376,6 +376,63 @@ def test_bare_metal_must_prove_its_detach(rig: Rig) -> None:
     assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).state == LEASED
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        (f"{SERVER}/forcedActions/22222222-2222-4222-8222-222222222222", "address.forced_free"),
+        (SERVER, "address.withdrawn"),
+    ],
+)
+def test_what_is_released_without_proof_rests_and_says_why(rig: Rig, by: str, told: str) -> None:
+    """
+    A service may name, instead of a proof, what allows the release: the event is another one and names it, and the
+    address rests as any does.
+    """
+    rig.prefix()
+    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=3)
+    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch, without_proof=by, fence=3)
+
+    resting = rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE)
+
+    assert (resting.state, resting.HasField("free_time")) == (COOLING, True)
+    event = rig.events()[-1]
+    header = event_pb2.EventHeader.FromString(event.header)
+    assert (header.type, header.state_after) == (told, "cooling")
+    assert event_pb2.EventBody.FromString(event.body).facts["without_proof"] == by
+    assert rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE) == resting
+
+
+def test_nobody_else_releases_without_proof(rig: Rig) -> None:
+    """
+    Not administrators, not for virtual machines, not beside a proof, not for something that allows nothing.
+    """
+    rig.prefix()
+    held, virtual = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL), rig.lease("vm-1")
+    release = lease_pb2.ReleaseLeaseRequest(name=held.name, epoch=held.epoch, without_proof=SERVER)
+    of_vm = lease_pb2.ReleaseLeaseRequest(name=virtual.name, epoch=virtual.epoch, without_proof=SERVER)
+    for caller in (DEMO, ADMIN):
+        assert rig.refused("ReleaseLease", release, caller).code is grpc.StatusCode.PERMISSION_DENIED
+        assert rig.refused("ReleaseLease", of_vm, caller).code is grpc.StatusCode.PERMISSION_DENIED
+    assert fields(rig.refused("ReleaseLease", of_vm, LIFECYCLE).status) == ["without_proof"]
+    release.detach.CopyFrom(proof(rig))
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["without_proof"]
+    release.ClearField("detach")
+    release.without_proof = "servers/none"
+    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["without_proof"]
+    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=held.name)).state == LEASED
+
+
+def test_an_address_that_is_held_names_its_holder_to_those_who_may_know(rig: Rig) -> None:
+    """
+    A service that asks for a held address is told whose it is; another project's member is not.
+    """
+    rig.prefix()
+    held = rig.lease("vm-secret")
+    asked = wish(INSTANCE, kind=BARE_METAL, address=held.address)
+
+    assert "vm-secret" in rig.refused("LeaseAddress", asked, LIFECYCLE).status.message
+
+
 def test_a_lower_fence_is_refused(rig: Rig) -> None:
     """
     Once a fence was seen, lower ones of the same owner are ABORTED and change nothing; equal and higher ones pass.

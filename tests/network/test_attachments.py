@@ -74,6 +74,51 @@ def test_registering_again_changes_nothing(ready: Site) -> None:
     assert ready.classes() == ["cleaning", "quarantine"]
 
 
+def test_ports_as_found_are_left_alone_and_read(ready: Site) -> None:
+    """
+    Registered as found, a port is asked nothing: the fabric keeps what it has, readings tell it, and whatever is asked
+    later is asked as ever, from what was found.
+    """
+    ready.by_hand(Vlans(200), 2)
+
+    (_, _, first) = ready.register(link(0), link(1), link(2), as_found=True).message.attachments
+    assert (first.HasField("requested"), first.settled) == (False, False)
+    assert ready.classes() == ["quarantine", "quarantine", "tenant"]
+    (_, _, found) = ready.attachments()
+    assert (found.HasField("requested"), found.settled) == (False, True)
+    assert [tag.network for tag in found.observed.networks] == [RED]
+    assert ready.register(link(0), link(1), link(2)).code is grpc.StatusCode.OK
+    assert ready.classes() == ["quarantine", "quarantine", "tenant"]
+
+    assert ready.attach(wish(2, "tenant", BLUE), project="blue").code is grpc.StatusCode.FAILED_PRECONDITION
+    both = at.PortWish(
+        port=port(2),
+        port_class=net.PORT_CLASS_TENANT,
+        networks=[at.NetworkTag(network=RED), at.NetworkTag(network=RED_TOO, vlan_tag=300)],
+    )
+    assert ready.attach(both, project="red").code is grpc.StatusCode.OK
+    ready.read()
+    assert ready.attachments()[2].settled
+
+
+def test_ports_as_found_are_forgotten_as_they_are(ready: Site) -> None:
+    """
+    A port that nobody asked anything of is forgotten wherever it is; once something was asked, only in quarantine.
+    """
+    ready.by_hand(Vlans(200), 2)
+    links = (link(0), link(1), link(2))
+    ready.register(*links, as_found=True)
+    ready.read()
+    assert ready.register(link(0), link(1)).code is grpc.StatusCode.OK
+    assert len(ready.attachments()) == 2
+
+    ready.register(*links, as_found=True)
+    ready.read()
+    ready.attach(wish(2, "tenant", RED), project="red")
+    ready.read()
+    assert ready.register(link(0), link(1)).code is grpc.StatusCode.FAILED_PRECONDITION
+
+
 def test_a_switch_port_belongs_to_one(ready: Site) -> None:
     """
     A switch port that another port is plugged into is refused, and the refusal names that port.

@@ -98,8 +98,12 @@ def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:
     if lease is None or not caller.may_read(lease.project):
         del facts["subject"]
     if row.state is AddressState.LEASED:
+        seen = lease is not None and caller.may_read(lease.project)
+        holder = f": {lease.owner.resource}" if lease is not None and seen else ""
         return AlreadyExists(
-            f"{row.address} has an owner", remedy="Give another address, or none to have a free one chosen.", **facts
+            f"{row.address} has an owner{holder}",
+            remedy="Give another address, or none to have a free one chosen.",
+            **facts,
         )
     free_time = row.free_time.isoformat() if row.free_time else ""
     return WrongState(

@@ -66,6 +66,24 @@ class Detached:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """What allows a release without proof: the name of a forced action, or of a server whose adoption failed."""
+
+    by: str
+    forced: bool
+
+    @property
+    def event_type(self) -> str:
+        """What the release is called in the log."""
+        return "address.forced_free" if self.forced else "address.withdrawn"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The reason as an event tells it."""
+        return {"without_proof": self.by}
+
+
 class Leasing:
     """The verbs on leases."""
 
@@ -104,17 +122,21 @@ class Leasing:
             prefix, row = choose_any(store, call, wanted.network, serving, patient=patient)
         return self._grant(store, call, wanted, prefix, row)
 
-    def release(self, store: Store, call: Call, name: str, epoch: int, fence: int, detached: Detached | None) -> Lease:
+    def release(
+        self, store: Store, call: Call, name: str, epoch: int, fence: int, proof: Detached | Waived | None
+    ) -> Lease:
         """Lets the address of a lease rest; answers the lease as it is if it rests or has rested.
 
         Raises:
-            Forbidden: the caller may not release for such an owner.
+            Forbidden: the caller may not release for such an owner, or not without proof.
             InvalidField: a bare metal instance's lease, and nothing proves that it is off the network.
             NotFound: there is no such lease.
             Stale: it is not of this *epoch*, or a higher fence was seen.
         """
         lease = self.get(store, name)
         _require_right(call.caller, lease.owner.kind, fence)
+        if isinstance(proof, Waived):
+            _require_waivable(call.caller, lease)
         _pass_fence(store, lease.project, lease.owner, fence)
         row = store.lock_address(lease.vrf, lease.address)
         lease = self.get(store, name)  # again, under the lock
@@ -129,14 +151,13 @@ class Leasing:
             )
         if lease.state is not LeaseState.LEASED or row is None or row.lease != name:
             return lease
-        if lease.owner.kind is Kind.BARE_METAL_INSTANCE:
-            detached = _proven(lease, detached)
+        if lease.owner.kind is Kind.BARE_METAL_INSTANCE and not isinstance(proof, Waived):
+            proof = _proven(lease, proof)
         prefix = store.prefix(lease.prefix)
         rest = prefix.cool_down if prefix is not None else DEFAULT_COOL_DOWN
         after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
-        proof = {} if detached is None else detached.facts
-        cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof)
-        change(store, row, after, lease, "address.cooling", cause)
+        cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof.facts if proof else {})
+        change(store, row, after, lease, proof.event_type if isinstance(proof, Waived) else "address.cooling", cause)
         released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time)
         store.update_lease(released)
         return released
@@ -222,6 +243,16 @@ def _require_right(caller: Caller, kind: Kind, fence: int) -> None:
     if fence:
         msg_0 = "fence"
         raise InvalidField(msg_0, "is for services alone", remedy="Leave it out.", given=str(fence))
+
+
+def _require_waivable(caller: Caller, lease: Lease) -> None:
+    """Refuses a release without proof to others than services, and for leases that need no proof anyway."""
+    if not caller.is_service:
+        msg = "only services release addresses without proof"
+        raise Forbidden(msg, remedy="Ask for a forced action of the server.", subject=caller.subject, roles="service")
+    if lease.owner.kind is not Kind.BARE_METAL_INSTANCE:
+        field = "without_proof"
+        raise InvalidField(field, "is for bare metal instances alone", remedy="Leave it out.", lease=lease.name)
 
 
 def _require_own(caller: Caller, wanted: Wanted) -> None:

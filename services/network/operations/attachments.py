@@ -12,6 +12,7 @@ from services.kernel.events import Event, Evidence, Head, PortSeen
 from services.kernel.names import SERVER
 from services.kernel.pages import Page, PageRequest
 from services.network.domain import (
+    FOUND,
     QUARANTINE,
     Attachment,
     Link,
@@ -37,13 +38,19 @@ class Sending:
     asked: Mapping[str, int]
 
 
-def register(store: Store, call: Call, server: str, links: Sequence[Link], fence: int) -> list[Attachment]:
+def register(
+    store: Store, call: Call, server: str, links: Sequence[Link], fence: int, *, as_found: bool = False
+) -> list[Attachment]:
     """Makes *links* all the ports of *server*. New ones are asked into quarantine, others keep what they are.
+
+    Args:
+        as_found: new ones are asked nothing.
 
     Raises:
         AlreadyExists: another server's port is plugged in there.
         Stale: *fence* is lower than one seen before.
-        WrongState: a port that would be forgotten, or is plugged in elsewhere now, is not seen in quarantine.
+        WrongState: a port that would be forgotten, or is plugged in elsewhere now, was asked to be something and is not
+            seen in quarantine.
     """
     head = _claimed(store, server, fence)
     before = {attachment.link.port: attachment for attachment in store.attachments(server)}
@@ -53,7 +60,7 @@ def register(store: Store, call: Call, server: str, links: Sequence[Link], fence
         link = after.get(port)
         if link is not None and link.plug == old.link.plug:
             continue
-        if not old.isolated:
+        if old.asked and not old.isolated:
             plug = old.link.plug
             msg = f"{port} was not seen in quarantine at {plug.switch} {plug.port}, where it was plugged in"
             raise WrongState(
@@ -84,11 +91,13 @@ def register(store: Store, call: Call, server: str, links: Sequence[Link], fence
                 switch_name=link.plug.switch,
                 switch_port=link.plug.port,
             )
-        attachment = Attachment(server, link, QUARANTINE, "", call.now)
+        attachment = Attachment(
+            server, link, FOUND if as_found else QUARANTINE, "", call.now, asked=0 if as_found else 1
+        )
         store.save(attachment, None)
         fresh.append(attachment)
     if fresh:
-        head = _recorded(store, call, server, "port.registered", fresh, fence, head)
+        head = _recorded(store, call, server, "port.found" if as_found else "port.registered", fresh, fence, head)
     store.save_server_head(server, head)
     return store.attachments(server)
 
@@ -131,7 +140,7 @@ def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
     """What the fabric should be told of *ports*, and of the members of their groups, as it is recorded now."""
     attachments = store.attachments(server)
     groups = {one.link.port_group for one in attachments if one.link.port in ports} - {""}
-    meant = [one for one in attachments if one.link.port in ports or one.link.port_group in groups]
+    meant = [one for one in attachments if one.asked and (one.link.port in ports or one.link.port_group in groups)]
     networks = store.networks_named({tag.network for one in meant for tag in one.wish.tags})
     vlans = {name: network.vlan for name, network in networks.items()}
     orders = tuple(

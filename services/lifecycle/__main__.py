@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import structlog
 from google.longrunning import operations_pb2_grpc
@@ -27,6 +28,7 @@ from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
+from services.lifecycle.ports import Credentials, Hardware
 from services.lifecycle.servicer import LifecycleServicer
 from services.lifecycle.settings import LifecycleSettings
 from services.lifecycle.steps.table import steps
@@ -68,8 +70,7 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     # A channel of its own, closed first at the end: its call waits for news.
     to_log = base.peer("inventory")
     networks, addresses = NetworkClient(base.peer("network")), IpamClient(base.peer("ipam"))
-    rack = Rack(settings.data.data_dir / "rack.sqlite")
-    hardware = SimulatedHardware(rack, inventory, base.clock)
+    hardware, close_hardware = _hardware(base, own, inventory)
 
     def drive(instance: Instance) -> bytes:
         sealed = database.read(lambda tx: store.user_data(tx, instance.name))
@@ -128,7 +129,21 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         following.stop()
         working.stop()
         pool.stop()
-        rack.close()
+        close_hardware()
+
+
+def _hardware(
+    base: Foundation, own: LifecycleSettings, credentials: Credentials
+) -> tuple[Hardware, Callable[[], None]]:
+    """The backend that the settings name, and how it is closed."""
+    if own.backend == "ironic":
+        from services.lifecycle.backends.ironic import IronicHardware
+        from services.lifecycle.backends.ironic_api import IronicApi
+
+        api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
+        return IronicHardware(api, credentials, base.clock, redfish_ca=own.ironic.redfish_ca), lambda: None
+    rack = Rack(base.settings.data.data_dir / "rack.sqlite")
+    return SimulatedHardware(rack, credentials, base.clock), rack.close
 
 
 def main() -> None:

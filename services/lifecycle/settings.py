@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of lifecycle's own, beside those of services/runtime/settings.py.
 
-BMS_LIFECYCLE_BACKEND          the hardware: simulated (the only one so far); simulated
+BMS_LIFECYCLE_BACKEND          the hardware: simulated or ironic; simulated
+BMS_LIFECYCLE_IRONIC_CLOUD     ironic: the cloud's name in clouds.yaml, which holds endpoint and login
+BMS_LIFECYCLE_IRONIC_ENDPOINT  ironic: instead, the URL of an Ironic without authentication
+BMS_LIFECYCLE_REDFISH_CA       ironic: a file on its conductors with the CA of Redfish certificates; none: not verified
 BMS_LIFECYCLE_WORKERS          walks at a time; 8
 BMS_LIFECYCLE_POLL_SECONDS     the longest delay between two looks at the same wait; 5
 BMS_LIFECYCLE_PATROL_SECONDS   how often a server at rest is looked at; 900
@@ -17,7 +20,19 @@ from datetime import timedelta
 from services.kernel.errors import InvalidField
 from services.lifecycle.worker import Pace
 
-_BACKENDS = ("simulated",)
+_BACKENDS = ("simulated", "ironic")
+
+
+@dataclass(frozen=True, slots=True)
+class IronicSettings:
+    """Which Ironic, one of the two; and how its conductors know a BMC."""
+
+    cloud: str = ""
+    """A name in clouds.yaml."""
+    endpoint: str = ""
+    """A URL that asks for no login."""
+    redfish_ca: str = ""
+    """See services/lifecycle/backends/ironic_facts.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,8 @@ class LifecycleSettings:
     """Walks at a time."""
     pace: Pace
     """How quickly it looks again."""
+    ironic: IronicSettings = IronicSettings()
+    """Of backend ironic alone."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> LifecycleSettings:
@@ -51,7 +68,23 @@ class LifecycleSettings:
                 patrol=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_PATROL_SECONDS", 900, least=0.1, most=86400)),
                 limit_scale=_number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000),
             ),
+            ironic=_ironic(environ) if backend == "ironic" else IronicSettings(),
         )
+
+
+def _ironic(environ: Mapping[str, str]) -> IronicSettings:
+    found = IronicSettings(
+        cloud=environ.get("BMS_LIFECYCLE_IRONIC_CLOUD", "").strip(),
+        endpoint=environ.get("BMS_LIFECYCLE_IRONIC_ENDPOINT", "").strip().rstrip("/"),
+        redfish_ca=environ.get("BMS_LIFECYCLE_REDFISH_CA", "").strip(),
+    )
+    if bool(found.cloud) == bool(found.endpoint):
+        raise InvalidField(
+            "BMS_LIFECYCLE_IRONIC_CLOUD",
+            "is given beside BMS_LIFECYCLE_IRONIC_ENDPOINT" if found.cloud else "is missing",
+            remedy="Name a cloud of clouds.yaml, or give BMS_LIFECYCLE_IRONIC_ENDPOINT; not both.",
+        )
+    return found
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hardware as Ironic keeps it; docs/decisions/0023-a-genuine-life-on-ironic.md says what becomes of each call.
+
+A server is the node of the same UUID. What has to outlive this process stands in the node's ``extra.bms``: the job
+that was asked for, how the node stood when it was, the reboots that were done. An act writes there first and asks
+Ironic then, so whoever repeats it finds out what came of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from services.kernel.clock import Clock
+from services.kernel.effect import effect
+from services.kernel.errors import PeerUnavailable, WrongState
+from services.kernel.events import PowerSeen
+from services.lifecycle.backends import ironic_facts as facts
+from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode, Refused, shown
+from services.lifecycle.backends.ironic_roads import phase, road
+from services.lifecycle.ports import Bmc, Credentials, JobKind, JobOrder, JobPhase, JobReading, Target
+
+_REMEMBERED_REBOOTS = 16
+_LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|credential|password|invalid user")
+_NO_MANAGEMENT = (400, 405, 501)
+
+# The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
+# out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on.
+_NO_BOOT = [{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]
+
+
+class IronicHardware:
+    """`services.lifecycle.ports.Hardware` over Ironic; may be called from any thread.
+
+    Args:
+        redfish_ca: see `ironic_facts.login`.
+    """
+
+    def __init__(self, api: IronicApi, credentials: Credentials, clock: Clock, *, redfish_ca: str = "") -> None:
+        self._api = api
+        self._credentials = credentials
+        self._clock = clock
+        self._redfish_ca = redfish_ca
+
+    def verify(self, target: Target) -> None:
+        """See `Hardware.verify`. A node that Ironic does not have is made."""
+        bmc = self._credentials.of(target.server)
+        with _asking("verify", target) as deadline:
+            try:
+                node = self._api.settled(target.server, deadline)
+            except NoNode:
+                self._make(target.server, bmc, deadline)
+                node = self._api.node(target.server, deadline)
+            if node.state not in ("enroll", "verifying"):
+                self._api.patch(target.server, self._login(bmc), deadline, secret=True)
+                self._prove(node, bmc, deadline)
+                return
+            if node.state == "enroll" and node.ours.get("verify") in (None, node.moved):
+                kept = {"/extra/bms": {**node.ours, "verify": node.moved}}
+                self._api.patch(target.server, {**self._login(bmc), **kept}, deadline, secret=True)
+                self._api.provision(target.server, "manage", deadline)
+                node = self._api.node(target.server, deadline)
+            while node.state == "verifying" and deadline.pause():
+                node = self._api.node(target.server, deadline)
+            if node.state == "verifying":
+                msg = "Ironic is still asking the BMC"
+                raise PeerUnavailable(msg, peer="ironic")
+            if node.state == "enroll":
+                left = {key: value for key, value in node.ours.items() if key != "verify"}
+                self._api.patch(target.server, {"/extra/bms": left}, deadline)
+                raise _refusal(target.server, bmc, node.error)
+
+    def read_power(self, target: Target) -> PowerSeen:
+        """See `Hardware.read_power`.
+
+        Ironic shows what it last knew. "Off" proves something and so is only answered once the conductor has asked the
+        BMC again, which Ironic does for nothing but a wish for the same. "On" is answered as shown: to ask for it
+        could switch a server on.
+        """
+        with _asking("read_power", target) as deadline:
+            node = self._api.settled(target.server, deadline)
+            if node.text("fault") == "power failure":
+                raise _silent(target.server, node.text("maintenance_reason"))
+            if node.text("power_state") == "power off" and not node.busy and not node.state.startswith("clean"):
+                self._api.power(target.server, "power off", deadline)
+                node = self._api.settled(target.server, deadline)
+                if node.text("last_error") and not node.busy:
+                    raise _silent(target.server, node.error)
+                shows = {"power off": "off", "power on": "on"}.get(node.text("power_state"), "unknown")
+                return self._seen("unknown" if node.busy else shows, node)
+            # Off and not asked for again, or coming on: not known. "On" holds until off was seen.
+            on = node.text("power_state") == "power on" and node.text("target_power_state") != "power on"
+            return self._seen("on" if on else "unknown", node)
+
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+        """See `Hardware.set_power`. A rescued node is switched on by ending its rescue."""
+        with _asking("set_power", target) as deadline:
+            node = self._api.settled(target.server, deadline)
+            if on and node.state in ("rescue", "unrescue failed"):
+                self._api.provision(target.server, "unrescue", deadline)
+                return
+            self._api.power(target.server, "power on" if on else "power off", deadline)
+            node = self._api.settled(target.server, deadline)
+            if node.text("last_error") and not node.busy:
+                raise _silent(target.server, node.error)
+
+    def reboot(self, target: Target, *, request_id: str) -> None:
+        """See `Hardware.reboot`. A crash between the note and the wish loses the reboot rather than repeats it."""
+        with _asking("reboot", target) as deadline:
+            node = self._api.settled(target.server, deadline)
+            done = list(node.ours.get("reboots") or [])
+            if request_id in done:
+                return
+            kept = {**node.ours, "reboots": [*done, request_id][-_REMEMBERED_REBOOTS:]}
+            self._api.patch(target.server, {"/extra/bms": kept}, deadline)
+            self._api.power(target.server, "rebooting", deadline)
+
+    def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
+        """See `Hardware.start_job`. PeerUnavailable also while Ironic is led to where the job may start."""
+        with _asking("start_job", target) as deadline:
+            while True:
+                node = self._api.settled(target.server, deadline)
+                job = node.ours.get("job") or {}
+                if job.get("id") == request_id and (job.get("refused") or _begun(node, job)):
+                    return
+                self._out_of_maintenance(node, deadline)
+                way = road(order.kind, node.state)
+                if way.blocked:
+                    self._note_refusal(node, order, request_id, way.blocked, deadline)
+                    return
+                if way.starts:
+                    self._start(node, order, request_id, way.verb, deadline)
+                    return
+                if way.verb:
+                    if way.verb == "deleted":
+                        # Undeploying would clean, and here the ports are not on the cleaning network.
+                        self._api.patch(target.server, {"/automated_clean": False}, deadline)
+                    self._api.provision(target.server, way.verb, deadline)
+                if not deadline.pause():
+                    msg = f"Ironic shows the node {node.state}; the {order.kind.value} starts when it is through"
+                    raise PeerUnavailable(msg, peer="ironic")
+
+    def read_job(self, target: Target, *, request_id: str) -> JobReading:
+        """See `Hardware.read_job`."""
+        with _asking("read_job", target) as deadline:
+            try:
+                node = self._api.node(target.server, deadline)
+            except NoNode:
+                return JobReading(JobPhase.ABSENT)
+            job = node.ours.get("job") or {}
+            if job.get("id") != request_id:
+                return JobReading(JobPhase.ABSENT)
+            if refused := job.get("refused"):
+                return JobReading(JobPhase.FAILED, reason="REFUSED", message=str(refused))
+            if not _begun(node, job):
+                return JobReading(JobPhase.ABSENT)
+            kind = JobKind(job["kind"])
+            stands = phase(kind, node.state)
+            percent, stage = facts.progress(node)
+            if stands is JobPhase.FAILED:
+                message = node.error or f"Ironic shows the node {node.state}"
+                return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
+            if stands is JobPhase.PASSED:
+                return self._passed(node, kind, job, deadline)
+            return JobReading(stands, percent, stage)
+
+    def forget(self, target: Target) -> None:
+        """See `Hardware.forget`. A node that we made goes; one that was there before is left without our notes."""
+        with _asking("forget", target) as deadline:
+            try:
+                node = self._api.settled(target.server, deadline)
+                if road(JobKind.CLEAN, node.state).verb == "abort":
+                    self._api.provision(target.server, "abort", deadline)
+                    node = self._api.settled(target.server, deadline)
+                if node.ours.get("made"):
+                    reason = {"reason": "it leaves the care of the bare metal manager"}
+                    self._api.call("PUT", f"/nodes/{target.server}/maintenance", deadline, reason)
+                    self._api.call("DELETE", f"/nodes/{target.server}", deadline)
+                elif node.ours:
+                    self._api.patch(target.server, {"/extra/bms": {}}, deadline)
+            except NoNode:
+                return
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _login(self, bmc: Bmc) -> dict[str, object]:
+        return {f"/driver_info/{key}": value for key, value in facts.login(bmc, self._redfish_ca).items()}
+
+    def _make(self, server: str, bmc: Bmc, deadline: Deadline) -> None:
+        body = {
+            "uuid": server,
+            "driver": bmc.driver,
+            "driver_info": facts.login(bmc, self._redfish_ca),
+            "extra": {"bms": {"made": True}},
+        }
+        self._api.call("POST", "/nodes", deadline, body, secret=True)
+
+    def _prove(self, node: Node, bmc: Bmc, deadline: Deadline) -> None:
+        """Asks the BMC of a node that was verified before: its boot device can be read without changing anything."""
+        server = node.text("uuid")
+        try:
+            self._api.call("GET", f"/nodes/{server}/management/boot_device", deadline)
+        except Refused as error:
+            if error.status in _NO_MANAGEMENT and not _LOGIN_REFUSED.search(error.text):
+                # Its driver cannot; what is left is what Ironic knows of its power.
+                if node.text("power_state"):
+                    return
+                raise _silent(server, error.text) from None
+            raise _refusal(server, bmc, error.text) from None
+
+    def _seen(self, power: str, node: Node) -> PowerSeen:
+        return PowerSeen(power, self._clock.now(), node.digest)
+
+    def _out_of_maintenance(self, node: Node, deadline: Deadline) -> None:
+        """Ends the maintenance that a failed clean left; one that a person set, or a silent BMC, stays."""
+        if not node.data.get("maintenance"):
+            return
+        server, fault = node.text("uuid"), node.text("fault")
+        if fault == "clean failure":
+            self._api.call("DELETE", f"/nodes/{server}/maintenance", deadline)
+            return
+        if fault:
+            raise _silent(server, node.text("maintenance_reason"))
+        msg = f"somebody set the node into maintenance in Ironic: {shown(node.text('maintenance_reason'))}"
+        raise PeerUnavailable(msg, remedy="End its maintenance in Ironic.", peer="ironic")
+
+    def _start(self, node: Node, order: JobOrder, request_id: str, verb: str, deadline: Deadline) -> None:
+        server = node.text("uuid")
+        job: dict[str, object] = {"id": request_id, "kind": order.kind.value, "seen": _stand(node)}
+        fields: dict[str, object] = {}
+        more: dict[str, object] = {}
+        if order.kind is JobKind.CLEAN:
+            fields["/automated_clean"] = True
+        if order.kind is JobKind.DEPLOY and order.image is not None:
+            job |= {"image": order.image.image, "checksum": order.image.checksum}
+            fields |= {f"/instance_info/{key}": value for key, value in facts.image(order.image).items()}
+            try:
+                more = {"deploy_steps": _NO_BOOT, "configdrive": _config_drive(order.config_drive)}
+            except UnicodeDecodeError:
+                refused = "Ironic takes user data that is text, and this is not"
+                self._note_refusal(node, order, request_id, refused, deadline)
+                return
+        if order.kind is JobKind.RESCUE:
+            # Ironic wants one; the rescue system is entered with the instance's keys.
+            more = {"rescue_password": secrets.token_urlsafe(24)}
+        self._api.patch(server, {**fields, "/extra/bms": {**node.ours, "job": job}}, deadline)
+        try:
+            self._api.provision(server, verb, deadline, **more)
+        except Refused as error:
+            if error.status >= 500:
+                raise
+            refused = f"Ironic refuses to {order.kind.value} ({error.status}): {error.text}".removesuffix(": ")
+            self._note_refusal(node, order, request_id, refused, deadline)
+
+    def _note_refusal(self, node: Node, order: JobOrder, request_id: str, refused: str, deadline: Deadline) -> None:
+        job = {"id": request_id, "kind": order.kind.value, "seen": _stand(node), "refused": refused}
+        self._api.patch(node.text("uuid"), {"/extra/bms": {**node.ours, "job": job}}, deadline)
+
+    def _passed(self, node: Node, kind: JobKind, job: dict[str, Any], deadline: Deadline) -> JobReading:
+        if kind is JobKind.CLEAN:
+            return JobReading(JobPhase.PASSED, 100, node.state, disks=facts.erased(node, job["id"]))
+        if kind is JobKind.DEPLOY:
+            return JobReading(JobPhase.PASSED, 100, node.state, image=facts.written(node, job))
+        if kind is JobKind.RESCUE:
+            return JobReading(JobPhase.PASSED, 100, node.state)
+        raw = self._api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
+        inventory = json.loads(raw).get("inventory") or {}
+        found = facts.disks(inventory)
+        if any(not disk.serial for disk in found):
+            message = "a disk tells neither serial number nor WWN, so nothing could prove that it was erased"
+            return JobReading(JobPhase.FAILED, reason="DISK_WITHOUT_NAME", message=message)
+        return JobReading(
+            JobPhase.PASSED, 100, node.state, facts=facts.hardware(node, inventory), disks=found
+        )  # fmt: skip
+
+
+@contextmanager
+def _asking(what: str, target: Target) -> Iterator[Deadline]:
+    """One call: its deadline, its effect point, and Ironic's refusals in the words of the port."""
+    try:
+        with effect(f"hardware.{what}"):
+            yield Deadline()
+    except NoNode:
+        msg = f"Ironic has no node {target.server}"
+        raise PeerUnavailable(
+            msg, remedy="Provide the server: that brings it into Ironic.", peer="ironic", server=target.server
+        ) from None
+    except Refused as error:
+        msg = f"Ironic refuses ({error.status}): {error.text}".removesuffix(": ")
+        raise PeerUnavailable(msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
+
+
+def _stand(node: Node) -> list[str]:
+    """How a node stands, so that it can be told later whether anything happened since."""
+    return [node.state, node.moved, node.text("inspection_finished_at")]
+
+
+def _begun(node: Node, job: dict[str, Any]) -> bool:
+    """Whether the job was begun after it was noted: asking Ironic for it moves the node at once."""
+    return job.get("seen") != _stand(node)
+
+
+def _config_drive(document: bytes) -> dict[str, object]:
+    """Our secret document as Ironic takes it: user data as text."""
+    found: dict[str, Any] = json.loads(document or b"{}")
+    data = base64.b64decode(found.pop("user_data", "") or "")
+    return {**found, "user_data": data.decode()} if data else found
+
+
+def _refusal(server: str, bmc: Bmc, text: str) -> WrongState | PeerUnavailable:
+    """What a failed verification means: Ironic tells a refused login from silence by its words alone."""
+    said = text.replace(bmc.password, "***") if bmc.password else text
+    if not _LOGIN_REFUSED.search(said):
+        return _silent(server, said)
+    msg = f"the BMC of servers/{server} refuses the login"
+    return WrongState(
+        msg,
+        remedy="Store the right login with bms server set, then verify again.",
+        subject=f"servers/{server}",
+        reason="BMC_LOGIN_REFUSED",
+    )
+
+
+def _silent(server: str, text: str) -> PeerUnavailable:
+    msg = f"the BMC of servers/{server} does not answer: {shown(text) or 'Ironic does not say why'}"
+    return PeerUnavailable(msg, remedy="Look at the BMC and its login.", peer="bmc", server=server, reason="BMC_SILENT")

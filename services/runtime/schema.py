@@ -104,6 +104,49 @@ def create_operations() -> None:
     op.create_index("operations_of_subject", "operations", ["subject", "create_time"])
 
 
+def create_checkpoints() -> None:
+    """What proves the event log: see `services.runtime.checkpoints`."""
+    # The log's identity: the row with the greatest ordinal. There is a second one if the database was restored.
+    op.create_table(
+        "checkpoint_logs",
+        sa.Column("ordinal", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("log", sa.Text, nullable=False, unique=True),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("log", sa.Text, primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("checkpoint", sa.LargeBinary, nullable=False),
+        sa.Column("key_id", sa.Text, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "signing_keys",
+        sa.Column("log", sa.Text, primary_key=True),
+        sa.Column("from_number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("key_id", sa.Text, nullable=False),
+        sa.Column("public_key", sa.LargeBinary, nullable=False),
+        sa.Column("create_time", sa.BigInteger, nullable=False),
+        sa.Column("endorsement", sa.LargeBinary, nullable=False),
+    )
+    # Where each stream ended at the newest checkpoint; place is its index among the tree's leaves.
+    op.create_table(
+        "checkpoint_heads",
+        sa.Column("place", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("stream", sa.Text, nullable=False, unique=True),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
+    )
+    op.create_index("checkpoint_heads_by_position", "checkpoint_heads", ["position"])
+
+
+def drop_checkpoints() -> None:
+    """Drops what `create_checkpoints` makes."""
+    drop_shared("checkpoint_heads", "signing_keys", "checkpoints", "checkpoint_logs")
+
+
 def drop_shared(*tables: str) -> None:
     """Drops tables made by the functions above."""
     for table in tables:

@@ -102,18 +102,25 @@ def write_private(path: Path, content: bytes) -> None:
     draft.replace(path)
 
 
+def random_file(path: Path, size: int) -> None:
+    """Makes a file of *size* random bytes that only its owner may read; one that is there stays.
+
+    Several services of one machine may start at the same moment: the first file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4()}")
+    write_private(draft, os.urandom(size))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # somebody was quicker; his is read
+    finally:
+        draft.unlink()
+
+
 def _key_of(path: Path) -> bytes:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4()}")
-        write_private(draft, os.urandom(_KEY_SIZE))
-        # Several services of one machine may start at the same moment: the first key stays.
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # somebody was quicker; his key is read below
-        finally:
-            draft.unlink()
+        random_file(path, _KEY_SIZE)
     key = private_file(path)
     if len(key) != _KEY_SIZE:
         msg = f"{path.name} holds {len(key)} bytes instead of {_KEY_SIZE}"

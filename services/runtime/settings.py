@@ -11,6 +11,7 @@ BMS_DIE_WITH_PARENT          1: stop when the process that started this one is g
 BMS_TOKENS_FILE              the known bearer tokens; tokens.json in the data directory
 BMS_SERVICE_TOKEN_FILE       the token this service shows to the others; service.token in the data directory
 BMS_KEY_FILE                 the key that secrets are sealed with; data.key in the data directory
+BMS_SIGNING_KEY_FILE         the key that checkpoints are signed with; <service>.signing.key beside the key above
 BMS_TLS_CERT, BMS_TLS_KEY    certificate chain and key (PEM) to serve with, and to show to the others; without: no TLS
 BMS_TLS_CLIENT_CA            CA (PEM) of clients; given, every client must show a certificate
 BMS_TLS_CA                   CA (PEM) of the other services; given, they are called over TLS
@@ -103,6 +104,8 @@ class DataSettings:
     """The key that secrets are sealed with."""
     tokens_file: Path
     """The known bearer tokens."""
+    signing_key_file: Path
+    """The key that checkpoints are signed with; of this service alone, the same in all of its replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Settings:
             name = "BMS_TLS_KEY" if key is None else "BMS_TLS_CERT"
             raise InvalidField(name, "is missing", remedy="Give both BMS_TLS_CERT and BMS_TLS_KEY, or neither.")
         ca = env.path("BMS_TLS_CA")
+        key_file = env.path("BMS_KEY_FILE") or data_dir / "data.key"
         return cls(
             service=service,
             database=DatabaseSettings(env.text(prefix + "DATABASE_URL") or f"sqlite:///{data_dir / service}.sqlite"),
@@ -163,8 +167,9 @@ class Settings:
             ),
             data=DataSettings(
                 data_dir=data_dir,
-                key_file=env.path("BMS_KEY_FILE") or data_dir / "data.key",
+                key_file=key_file,
                 tokens_file=env.path("BMS_TOKENS_FILE") or data_dir / "tokens.json",
+                signing_key_file=env.path("BMS_SIGNING_KEY_FILE") or key_file.parent / f"{service}.signing.key",
             ),
             log=LogSettings(
                 level=env.choice("BMS_LOG_LEVEL", ("info", "debug", "warning", "error")),

@@ -16,6 +16,7 @@ def upgrade() -> None:
     schema.create_events()
     schema.create_replies()
     schema.create_operations()
+    schema.create_checkpoints()
     op.create_table(
         "notes",
         sa.Column("name", sa.Text, primary_key=True),
@@ -27,4 +28,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("notes")
+    schema.drop_checkpoints()
     schema.drop_shared("operations", "replies", "events")

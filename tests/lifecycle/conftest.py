@@ -9,13 +9,18 @@ import pytest
 import structlog
 
 from tests.lifecycle.rig import Rig
+from tests.support.judging import findings, stored_events
 from tests.support.stores import MakeDatabase
 
 
 @pytest.fixture
-def rig(make_database: MakeDatabase) -> Rig:
-    """One lifecycle process and its world."""
-    return Rig(make_database("services.lifecycle"))
+def rig(make_database: MakeDatabase, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """One lifecycle process and its world; what it recorded passes the verifier, or is found by it as the test says."""
+    rig = Rig(make_database("services.lifecycle"))
+    yield rig
+    marker = request.node.get_closest_marker("finds")
+    found = findings("lifecycle", stored_events(rig.database, rig.log))
+    assert {finding.invariant for finding in found} == set(marker.args if marker else ()), found
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,9 @@ from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.states import State
 from tests.lifecycle.rig import WEB, Rig
 from tests.support.clocks import START
+from tests.support.judging import findings, stored_events
 
-_LOOKS = frozenset({"server.taken_over", "server.patrolled", "server.waiting"})
+_LOOKS = frozenset({"server.taken_over", "server.patrolled", "server.waiting", "server.overdue", "remedy.tried"})
 """Events that tell of somebody looking, of which there are more after a crash."""
 
 
@@ -86,6 +87,7 @@ def assert_sound(rig: Rig, uuid: str) -> None:
         if before.endswith("_requested"):
             # Asked for and seen, unless a verb that took over asked for something else.
             assert after != "end"
+    assert findings("lifecycle", stored_events(rig.database, rig.log)) == []
     assert all(port.requested is None for port in server.ports)
     leased = {lease.name for lease, _, state in rig.addresses.leases.values() if state == "leased"}
     assert leased == {lease.name for lease in server.leases}

@@ -36,7 +36,7 @@ def test_a_provided_server_was_cleaned_in_private_before_it_is_available(rig: Ri
 
     assert in_order(
         rig.types(uuid),
-        "server.enrolled", "bmc.verified", "port.detach_observed", "power.observed", "disks.inspected",
+        "server.enrolled", "bmc.verified", "port.detach_observed", "disks.inspected", "power.observed",
         "port.attach_requested", "port.attach_observed", "clean.requested", "clean.passed", "power.observed",
         "port.detach_requested", "port.detach_observed", "server.state_changed",
     )  # fmt: skip
@@ -338,7 +338,7 @@ def test_a_switch_that_does_not_do_as_told_holds_everything_back(rig: Rig) -> No
 
     rig.pass_time(400)
     server = rig.server(uuid)
-    assert (server.state, server.fault) == (State.QUARANTINED, "STEP_OVERDUE")
+    assert (server.state, server.fault) == (State.QUARANTINED, "PORTS_NOT_SETTLED")
 
 
 def test_a_release_waits_for_an_unreadable_switch_for_ever(rig: Rig) -> None:

@@ -264,6 +264,7 @@ def test_a_tenants_server_is_only_recorded(rig: Rig) -> None:
     assert rig.types(uuid).count("server.patrolled") == 1
 
 
+@pytest.mark.finds("I1")
 def test_a_free_server_found_on_a_network_is_set_aside(rig: Rig) -> None:
     """
     A port that somebody moved voids the clean pass: quarantine, and the port is put back.

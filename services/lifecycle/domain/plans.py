@@ -7,7 +7,7 @@ deploy and release): power off observed, then ports, then addresses, then cleani
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -19,6 +19,9 @@ class StepName(StrEnum):
 
     VERIFY_BMC = "verify_bmc"
     REGISTER_PORTS = "register_ports"
+    FIND_PORTS = "find_ports"
+    TAKE_OVER = "take_over"
+    FORGET_PORTS = "forget_ports"
     POWER_OFF = "power_off"
     POWER_ON = "power_on"
     REBOOT = "reboot"
@@ -26,6 +29,8 @@ class StepName(StrEnum):
     LEASE_ADDRESSES = "lease_addresses"
     COUNT_ADDRESSES = "count_addresses"
     COOL_ADDRESSES = "cool_addresses"
+    WITHDRAW_ADDRESSES = "withdraw_addresses"
+    FORCE_ADDRESSES = "force_addresses"
     ATTACH_PROVISIONING = "attach_provisioning"
     ATTACH_CLEANING = "attach_cleaning"
     ATTACH_RESCUE = "attach_rescue"
@@ -49,6 +54,8 @@ class OnFailure(StrEnum):
     """Nothing was changed: the operation fails, the server stays what it was."""
     UNDO = "undo"
     """Nothing was done to the server: leases are given back and it is available again."""
+    LEAVE = "leave"
+    """Nothing was touched: what was leased is withdrawn, and the server is enrolled as it was."""
     SILENT = "silent"
     """Release with a BMC that does not answer: ports first, then quarantine."""
 
@@ -85,6 +92,7 @@ class IntentKind(StrEnum):
     DEPLOY = "create"
     RELEASE = "delete"
     RELEASE_SILENT = "delete_silent"
+    RELEASE_FOUND = "delete_found"
     STOP = "stop"
     START = "start"
     REBOOT = "reboot"
@@ -98,11 +106,17 @@ class IntentKind(StrEnum):
     RECOVER = "recover"
     UNDO = "undo"
     CLOSE = "close"
+    ADOPT = "adopt"
+    UNADOPT = "unadopt"
+    FORCE_RELEASE = "force_release"
+    FORCE_AVAILABLE = "force_available"
+    SKIP_CLEAN = "skip_clean"
+    ATTEST = "attest_power_off"
 
     @property
     def verb(self) -> str:
         """The verb that people know it by."""
-        return self.value.removesuffix("_silent").removesuffix("_restart")
+        return self.value.removesuffix("_silent").removesuffix("_found").removesuffix("_restart")
 
 
 _MINUTE = timedelta(minutes=1)
@@ -159,17 +173,33 @@ def _to_tenant(*, enter: Trigger | None = None, last: Trigger | None = None) -> 
 _ONBOARD = (
     Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE),
     Step(_N.REGISTER_PORTS, "every port to quarantine, read back from the fabric", None),
-    _power_off(),
 )
-_INSPECT = Step(_N.INSPECT, "inspect cores, memory, ports and disks", 30 * _MINUTE, weight=10, enter=Trigger.VERIFIED)
+
+
+def _inspect(enter: Trigger) -> tuple[Step, ...]:
+    return (
+        Step(_N.INSPECT, "inspect cores, memory, ports and disks", 30 * _MINUTE, weight=10, enter=enter),
+        # Whatever inspecting left running, the disks' old system perhaps, does not come onto the cleaning network.
+        _power_off(),
+    )
+
+
+# Addresses before disks: an instance's hold has ended when the tenant's deletion has.
+_GIVE_BACK = (
+    _power_off(fails=_F.SILENT),
+    _detach_all(enter=Trigger.POWERED_OFF),
+    Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
+    Step(_N.END_INSTANCE, "end the instance", None, weight=1),
+)
 
 _PLANS: dict[IntentKind, tuple[Step, ...]] = {
-    IntentKind.PROVIDE: (*_ONBOARD, _INSPECT, *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
+    IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
     IntentKind.RECOVER: (
         *_ONBOARD,
+        _power_off(),
         Step(_N.COOL_ADDRESSES, "addresses it still held into cool-down", None),
         Step(_N.END_INSTANCE, "end the instance that held it", None, weight=1),
-        _INSPECT,
+        *_inspect(Trigger.VERIFIED),
         *_clean(enter=Trigger.INSPECTED),
         _AVAILABLE,
     ),
@@ -227,14 +257,9 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.DETACH_NETWORK, "port off the network, read back from the fabric", None),
         Step(_N.COOL_ADDRESSES, "its address into cool-down", None),
     ),
-    IntentKind.RELEASE: (
-        _power_off(fails=_F.SILENT),
-        _detach_all(enter=Trigger.POWERED_OFF),
-        Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
-        Step(_N.END_INSTANCE, "end the instance", None, weight=1),
-        *_clean(enter=Trigger.DETACHED),
-        _AVAILABLE,
-    ),
+    IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), _AVAILABLE),
+    # Adopted, or forced into the pool: nobody inspected it yet.
+    IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
     # The BMC is silent, or the server is in quarantine already: ports are cut first, the tenant's deletion ends,
     # addresses are kept until power off was read, and an administrator leads out of quarantine.
     IntentKind.RELEASE_SILENT: (
@@ -256,6 +281,37 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         _REPORT,
         Step(_N.POWER_OFF, "power off, when the BMC answers", None),
     ),
+    # Nothing is asked of the server or of the fabric: it is in use.
+    IntentKind.ADOPT: (
+        # First, so that inventory refuses to delete it from here on.
+        Step(_N.REPORT, "tell inventory whose it will be", None, weight=1, on_failure=_F.STAY),
+        Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE, on_failure=_F.LEAVE),
+        Step(_N.FIND_PORTS, "read every port on exactly the networks named", 10 * _MINUTE, on_failure=_F.LEAVE),
+        Step(_N.LEASE_ADDRESSES, "lease the addresses it has", 10 * _MINUTE, on_failure=_F.LEAVE),
+        Step(_N.TAKE_OVER, "read ports and power: its evidence begins", 10 * _MINUTE, on_failure=_F.LEAVE),
+        Step(_N.REPORT, "tell inventory", None, weight=1, enter=Trigger.ADOPTED, on_failure=_F.STAY),
+    ),
+    IntentKind.UNADOPT: (
+        Step(_N.WITHDRAW_ADDRESSES, "addresses it was leased into cool-down", None),
+        Step(_N.FORGET_PORTS, "let network and inventory forget what was found", None),
+        Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
+        Step(_N.REPORT, "tell inventory", None, weight=1, enter=Trigger.LEAVE, on_failure=_F.STAY),
+    ),
+    # Two administrators answer for what cannot be read: addresses go first, ports and power follow when they answer.
+    IntentKind.FORCE_RELEASE: (
+        Step(_N.FORCE_ADDRESSES, "its addresses into cool-down, without proof", None),
+        Step(_N.END_INSTANCE, "end the instance that held it", None, weight=1),
+        _REPORT,
+        _detach_all(),
+        Step(_N.POWER_OFF, "power off, when the BMC answers", None),
+    ),
+    IntentKind.FORCE_AVAILABLE: (
+        Step(_N.REGISTER_PORTS, "every port to quarantine, read back from the fabric", None),
+        _power_off(),
+        replace(_AVAILABLE, enter=Trigger.FORCE),
+    ),
+    IntentKind.SKIP_CLEAN: (_power_off(), _detach_all(), _AVAILABLE),
+    IntentKind.ATTEST: (Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),),
     IntentKind.CLOSE: (Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),),
 }
 

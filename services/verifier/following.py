@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes an event into the picture of its server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bms.event.v1 import event_pb2
+from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
+from services.verifier.seen import Seen, micros
+
+SKEW = 5_000_000
+"""How far the clocks of a site may be apart, in microseconds: 5 s."""
+
+POWERS_BY_ITSELF = frozenset({"inspection.requested", "clean.requested", "image.write_requested", "rescue.requested"})
+"""What a controller may power a server on for."""
+
+PORTS_ASKED = frozenset({"port.attach_requested", "port.detach_requested"})
+SETTLING = frozenset({"port.attach_observed", "port.detach_observed"})
+
+_MAY_RUN_CLEAN = frozenset({"cleaning", "provisioning"})
+_INSIDE = frozenset({"provisioning", "switching", "rebuilding", "rescuing", "releasing", "detaching", "cleaning"})
+_INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_cleaning", "attach_rescue", "power_on"})
+
+
+def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    """Takes *seen* in."""
+    picture.state = seen.after
+    fence = body.cause.fence
+    if fence > picture.fence:
+        picture.fence, picture.fenced = fence, seen.witness
+    if seen.type in PORTS_ASKED:
+        _ask(picture, seen, body)
+    elif body.HasField("evidence"):
+        _look(picture, seen, body)
+    take = _TAKES.get(seen.type)
+    if take is not None:
+        take(picture, seen, body)
+
+
+def _ask(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    """From now on each port counts as both what it was and what it is asked to be."""
+    for wish in body.evidence.ports:
+        port = picture.ports.setdefault(wish.port, Port())
+        networks = frozenset(wish.networks)
+        port.asked.append(Asked(wish.port_class, networks, body.instance, seen.witness))
+        if wish.port_class in (TENANT, "rescue"):
+            use(picture, seen, body.instance)
+
+
+def use(picture: Picture, seen: Seen, instance: str) -> None:
+    """An instance's image or network comes onto what the last clean pass left."""
+    clean = picture.clean
+    if clean is not None and not clean.used_by:
+        picture.clean = Clean(clean.witness, clean.covered, instance, seen.witness)
+
+
+def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    """Takes readings of ports and power in."""
+    evidence = body.evidence
+    settling = seen.type in SETTLING
+    tenants = settling and any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
+    for reading in evidence.ports:
+        if not reading.HasField("read_time") or reading.port_class == UNKNOWN:
+            continue
+        port = picture.ports.setdefault(reading.port, Port())
+        port.observed, port.networks = reading.port_class, frozenset(reading.networks)
+        port.instance = body.instance if port.observed == TENANT else ""
+        port.read_time, port.witness = micros(reading.read_time), seen.witness
+        if settling and port.asked:
+            last = port.asked[-1]
+            if last.port_class == port.observed and (port.observed != TENANT or last.networks == port.networks):
+                port.asked.clear()
+        if port.observed in (TENANT, "rescue") and not port.asked:
+            use(picture, seen, body.instance)
+    if tenants and not any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values()):
+        picture.detach_time = max((port.read_time for port in picture.ports.values()), default=0)
+    if settling and picture.isolated:
+        picture.failed = None
+    if evidence.HasField("power"):
+        power = evidence.power
+        picture.power_time = micros(power.read_time)
+        picture.off = seen.witness if power.power == "off" else None
+        if power.power == "on":
+            _may_have_run(picture, seen)
+
+
+def _may_have_run(picture: Picture, seen: Seen) -> None:
+    """Power on outside cleaning and provisioning voids a clean pass that nobody used yet."""
+    clean = picture.clean
+    if clean is not None and not clean.used_by and seen.after not in _MAY_RUN_CLEAN:
+        picture.clean, picture.soiled = None, seen.witness
+        picture.flaw = "it was powered on after its last clean pass"
+
+
+def _power_requested(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    if body.facts["power"] != "off":
+        picture.off = None
+        _may_have_run(picture, seen)
+
+
+def _powered_by_controller(picture: Picture, _seen: Seen, _body: event_pb2.EventBody) -> None:
+    picture.off = None
+
+
+def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    picture.inspected = frozenset(disk.serial for disk in body.evidence.disks)
+    picture.inspection = seen.witness
+    clean = picture.clean
+    if clean is not None and not picture.inspected <= clean.covered:
+        picture.clean, picture.soiled = None, seen.witness
+        picture.flaw = "inspection found a disk that the last clean pass did not cover"
+
+
+def _clean_requested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
+    picture.off = None
+    detached = not any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
+    picture.cleaning = Pass(seen.witness, detached)
+    picture.clean, picture.soiled, picture.flaw = None, seen.witness, "its last clean pass did not end"
+
+
+def _clean_passed(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    flaw = _flaw(picture, body)
+    picture.cleaning = None
+    if flaw:
+        picture.clean, picture.soiled, picture.flaw = None, seen.witness, flaw
+        return
+    covered = frozenset(disk.serial for disk in body.evidence.disks)
+    picture.clean, picture.soiled, picture.flaw = Clean(seen.witness, covered), None, ""
+
+
+def _flaw(picture: Picture, body: event_pb2.EventBody) -> str:
+    """What is wrong with a clean pass; "" if nothing is."""
+    begun = picture.cleaning
+    if begun is None:
+        return "its last clean pass ended without having begun"
+    if not begun.detached:
+        return "its last clean pass began while a port may have been on a tenant's network"
+    covered = set()
+    for disk in body.evidence.disks:
+        if not (disk.method and disk.HasField("end_time") and disk.HasField("start_time")):
+            return f"its last clean pass left disk {disk.serial} unerased"
+        if micros(disk.start_time) < picture.detach_time - SKEW or micros(disk.end_time) < micros(disk.start_time):
+            return f"the erasure of disk {disk.serial} began before the server was off its tenant's networks"
+        covered.add(disk.serial)
+    if not picture.inspected:
+        return "no disk was ever found by inspection"
+    if missing := sorted(picture.inspected - covered):
+        return f"its last clean pass did not cover disk {', '.join(missing)}"
+    return ""
+
+
+def _write_requested(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    picture.off = picture.image = None
+    use(picture, seen, body.instance)
+
+
+def _verified(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    image = body.evidence.image
+    sound = image.expected_checksum and image.expected_checksum == image.actual_checksum
+    picture.image = seen.witness if sound else None
+
+
+def _leased(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    for address in body.evidence.addresses:
+        picture.leases[address.lease] = seen.witness
+
+
+def _given_back(picture: Picture, _seen: Seen, body: event_pb2.EventBody) -> None:
+    for address in body.evidence.addresses:
+        picture.leases.pop(address.lease, None)
+
+
+def _moved(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    if seen.after == "reserved" and body.instance:
+        picture.held, picture.hold = body.instance, seen.witness
+        picture.image, picture.adopted = None, ""
+    elif seen.after == "available":
+        picture.held, picture.hold, picture.image, picture.adopted = "", None, None, ""
+
+
+def _ended(picture: Picture, _seen: Seen, _body: event_pb2.EventBody) -> None:
+    picture.held, picture.hold, picture.image, picture.adopted = "", None, None, ""
+
+
+def _adopted(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    """A tenant's server is taken over as it is found: his disks, his image, his networks."""
+    picture.held, picture.hold, picture.adopted = body.instance, seen.witness, body.instance
+    picture.image = seen.witness
+    picture.clean = Clean(seen.witness, frozenset(), body.instance, seen.witness)
+
+
+def _failed(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    if picture.state in _INSIDE or body.cause.step in _INSIDE_STEPS:
+        picture.failed = seen.witness
+
+
+def _attested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
+    """Two administrators say that it is off; the verdict is tainted from here."""
+    picture.off = seen.witness
+
+
+def _closed(picture: Picture, _seen: Seen, _body: event_pb2.EventBody) -> None:
+    picture.ports.clear()
+
+
+_TAKES: dict[str, Callable[[Picture, Seen, event_pb2.EventBody], None]] = {
+    "power.requested": _power_requested,
+    "inspection.requested": _powered_by_controller,
+    "rescue.requested": _powered_by_controller,
+    "disks.inspected": _inspected,
+    "clean.requested": _clean_requested,
+    "clean.passed": _clean_passed,
+    "image.write_requested": _write_requested,
+    "image.verified": _verified,
+    "address.leased": _leased,
+    "address.cooling": _given_back,
+    "address.forced_free": _given_back,
+    "instance.ended": _ended,
+    "server.state_changed": _moved,
+    "server.adopted": _adopted,
+    "server.failed": _failed,
+    "server.closed": _closed,
+    "power.attested": _attested,
+}
+
+__all__ = ["PORTS_ASKED", "PRIVATE", "QUARANTINE", "SETTLING", "SKEW", "follow"]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""I5: what was observed was read afresh, under the newest claim; I6: after a failure comes quarantine first."""
+
+from __future__ import annotations
+
+from bms.event.v1 import event_pb2
+from services.verifier.following import SKEW
+from services.verifier.picture import UNKNOWN, Picture
+from services.verifier.seen import Seen, micros
+from services.verifier.verdict import Finding
+
+_DIGEST = 32
+
+
+def newest_claim(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I5: nothing is recorded under a claim that another had taken over."""
+    fence = body.cause.fence
+    if fence and fence < picture.fence:
+        msg = f"it was done under claim {fence}, after claim {picture.fence} had taken over"
+        return Finding("I5", msg, (picture.fenced or seen.witness, seen.witness))
+    return None
+
+
+def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I5: an ``*_observed`` event cites readings with time and digest, made after what they answer to."""
+    evidence = body.evidence
+    if seen.type == "power.observed":
+        power = evidence.power
+        time = micros(power.read_time)
+        if not evidence.HasField("power") or len(power.reading_digest) != _DIGEST or not time:
+            return Finding("I5", "power was observed without citing a reading", (seen.witness, seen.witness))
+        if time < picture.power_time:
+            return Finding("I5", "power was observed by a reading older than the last", (seen.witness, seen.witness))
+        return None
+    if not evidence.ports:
+        return Finding("I5", "ports were observed without citing a reading", (seen.witness, seen.witness))
+    for reading in evidence.ports:
+        if reading.port_class == UNKNOWN:
+            return Finding(
+                "I5", f"{reading.port} was observed though it could not be read", (seen.witness, seen.witness)
+            )
+        if len(reading.reading_digest) != _DIGEST or not reading.HasField("read_time"):
+            return Finding("I5", f"{reading.port} was observed without citing a reading", (seen.witness, seen.witness))
+        port = picture.ports.get(reading.port)
+        if port is None:
+            continue
+        time = micros(reading.read_time)
+        if time < port.read_time:
+            return Finding(
+                "I5",
+                f"{reading.port} was observed by a reading older than the last",
+                (port.witness or seen.witness, seen.witness),
+            )
+        if port.asked and time < port.asked[-1].witness.time - SKEW:
+            return Finding(
+                "I5",
+                f"{reading.port} was observed by a reading from before it was asked for",
+                (port.asked[-1].witness, seen.witness),
+            )
+    return None
+
+
+def quarantine_first(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
+    """I6: after a failure inside a deploy or release, every port is read in quarantine before anything else happens."""
+    if picture.failed is None:
+        return None
+    if seen.type == "server.state_changed" and seen.after != "quarantined":
+        msg = f"it became {seen.after} after a failure, before every port was read in quarantine"
+        return Finding("I6", msg, (picture.failed, seen.witness))
+    if seen.type == "port.attach_requested":
+        msg = "a network was asked for after a failure, before every port was read in quarantine"
+        return Finding("I6", msg, (picture.failed, seen.witness))
+    return None

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the events of a server's stream say about it: facts, folded event by event; no judgement.
+
+The invariants look at the picture as it was before an event, and at the event; then following.py takes the event in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.verifier.verdict import Witness
+
+TENANT, QUARANTINE, UNKNOWN = "tenant", "quarantine", "unknown"
+PRIVATE = frozenset({"provisioning", "cleaning", "rescue"})
+
+
+@dataclass(slots=True)
+class Asked:
+    """What was asked of a port, and may have come true: in which class, on which networks, for which instance."""
+
+    port_class: str
+    networks: frozenset[str]
+    instance: str
+    witness: Witness
+
+
+@dataclass(slots=True)
+class Port:
+    """One port: what was read of it last, and everything asked of it since it was last read settled.
+
+    Attributes:
+        observed: its class, UNKNOWN before the first reading.
+        instance: for whom it was on a tenant's network.
+        read_time: of the last reading, in microseconds.
+        witness: the event that cites the last reading.
+    """
+
+    observed: str = UNKNOWN
+    networks: frozenset[str] = frozenset()
+    instance: str = ""
+    read_time: int = 0
+    witness: Witness | None = None
+    asked: list[Asked] = field(default_factory=list)
+
+    def may_be(self, port_class: str) -> bool:
+        """Whether it counts as *port_class*: read so, or asked to be so since."""
+        return self.observed == port_class or any(one.port_class == port_class for one in self.asked)
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it was read in quarantine, and nothing else was asked of it since."""
+        return self.observed == QUARANTINE and all(one.port_class == QUARANTINE for one in self.asked)
+
+
+@dataclass(slots=True)
+class Clean:
+    """A pass that erased every inspected disk.
+
+    Attributes:
+        covered: serial numbers of the disks it erased.
+        used_by: the instance whose image or network came on it; "" while nobody's did.
+        use: the event in which it did.
+    """
+
+    witness: Witness
+    covered: frozenset[str] = frozenset()
+    used_by: str = ""
+    use: Witness | None = None
+
+
+@dataclass(slots=True)
+class Pass:
+    """A cleaning that was begun.
+
+    Attributes:
+        detached: all ports were read off tenants' networks before it began.
+    """
+
+    witness: Witness
+    detached: bool
+
+
+@dataclass(slots=True)
+class Picture:
+    """A server as its events show it.
+
+    Attributes:
+        held: the instance that holds it, and since which event.
+        off: the event in which power was last read off, with nothing since that may have powered it on.
+        power_time: when power was last read, in microseconds.
+        image: the event in which this instance's image was verified on the disk.
+        inspected: serial numbers of the disks that the last inspection found.
+        cleaning: the clean pass under way.
+        detach_time: when the last port was read off a tenant's or the rescue network, in microseconds; no erasure of a
+            disk that counts began before.
+        clean: the last full pass, if nothing voided it.
+        soiled: the event that voided it, or that showed it to be incomplete.
+        flaw: what was wrong with it, a sentence.
+        leases: addresses held: lease -> the event that says so.
+        failed: a failure inside a deploy or release after which quarantine was not read back yet.
+        adopted: the instance whose hold began with an adoption, and the event.
+        fence: the greatest seen, and the event that showed it first.
+    """
+
+    state: str = ""
+    ports: dict[str, Port] = field(default_factory=dict)
+    held: str = ""
+    hold: Witness | None = None
+    off: Witness | None = None
+    power_time: int = 0
+    image: Witness | None = None
+    inspected: frozenset[str] = frozenset()
+    inspection: Witness | None = None
+    detach_time: int = 0
+    cleaning: Pass | None = None
+    clean: Clean | None = None
+    soiled: Witness | None = None
+    flaw: str = ""
+    leases: dict[str, Witness] = field(default_factory=dict)
+    failed: Witness | None = None
+    adopted: str = ""
+    fence: int = 0
+    fenced: Witness | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether every port was read in quarantine, with nothing else out."""
+        return all(port.quarantined for port in self.ports.values())
+
+    @property
+    def on_tenants_network(self) -> bool:
+        """Whether a port was read on the holder's networks."""
+        return any(port.observed == TENANT for port in self.ports.values())

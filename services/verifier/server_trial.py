@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trial of one server's stream: every event is held against I1 to I6, and taken into the picture; I8 taints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bms.event.v1 import event_pb2
+from services.verifier.between_tenants import cleaned_between, given_back_in_order
+from services.verifier.following import follow
+from services.verifier.fresh import newest_claim, quarantine_first, read_afresh
+from services.verifier.on_networks import one_world, only_in_the_hold, read_as_asked
+from services.verifier.picture import Picture
+from services.verifier.seen import Seen
+from services.verifier.verdict import Finding, Verdict
+
+Check = Callable[[Picture, Seen, event_pb2.EventBody], Finding | None]
+
+_ON: dict[str, tuple[Check, ...]] = {
+    "port.attach_requested": (one_world, cleaned_between, only_in_the_hold, given_back_in_order, quarantine_first),
+    "image.write_requested": (cleaned_between,),
+    "port.attach_observed": (read_afresh, read_as_asked, given_back_in_order),
+    "port.detach_observed": (read_afresh, read_as_asked),
+    "power.observed": (read_afresh,),
+    "server.patrolled": (read_as_asked,),
+    "server.taken_over": (read_as_asked,),
+    "address.cooling": (read_as_asked, given_back_in_order),
+    "instance.ended": (given_back_in_order,),
+    "server.state_changed": (given_back_in_order, quarantine_first),
+}
+"""Event type -> what it is held against; `newest_claim` besides, always."""
+
+_NO_FORCE = frozenset({"forced.requested", "forced.withdrawn", "forced.expired"})
+
+
+class ServerTrial:
+    """One server's stream, event by event, in order.
+
+    Attributes:
+        verdict: what holds since the last event; from best to worst, a worse one stays until the next full clean.
+        reason: why it is not PASS.
+    """
+
+    __slots__ = ("picture", "reason", "verdict")
+
+    def __init__(self) -> None:
+        self.picture = Picture()
+        self.verdict = Verdict.PASS
+        self.reason = ""
+
+    def hear(self, seen: Seen) -> tuple[Finding, ...]:
+        """Takes the next event; answers what is wrong with it."""
+        body = seen.body
+        if body is None:
+            self.lose("the body of an event is withheld from whoever asks")
+            return ()
+        picture = self.picture
+        held_against = (check(picture, seen, body) for check in (newest_claim, *_ON.get(seen.type, ())))
+        found = tuple(finding for finding in held_against if finding is not None)
+        before = picture.clean
+        follow(picture, seen, body)
+        if picture.clean is not None and picture.clean is not before and seen.type == "clean.passed":
+            self.verdict, self.reason = Verdict.PASS, ""
+        if seen.type == "server.adopted":
+            self.verdict, self.reason = Verdict.PASS, ""
+        if self._forced(seen):
+            self._worsen(Verdict.TAINTED, f"administrators forced it: {body.reason or seen.type}")
+        if found and self.verdict is not Verdict.UNKNOWN:
+            # What follows a gap is not judged: what the verifier believes of the server may be wrong.
+            self._worsen(Verdict.FAIL, found[0].message)
+            return found
+        return ()
+
+    def lose(self, reason: str) -> None:
+        """Something is missing here: nothing is known until the next full clean."""
+        self._worsen(Verdict.UNKNOWN, reason)
+
+    def _worsen(self, verdict: Verdict, reason: str) -> None:
+        order = list(Verdict)
+        if order.index(verdict) > order.index(self.verdict):
+            self.verdict, self.reason = verdict, reason
+
+    def _forced(self, seen: Seen) -> bool:
+        return (seen.type.startswith("forced.") and seen.type not in _NO_FORCE) or seen.type in (
+            "power.attested",
+            "clean.skipped",
+            "address.forced_free",
+        )

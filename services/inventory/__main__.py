@@ -16,6 +16,7 @@ from services.kernel.errors import BmsError
 from services.runtime.eventlog import EventLog
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
+from services.runtime.notary import Notary
 from services.runtime.operations import OperationsServicer, OperationStore
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
@@ -28,6 +29,7 @@ def run(settings: Settings) -> None:
     base = lay(settings)
     try:
         log = EventLog(base.database, base.ids, chained=False)
+        notary = Notary(base, log)
         operations = OperationStore()
         servicer = InventoryServicer(
             base.database, log, base.writer, base.page_tokens, base.ids, base.vault, operations
@@ -40,12 +42,17 @@ def run(settings: Settings) -> None:
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(base.database, operations, base.page_tokens),
                 ),
+                notary.served,
             ],
             interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
             metrics=base.metrics,
         )
         log.start_sealer()
-        serve(bound, drain=(log.drain, operations.news.drain))
+        notary.start()
+        try:
+            serve(bound, drain=(log.drain, operations.news.drain))
+        finally:
+            notary.stop()
     finally:
         base.database.close()
 

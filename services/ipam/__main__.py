@@ -18,6 +18,7 @@ from services.kernel.errors import BmsError
 from services.runtime.eventlog import EventLog
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
+from services.runtime.notary import Notary
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
 
@@ -29,10 +30,11 @@ def run(settings: Settings) -> None:
     base = lay(settings)
     try:
         log = EventLog(base.database, base.ids, chained=True)
+        notary = Notary(base, log)
         servicer = IpamServicer(base.database, log, base.writer, base.page_tokens, base.ids)
         bound = build_server(
             settings.server,
-            [(ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer)],
+            [(ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer), notary.served],
             interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
             metrics=base.metrics,
         )
@@ -42,11 +44,13 @@ def run(settings: Settings) -> None:
             target=_sweep, args=(Sweeper(base.database, servicer.store), base.clock, stop), name="sweeper"
         )
         sweeping.start()
+        notary.start()
         try:
             serve(bound, drain=(stop.set, log.drain))
         finally:
             stop.set()
             sweeping.join()
+            notary.stop()
     finally:
         base.database.close()
 

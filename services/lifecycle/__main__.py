@@ -38,6 +38,7 @@ from services.lifecycle.worker import Worker
 from services.runtime.eventlog import EventLog
 from services.runtime.foundation import Foundation, lay
 from services.runtime.interceptors import interceptors
+from services.runtime.notary import Notary
 from services.runtime.operations import OperationsServicer, OperationStore, operation_name
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
@@ -58,6 +59,7 @@ def run(settings: Settings, own: LifecycleSettings) -> None:
 def _run(base: Foundation, own: LifecycleSettings) -> None:
     settings, database = base.settings, base.database
     log = EventLog(database, base.ids, chained=True)
+    notary = Notary(base, log)
     operations = OperationStore()
     wakes: list[Loop] = []
 
@@ -115,11 +117,13 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
                 operations_pb2_grpc.add_OperationsServicer_to_server,
                 OperationsServicer(database, operations, base.page_tokens),
             ),
+            notary.served,
         ],
         interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
         metrics=base.metrics,
     )
     log.start_sealer()
+    notary.start()
     working.start()
     following.start()
     try:
@@ -129,6 +133,8 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         following.stop()
         working.stop()
         pool.stop()
+        # Now that nobody writes any more: everything committed is covered by a checkpoint.
+        notary.stop()
         close_hardware()
 
 

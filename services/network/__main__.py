@@ -19,6 +19,7 @@ from services.network.servicer import NetworkServicer
 from services.runtime.eventlog import EventLog
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
+from services.runtime.notary import Notary
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
 from services.simulated.rack import Rack
@@ -33,16 +34,21 @@ def run(settings: Settings) -> None:
         rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
             log = EventLog(base.database, base.ids, chained=False)
+            notary = Notary(base, log)
             fabric = SimulatedFabric(rack, base.clock)
             servicer = NetworkServicer(base.database, log, base.writer, base.page_tokens, base.ids, fabric)
             bound = build_server(
                 settings.server,
-                [(network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer)],
+                [(network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer), notary.served],
                 interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
                 metrics=base.metrics,
             )
             log.start_sealer()
-            serve(bound, drain=(log.drain,))
+            notary.start()
+            try:
+                serve(bound, drain=(log.drain,))
+            finally:
+                notary.stop()
         finally:
             rack.close()
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,7 @@ def _alter_and_chain_again(rig: Rig) -> None:
         body.actor = "nobody"
         event.body = body.SerializeToString()
         digest = recompute.event_digest(event, previous)
-        hashed = recompute.sha256(b"bms.event.v1.body\0" + event.body).digest()
+        hashed = sha256(b"bms.event.v1.body\0" + event.body).digest()
         rig.execute(
             "UPDATE events SET body = ?, body_digest = ?, previous = ?, digest = ? WHERE position = ?",
             *(event.body, hashed, previous, digest, event.position),

@@ -15,8 +15,9 @@ import orjson
 
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.instance import Instance, InstanceState, Interface, NetworkWish
+from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.plans import IntentKind
-from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Report, Server, Tag, Wait
+from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Report, Server, Tag, Tried, Wait
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import HardwareFacts
 from services.runtime.database import Row
@@ -27,7 +28,7 @@ Doc = dict[str, Any]  # what a JSON document holds is known to the functions bel
 
 def server_values(server: Server) -> dict[str, object]:
     """The columns of *server*, without those of claims."""
-    deadline = server.state_deadline
+    deadline = late_at(server)
     doc = {
         "state_since": _moment(server.state_since),
         "power_time": _moment(server.power_time),
@@ -242,6 +243,8 @@ def _intent_doc(intent: Intent | None) -> Doc | None:
         "network": intent.network,
         "request_id": intent.request_id,
         "warnings": intent.warnings,
+        "tried": [[one.code, one.attempts, to_micros(one.last)] for one in intent.tried],
+        "cure": intent.cure,
     }
 
 
@@ -255,20 +258,21 @@ def _intent(doc: Doc | None) -> Intent | None:
             "create_time": from_micros(doc["create_time"]),
             "step_since": from_micros(doc["step_since"]),
             "warnings": tuple(doc["warnings"]),
+            "tried": tuple(Tried(code, attempts, from_micros(last)) for code, attempts, last in doc.get("tried", ())),
         }
     )
 
 
 def _wait_doc(wait: Wait | None) -> list[object] | None:
     return (
-        [wait.code, wait.reason, to_micros(wait.since), _moment(wait.next_try), _moment(wait.deadline)]
+        [wait.code, wait.reason, to_micros(wait.since), _moment(wait.next_try), _moment(wait.deadline), wait.alarmed]
         if wait
         else None
     )
 
 
 def _wait(doc: list[Any] | None) -> Wait | None:
-    return Wait(doc[0], doc[1], from_micros(doc[2]), _time(doc[3]), _time(doc[4])) if doc else None
+    return Wait(doc[0], doc[1], from_micros(doc[2]), _time(doc[3]), _time(doc[4]), *doc[5:]) if doc else None
 
 
 def _facts_doc(facts: HardwareFacts | None) -> Doc | None:

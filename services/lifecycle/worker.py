@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,9 +22,10 @@ from services.kernel.errors import BmsError, Stale
 from services.kernel.events import Event
 from services.lifecycle.claims import Claim, give_back, next_due
 from services.lifecycle.claims import claim as claim_rows
-from services.lifecycle.domain import walk
+from services.lifecycle.domain import remedies, walk
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
+from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.patrol import Patrol
@@ -49,6 +50,7 @@ class Pace:
         walk: how long one walk may take before it gives the claim back; claim less the longest call.
         limit_scale: multiplies every step's time limit: a fast clock for rehearsals.
         patrol: how often a server at rest is looked at.
+        budget: how often a wait's own remedy may run by itself.
     """
 
     least: timedelta = timedelta(milliseconds=50)
@@ -57,6 +59,7 @@ class Pace:
     walk: timedelta = timedelta(seconds=20)
     limit_scale: float = 1.0
     patrol: timedelta = timedelta(minutes=15)
+    budget: Budget = field(default_factory=Budget)
 
 
 Run = Callable[[Callable[[], None]], None]
@@ -166,6 +169,9 @@ class Worker:
                 self._at_rest(server, claim, now)
                 return
             instance = self._instance_of(server)
+            if remedies.is_due(server, self._pace.budget, now):
+                trying = remedies.begin_try(server, server.wait.code if server.wait else "", self._pace.budget, now)
+                server = self._commit(trying, now, due=now, fence=claim.fence, release=False).server
             change, due = self._step(server, instance, now)
             if change.instance == instance and not change.ended:
                 change = replace(change, instance=None)
@@ -206,6 +212,7 @@ class Worker:
 
     def _change(self, outcome: Outcome, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
         left = outcome.instance or instance
+        outcome = replace(outcome, server=remedies.made(outcome.server))
         server = outcome.server
         intent = server.task
         if isinstance(outcome, Done):
@@ -219,6 +226,9 @@ class Worker:
         if isinstance(outcome, Failed):
             return self._failed(outcome, left, now), None
         limit = intent.step.limit
+        if limit is not None and remedies.is_spent(server, outcome.code, self._pace.budget, now):
+            message = f"{intent.step.name.value}: {outcome.reason}; what could be tried was tried"
+            return self._failed(Failed(server, outcome.code, message, outcome.events), left, now), None
         if limit is not None and now - intent.step_since > limit * self._pace.limit_scale:
             reason = outcome.code if outcome.code in _TELLING else "STEP_OVERDUE"
             message = f"{intent.step.name.value} took longer than it may: {outcome.reason}"
@@ -232,6 +242,10 @@ class Worker:
         server = outcome.server
         if outcome.may_retry and server.intent is not None and server.intent.attempt <= server.intent.step.retries:
             return walk.again(server, instance, outcome.events, now, outcome.reason, outcome.message)
+        if remedies.may_begin_anew(server, outcome.reason, self._pace.budget):
+            trying = remedies.begin_try(server, outcome.reason, self._pace.budget, now)
+            events = (*outcome.events, *trying.events)
+            return walk.again(remedies.made(trying.server), instance, events, now, outcome.reason, outcome.message)
         change = walk.fail(
             server,
             instance,

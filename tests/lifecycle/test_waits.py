@@ -11,11 +11,18 @@ import pytest
 
 import services.lifecycle
 from services.cli.app import bms
-from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.domain import runbook
+from services.lifecycle.domain.blocker import Blocker, Cure, Kind
+from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.remedies import CURES
+from services.lifecycle.domain.runbook import cure_text
+from services.lifecycle.domain.waits import BLOCKERS, STEP_SLA
 
+_ROOT = Path(__file__).parents[2]
 _SOURCES = Path(services.lifecycle.__file__).parent
-_NO_BLOCKERS = {"IN_USE", "TAKEN_OVER"}
-"""Words of the same shape that are no reason to stand still: of a pool row, of an operation."""
+_NO_BLOCKERS = {"IN_USE", "TAKEN_OVER", "IRONIC_FAILED"}
+"""Words of the same shape that are no reason to stand still: of a pool row, of an operation, of a job whose step has a
+fault of its own."""
 
 _COMMANDS = sorted({command for blocker in BLOCKERS.values() for command in blocker.commands})
 
@@ -59,6 +66,73 @@ def test_every_blocker_can_be_acted_on(code: str) -> None:
     assert blocker.who in ("nobody", "administrator", "tenant", "network administrator")
     assert blocker.meaning.endswith(".")
     assert blocker.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("outcome", ["Waiting", "Failed"])
+def test_every_outcome_that_stands_still_names_a_registered_code(outcome: str) -> None:
+    """
+    Each code that a step's outcome is made with, as it stands in the source, is registered.
+    """
+    calls = [
+        node
+        for path in _SOURCES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == outcome
+    ]
+    codes = {
+        word.value
+        for call in calls
+        for word in ast.walk(call.args[1])
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    }
+
+    assert len(calls) > 5
+    assert len(codes) > 2
+    assert codes <= set(BLOCKERS)
+
+
+def test_every_code_stands_once() -> None:
+    """
+    No code is registered twice, the second hiding the first.
+    """
+    source = (_SOURCES / "domain" / "waits.py").read_text(encoding="utf-8")
+    entries = [
+        node for node in ast.walk(ast.parse(source)) if getattr(getattr(node, "func", None), "id", "") == "Blocker"
+    ]
+
+    assert len(entries) == len(BLOCKERS)
+
+
+@pytest.mark.parametrize(
+    "blocker", [one for one in BLOCKERS.values() if one.kind is Kind.WAIT], ids=lambda one: one.code
+)
+def test_every_wait_may_last_only_so_long(blocker: Blocker) -> None:
+    """
+    A wait has an age from which it is overdue, and whoever then must act is told how to look.
+    """
+    assert blocker.sla is not None
+    assert blocker.sla <= max(step.limit or STEP_SLA for kind in IntentKind for step in plan_of(kind))
+
+
+@pytest.mark.parametrize("cure", Cure)
+def test_every_remedy_belongs_to_a_code_and_does_something(cure: Cure) -> None:
+    """
+    No remedy is for nothing: a code names it, steps obey it, and the runbook tells of it.
+    """
+    assert [blocker.code for blocker in BLOCKERS.values() if blocker.cure is cure]
+    assert CURES[cure]
+    assert cure_text(cure) in runbook.page()
+
+
+def test_the_runbook_is_written_from_the_registry() -> None:
+    """
+    docs/runbook.md is what the registry says today: python -m services.lifecycle.domain.runbook > docs/runbook.md
+    """
+    text = (_ROOT / runbook.PAGE).read_text(encoding="utf-8")
+
+    assert text == runbook.page()
+    assert all(text.count(f"\n### {code}\n") == 1 for code in BLOCKERS)
+    assert all(runbook.anchor(code) == f"docs/runbook.md#{code.lower()}" for code in BLOCKERS)
 
 
 @pytest.mark.parametrize("command", _COMMANDS)

@@ -95,6 +95,7 @@ class Wait:
     Attributes:
         code: registered in domain/waits.py.
         next_try: None: until something else happens.
+        alarmed: it was told that something here lasts longer than it may.
     """
 
     code: str
@@ -102,6 +103,16 @@ class Wait:
     since: datetime
     next_try: datetime | None = None
     deadline: datetime | None = None
+    alarmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How often a wait's or fault's own remedy was tried in the present step, and when last."""
+
+    code: str
+    attempts: int
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,8 @@ class Intent:
         network: for ATTACH and DETACH: the network's name.
         request_id: the caller's idempotency key, for the record.
         warnings: what went other than asked for, though it ended well.
+        tried: which remedies were tried by themselves in this step.
+        cure: the code whose remedy the next look at the step shall apply; "" for none.
     """
 
     id: str
@@ -137,6 +150,8 @@ class Intent:
     network: str = ""
     request_id: str = ""
     warnings: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    cure: str = ""
 
     @property
     def step(self) -> Step:

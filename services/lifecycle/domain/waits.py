@@ -1,96 +1,123 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every reason why a server may stand still: what it means, who must act, and the exact command."""
+"""Every reason why a server may stand still: what it means, who must act, how long it may last, the exact command.
+
+docs/runbook.md is written from here, and diagnoses and errors lead there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import timedelta
 
+from services.lifecycle.domain.blocker import Blocker, Cure, Kind
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """One wait or fault.
+FAULT_SLA = timedelta(days=1)
+"""How long a server may lie in quarantine before it is overdue, where its code does not say otherwise."""
+STEP_SLA = timedelta(hours=1)
+"""How long a step that is never given up may take, whatever it waits for, before it is overdue."""
 
-    Attributes:
-        code: UPPER_SNAKE.
-        meaning: what it means, a sentence.
-        who: nobody, administrator, tenant or network administrator.
-        remedy: what to do, a sentence.
-        commands: the exact commands; ``{server}`` stands for the server's id, ``{instance}`` and ``{project}`` for
-            those of its instance.
-    """
-
-    code: str
-    meaning: str
-    who: str
-    remedy: str
-    commands: tuple[str, ...] = ()
-
-
+_MINUTE = timedelta(minutes=1)
 _RECOVER = ("bms server recover {server}",)
 _LOOK = ("bms server show {server}", "bms event list --server {server}")
+_K = Kind
 
 _ALL = (
     # Waits: the worker looks again by itself.
     Blocker(
         "POWER_NOT_OFF",
+        _K.WAIT,
         "Power off was asked for, and the BMC still reads on.",
         "nobody",
         "Wait; if it stays, look at the server's console.",
+        _RECOVER,
+        sla=2 * _MINUTE,
+        cure=Cure.ASK_POWER,
     ),
     Blocker(
         "POWER_NOT_ON",
+        _K.WAIT,
         "Power on was asked for, and the BMC still reads off.",
         "nobody",
         "Wait; if it stays, look at the server's console.",
+        _RECOVER,
+        sla=2 * _MINUTE,
+        cure=Cure.ASK_POWER,
     ),
-    Blocker("POWER_UNKNOWN", "The BMC answers and cannot tell the power.", "administrator", "Look at the BMC itself."),
+    Blocker(
+        "POWER_UNKNOWN",
+        _K.WAIT,
+        "The BMC answers and cannot tell the power.",
+        "administrator",
+        "Look at the BMC itself.",
+        sla=5 * _MINUTE,
+    ),
     Blocker(
         "PORTS_NOT_SETTLED",
+        _K.WAIT,
         "The fabric does not show yet what was asked of the ports.",
         "nobody",
         "Wait for the switch; if it stays, look at the switch and its port.",
-        ("bms server port list {server}",),
+        ("bms server port list {server}", *_RECOVER),
+        sla=2 * _MINUTE,
+        cure=Cure.REGISTER_PORTS,
     ),
     Blocker(
         "FABRIC_SILENT",
+        _K.WAIT,
         "The switch or controller of a port does not answer.",
         "network administrator",
         "Bring the switch or controller back; nothing goes on before its ports were read.",
-        ("bms server port list {server}",),
+        ("bms server port list {server}", *_RECOVER),
+        sla=5 * _MINUTE,
+        cure=Cure.REGISTER_PORTS,
     ),
     Blocker(
         "JOB_RUNNING",
+        _K.WAIT,
         "The controller is at work: inspecting, writing, erasing or booting.",
         "nobody",
         "Wait; the per cent tells how far it is.",
+        sla=300 * _MINUTE,
     ),
     Blocker(
         "BMC_SILENT",
+        _K.WAIT,
         "The server's BMC does not answer.",
         "administrator",
         "Bring the BMC or its network back. The server goes on by itself; one in quarantine is then led back to the"
         " pool.",
         (*_LOOK, *_RECOVER),
+        sla=5 * _MINUTE,
     ),
     Blocker(
         "INVENTORY_SILENT",
+        _K.WAIT,
         "The inventory service does not answer.",
         "administrator",
         "Start the inventory service.",
         ("bms status",),
+        sla=2 * _MINUTE,
     ),
     Blocker(
-        "IPAM_SILENT", "The ipam service does not answer.", "administrator", "Start the ipam service.", ("bms status",)
+        "IPAM_SILENT",
+        _K.WAIT,
+        "The ipam service does not answer.",
+        "administrator",
+        "Start the ipam service.",
+        ("bms status",),
+        sla=2 * _MINUTE,
     ),
     Blocker(
         "NETWORK_SILENT",
+        _K.WAIT,
         "The network service does not answer.",
         "administrator",
         "Start the network service.",
         ("bms status",),
+        sla=2 * _MINUTE,
     ),
     Blocker(
         "PRIVATE_NETWORK_MISSING",
+        _K.WAIT,
         "The site has no private network of the class that is needed.",
         "administrator",
         "Make it; the server goes on by itself.",
@@ -98,19 +125,33 @@ _ALL = (
             "bms network create cleaning --project site --class cleaning",
             "bms network create provisioning --project site --class provisioning",
             "bms network create rescue --project site --class rescue",
+            *_RECOVER,
         ),
+        sla=_MINUTE,
     ),
-    Blocker("RETRYING", "A step failed and is tried again.", "nobody", "Wait; the number of tries is bounded.", _LOOK),
+    Blocker(
+        "RETRYING",
+        _K.WAIT,
+        "A step failed and is tried again.",
+        "nobody",
+        "Wait; the number of tries is bounded.",
+        _LOOK,
+        sla=_MINUTE,
+    ),
     Blocker(
         "REFUSED_BY_PEER",
+        _K.WAIT,
         "Another service refuses a step that cannot be given up.",
         "administrator",
         "Remove the cause that the reason names; the server goes on by itself.",
         _LOOK,
+        sla=2 * _MINUTE,
+        cure=Cure.REGISTER_PORTS,
     ),
     # Faults: the server is in quarantine until somebody leads it out.
     Blocker(
         "BMC_LOGIN_REFUSED",
+        _K.FAULT,
         "The BMC answers and refuses the stored login.",
         "administrator",
         "Store the right login, then lead the server out of quarantine.",
@@ -118,14 +159,23 @@ _ALL = (
     ),
     Blocker(
         "INSPECTION_FAILED",
+        _K.FAULT,
         "Inspecting the hardware failed.",
         "administrator",
         "Look at the reason, mend the hardware, recover.",
         _RECOVER,
     ),
-    Blocker("NO_DISKS", "Inspection found no disk.", "administrator", "Mend the hardware, recover.", _RECOVER),
+    Blocker(
+        "NO_DISKS",
+        _K.FAULT,
+        "Inspection found no disk.",
+        "administrator",
+        "Mend the hardware, recover.",
+        _RECOVER,
+    ),
     Blocker(
         "NO_PORTS",
+        _K.FAULT,
         "No port of the server is plugged in, as far as inventory knows.",
         "administrator",
         "Name the switch and switch port of at least one port, then recover.",
@@ -133,6 +183,7 @@ _ALL = (
     ),
     Blocker(
         "IMAGE_WRITE_FAILED",
+        _K.FAULT,
         "Writing the image failed, more often than may be tried again.",
         "administrator",
         "Recover the server; the tenant deletes his instance and makes it anew.",
@@ -140,6 +191,7 @@ _ALL = (
     ),
     Blocker(
         "IMAGE_CORRUPT",
+        _K.FAULT,
         "What was read back from the disk is not the image.",
         "administrator",
         "Look at the image's source and checksum, then recover.",
@@ -147,6 +199,7 @@ _ALL = (
     ),
     Blocker(
         "DISK_ERASE_FAILED",
+        _K.FAULT,
         "A disk could not be erased.",
         "administrator",
         "Replace the disk, then recover: everything is inspected and erased anew.",
@@ -154,6 +207,7 @@ _ALL = (
     ),
     Blocker(
         "CLEAN_INCOMPLETE",
+        _K.FAULT,
         "The clean pass did not cover every inspected disk.",
         "administrator",
         "Look for a disk that went missing, then recover.",
@@ -161,13 +215,23 @@ _ALL = (
     ),
     Blocker(
         "DISK_APPEARED",
+        _K.FAULT,
         "The clean pass met a disk that inspection had not found.",
         "administrator",
         "Find out whose disk it is, then recover: everything is inspected and erased anew.",
         _RECOVER,
     ),
     Blocker(
+        "DISK_WITHOUT_NAME",
+        _K.FAULT,
+        "Inspection found a disk without a serial number: that it was erased could not be shown.",
+        "administrator",
+        "Replace the disk, or have its controller tell the serial number; then recover.",
+        _RECOVER,
+    ),
+    Blocker(
         "RESCUE_FAILED",
+        _K.FAULT,
         "The rescue system did not start.",
         "administrator",
         "Recover the server; the tenant's disk is lost.",
@@ -175,14 +239,24 @@ _ALL = (
     ),
     Blocker(
         "NO_NETWORK",
+        _K.FAULT,
         "The server found no network to boot from.",
         "network administrator",
         "Look at its boot port and switch port, then recover.",
         ("bms server port list {server}", *_RECOVER),
     ),
-    Blocker("JOB_LOST", "The controller forgot the work it was given.", "administrator", "Recover.", _RECOVER),
+    Blocker(
+        "JOB_LOST",
+        _K.FAULT,
+        "The controller forgot the work it was given.",
+        "administrator",
+        "Recover.",
+        _RECOVER,
+        cure=Cure.BEGIN_ANEW,
+    ),
     Blocker(
         "STEP_OVERDUE",
+        _K.FAULT,
         "A step took longer than it may.",
         "administrator",
         "Look at what it waited for, mend that, recover.",
@@ -190,6 +264,7 @@ _ALL = (
     ),
     Blocker(
         "BY_ADMINISTRATOR",
+        _K.FAULT,
         "An administrator set it aside.",
         "administrator",
         "When its cause is gone, recover.",
@@ -197,6 +272,7 @@ _ALL = (
     ),
     Blocker(
         "POWER_ON_UNPLANNED",
+        _K.FAULT,
         "It was found powered on though it should have been off: its clean pass no longer counts.",
         "administrator",
         "Find out who powered it on, then recover: it is cleaned anew.",
@@ -204,21 +280,32 @@ _ALL = (
     ),
     Blocker(
         "PORTS_MOVED_UNPLANNED",
-        "A port was found on a network though it should have been in quarantine.",
+        _K.FAULT,
+        "A port was found on a network that nobody here asked for.",
         "network administrator",
         "Find out who configured the switch, then recover.",
         ("bms server port list {server}", *_RECOVER),
     ),
     Blocker(
         "PEER_REFUSED",
+        _K.FAULT,
         "Another service refused a step.",
         "administrator",
         "Look at the message, remove the cause, recover.",
         (*_LOOK, *_RECOVER),
     ),
+    Blocker(
+        "INSTANCE_FAILED",
+        _K.FAULT,
+        "Its instance failed and holds it until its project deletes it.",
+        "tenant",
+        "The tenant deletes the instance, or an administrator takes the server back.",
+        ("bms instance delete {instance} --project {project}", "bms server recover {server} --take-from-instance"),
+    ),
     # Standing still without a wait or fault.
     Blocker(
         "ENROLLED",
+        _K.REST,
         "It is registered and was never provided.",
         "administrator",
         "Provide it: every disk is erased.",
@@ -226,6 +313,7 @@ _ALL = (
     ),
     Blocker(
         "MAINTENANCE",
+        _K.REST,
         "An administrator set it into maintenance; it is not offered.",
         "administrator",
         "End maintenance when the work is done.",
@@ -233,17 +321,11 @@ _ALL = (
     ),
     Blocker(
         "UNMANAGED",
+        _K.REST,
         "It is only on record: it is never provided, cleaned or taken.",
         "nobody",
         "Nothing; or mark it as managed.",
         ("bms server set {server} --managed",),
-    ),
-    Blocker(
-        "INSTANCE_FAILED",
-        "Its instance failed and holds it until its project deletes it.",
-        "tenant",
-        "The tenant deletes the instance, or an administrator takes the server back.",
-        ("bms instance delete {instance} --project {project}", "bms server recover {server} --take-from-instance"),
     ),
 )
 

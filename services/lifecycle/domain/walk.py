@@ -14,6 +14,7 @@ from datetime import datetime
 from services.kernel.errors import BmsError, OperationFailed
 from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
 from services.lifecycle.domain.progress import Progress, progress_of
@@ -78,7 +79,9 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
     intent = server.task
     if intent.is_last:
         return _rest(server, instance, events, now)
-    following = replace(intent, index=intent.index + 1, step_since=now, attempt=1, acted=False, within=0)
+    following = replace(
+        intent, index=intent.index + 1, step_since=now, attempt=1, acted=False, within=0, tried=(), cure=""
+    )
     entering = replace(server, intent=following, wait=None)
     trigger = following.step.enter
     moved = entering.moved(trigger, now) if trigger else entering
@@ -106,17 +109,24 @@ def wait(
     reason: str,
     next_try: datetime,
 ) -> Change:
-    """Stays in the present step; ``server.waiting`` is recorded when somebody must act or the cause is a new one."""
+    """Stays in the present step; ``server.waiting`` is recorded when somebody must act or the cause is a new one.
+
+    ``server.overdue`` is recorded once in a step, when the wait, the step or the state lasts longer than it may.
+    """
     intent = server.task
     limit = intent.step.limit
     same = server.wait is not None and server.wait.code == code
     since = server.wait.since if server.wait is not None and same else now
-    waiting = replace(
-        server, wait=Wait(code, reason, since, next_try, deadline=intent.step_since + limit if limit else None)
-    )
+    alarmed = server.wait is not None and server.wait.alarmed
+    deadline = intent.step_since + limit if limit else None
+    waiting = replace(server, wait=Wait(code, reason, since, next_try, deadline, alarmed=alarmed))
     written = events
     if not same and BLOCKERS[code].who != "nobody":
-        written = (*events, note(server, waiting, "server.waiting", now, reason=code, message=reason))
+        written = (*written, note(server, waiting, "server.waiting", now, reason=code, message=reason))
+    late = late_at(waiting)
+    if late is not None and now >= late and not alarmed:
+        waiting = replace(waiting, wait=Wait(code, reason, since, next_try, deadline, alarmed=True))
+        written = (*written, note(server, waiting, "server.overdue", now, reason=code, message=reason))
     return Change(waiting, written, instance, operations=_shown(waiting, instance))
 
 

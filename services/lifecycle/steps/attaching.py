@@ -54,7 +54,7 @@ class AttachingSteps:
         asked = [port for port in server.ports if port.requested is not None]
         never_fails = ctx.intent.step.limit is None
         try:
-            if register or any(port.read_time is None for port in linked):
+            if register or ctx.intent.cure or any(port.read_time is None for port in linked):
                 # Network may never have heard of a port that was never read: it is new, or plugged in anew.
                 plugs = (f"{port.name} {port.switch_name} {port.switch_port}" for port in linked)
                 identity = call_id(ctx.intent, server.fence, server.uuid, *plugs)

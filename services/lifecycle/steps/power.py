@@ -65,11 +65,13 @@ class PowerSteps:
         server = ctx.server
         try:
             seen = self.hardware.read_power(_target(server))
-            if seen.power != wanted.value:
-                # Asked for again under each claim: a BMC may lose a command.
+            asking = seen.power != wanted.value and (not ctx.intent.acted or bool(ctx.intent.cure))
+            if asking:
+                # Once in a step; that a BMC may lose a command is what the step's remedy is for, which is counted.
                 self.hardware.set_power(
                     _target(server), on=wanted is Power.ON, request_id=call_id(ctx.intent, server.fence, server.uuid)
                 )
+                server = replace(server, intent=replace(ctx.intent, acted=True))
                 seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:
             return Waiting(replace(server, power=Power.UNKNOWN), "BMC_SILENT", str(error))

@@ -7,7 +7,7 @@ TEXT, bytes as BLOB/BYTEA, booleans as INTEGER 0/1. Statements are written with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 from services.kernel.errors import BmsError, InvalidField, PeerUnavailable
@@ -50,6 +50,10 @@ class Transaction(Protocol):
 
     def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """Every row that a statement answers."""
+        ...
+
+    def many(self, sql: str, params: Iterable[Sequence[object]]) -> None:
+        """Runs a statement that answers nothing once for each of *params*, in order; one effect for all of them."""
         ...
 
     def after_commit(self, wake: Callable[[], None]) -> None:

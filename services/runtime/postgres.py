@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, LiteralString, TypeVar, cast
 
@@ -75,6 +75,13 @@ class _PostgresTransaction:
     def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         cursor = self._run(sql, params)
         return cast("list[Row]", cursor.fetchall())
+
+    def many(self, sql: str, params: Iterable[Sequence[object]]) -> None:
+        with effect(self._label), self._connection.cursor() as cursor:
+            try:
+                cursor.executemany(placeholders(sql), params)
+            except pg.UniqueViolation as error:
+                raise UniqueViolation(error.diag.constraint_name or "") from error
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         self.wakes[wake] = None

@@ -63,6 +63,19 @@ def test_rows_are_read_by_column_name(database: Database) -> None:
     assert database.read(lambda tx: tx.one("SELECT data FROM notes WHERE text LIKE '%?%'")) == {"data": b"\x00\xff"}
 
 
+def test_one_statement_for_many_rows(database: Database) -> None:
+    """
+    many() runs its statement for each row, in order and for none as well; a key that exists undoes them all.
+    """
+    insert = "INSERT INTO notes (name, version, text) VALUES (?, 1, '?')"
+    database.transact(lambda tx: tx.many(insert, ((name,) for name in ("one", "two"))), label="put")
+    database.transact(lambda tx: tx.many(insert, ()), label="put")
+    with pytest.raises(UniqueViolation):
+        database.transact(lambda tx: tx.many(insert, [("three",), ("one",)]), label="put")
+
+    assert names(database) == ["one", "two"]
+
+
 def test_a_raising_function_leaves_nothing(database: Database) -> None:
     """
     A function that raises undoes all it did, its exception is its caller's, and nobody is woken.

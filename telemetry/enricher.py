@@ -7,7 +7,7 @@ Apart from following, so that an inventory that does not answer holds up nobody'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -71,25 +71,29 @@ class Enricher:
         """Asks for some servers; answers after how many seconds to look again by itself."""
         self._wanted.clear()
         wishes = await self._store.read(lambda tx: bridge.to_ask(tx, BATCH))
-        for uuid, wish in wishes:
+        answers: dict[str, Facts | None] = {}
+        pause = 0.0 if len(wishes) == BATCH else POLL_SECONDS
+        for uuid, _ in wishes:
             try:
                 server = await self._inventory.get_server(uuid)
             except BmsError as error:
                 self._failures += 1
                 _log.warning("server.not_read", server=uuid, reason=error.reason)
-                return min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self._failures, 10))
+                pause = min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self._failures, 10))
+                break
             self._failures = 0
-            facts = None if server is None else facts_of(server)
-            await self._store.write(_keeping(uuid, wish, facts), "enrich")
-            self._told(frozenset({uuid}))
-        return 0.0 if len(wishes) == BATCH else POLL_SECONDS
+            answers[uuid] = None if server is None else facts_of(server)
+        if answers:
+            # Those that were answered before one was not are kept all the same.
+            met = [(uuid, wish) for uuid, wish in wishes if uuid in answers]
+            await self._store.write(lambda tx: _keep(tx, met, answers), "enrich")
+            self._told(frozenset(answers))
+        return pause
 
 
-def _keeping(uuid: str, wish: int, facts: Facts | None) -> Callable[[Transaction], None]:
-    def keep(tx: Transaction) -> None:
-        known = bridge.lock_known(tx, (uuid,))[uuid]
-        if facts is not None:
-            bridge.put_known(tx, {uuid: replace(known, facts=facts)})
-        bridge.answered(tx, uuid, wish)
-
-    return keep
+def _keep(tx: Transaction, met: Sequence[tuple[str, int]], answers: Mapping[str, Facts | None]) -> None:
+    known = bridge.lock_known(tx, answers)
+    bridge.put_known(
+        tx, {uuid: replace(known[uuid], facts=facts) for uuid, facts in answers.items() if facts is not None}
+    )
+    bridge.answered(tx, met)

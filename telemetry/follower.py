@@ -27,6 +27,8 @@ from telemetry.translate import object_log
 
 PAGE: Final = 500
 WAIT_SECONDS: Final = 20
+PACE: Final = 0.2
+"""Seconds between two answers with news: in a burst they come by the dozen, and share a call and a transaction."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 GAP_LOOKS: Final = 3
@@ -185,7 +187,7 @@ class Follower:
         self._complain(gaps)
         self._tell(reachable=True)
         self._listener.news(changed)
-        return 0.0
+        return 0.0 if len(answer) >= PAGE else PACE
 
     async def _reached(self) -> None:
         if self._reachable is not True:

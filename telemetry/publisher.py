@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol
 
 import structlog
 
+from services.runtime.database import Transaction
 from telemetry.known import Known
 from telemetry.patience import patiently
 from telemetry.sandesh.encode import Values
@@ -128,15 +130,14 @@ class Publisher:
             # What the session before took last may be lost with it.
             self._session = session
             self._sent.clear()
-        limit = BATCH + len(self._sent)
-        waiting = await self._store.read(lambda tx: bridge.outgoing(tx, limit))
+        sent = frozenset(self._sent)
+        waiting, unsent = await self._store.read(lambda tx: _waiting(tx, sent))
         # Not a cursor: two logs are followed at once, and what has the lower number may be committed later.
-        here = {message.id for message in waiting}
-        self._sent = {number for number in self._sent if number in here or number > max(here, default=number)}
-        batch = [message for message in waiting if message.id not in self._sent]
-        self._full = len(self._sent) + len(batch) > WINDOW
+        here, last = set(waiting), max(waiting, default=0)
+        self._sent = {number for number in sent if number in here or number > last > 0}
+        self._full = len(self._sent) + len(unsent) > WINDOW
         taken = []
-        for message in batch[: max(0, WINDOW - len(self._sent))]:
+        for message in unsent[: max(0, WINDOW - len(self._sent))]:
             if await self._deliver(message) != session:
                 break
             self._sent.add(message.id)
@@ -185,3 +186,12 @@ class Publisher:
                 self._sender.delete(IRONIC_NODE_INFO, {"name": uuid})
         except EncodeError as error:
             _log.exception("uve.not_encoded", server=uuid, field=error.field, reason=error.reason)
+
+
+def _waiting(tx: Transaction, sent: AbstractSet[int]) -> tuple[list[int], list[bridge.Outgoing]]:
+    """The numbers of what waits, and what of it is to be sent next: what was *sent* need not be read whole again."""
+    numbers = bridge.waiting(tx, BATCH + len(sent))
+    first = next((number for number in numbers if number not in sent), None)
+    if first is None:
+        return numbers, []
+    return numbers, [message for message in bridge.outgoing(tx, BATCH, first) if message.id not in sent]

@@ -24,6 +24,8 @@ from telemetry.store import Store, analytics
 BATCH: Final = 500
 ROOM: Final = 2000
 """Messages that may wait for their transaction; generators wait when there are more."""
+PACE: Final = 0.1
+"""Seconds between two transactions at least, unless so many messages wait that the next one is full."""
 EXPIRE_SECONDS: Final = 60.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
@@ -37,10 +39,14 @@ class SinkFailedError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One thing to write for a generator; *settled* is told when it is."""
+    """One thing to write for a generator: a message with its time of expiry, or else what *apply* does.
+
+    *settled* is told when it is written.
+    """
 
     generator: Identity
-    apply: Callable[[Transaction], None]
+    message: tuple[Received, int] | None = None
+    apply: Callable[[Transaction], None] | None = None
     settled: asyncio.Future[None] | None = None
 
 
@@ -50,8 +56,15 @@ def _fail(job: _Job, why: str) -> None:
 
 
 def _apply(tx: Transaction, batch: Sequence[_Job]) -> None:
+    messages: list[tuple[Received, int]] = []
     for job in batch:
-        job.apply(tx)
+        if job.message is not None:
+            messages.append(job.message)
+        elif job.apply is not None:
+            analytics.store(tx, messages)
+            messages = []
+            job.apply(tx)
+    analytics.store(tx, messages)
 
 
 class StoreSink:
@@ -90,9 +103,15 @@ class StoreSink:
     async def run(self) -> None:
         """Writes until it is cancelled."""
         batch: list[_Job] = []
+        loop = asyncio.get_running_loop()
+        last = -PACE
         try:
             while True:
                 batch = [await self._waiting.get()]
+                # At once after a rest; in a burst, what comes within a moment shares a transaction.
+                if self._waiting.qsize() < BATCH and (early := last + PACE - loop.time()) > 0:
+                    await asyncio.sleep(early)
+                last = loop.time()
                 while len(batch) < BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
                 await self._write(batch)
@@ -116,7 +135,7 @@ class StoreSink:
             msg = "a message before this one could not be stored"
             raise SinkFailedError(msg)
         expire_time = message.time + self._keep
-        await self._waiting.put(_Job(message.generator, lambda tx: analytics.store(tx, message, expire_time)))
+        await self._waiting.put(_Job(message.generator, (message, expire_time)))
 
     async def forget(self, generator: Identity) -> None:
         """See `Sink`."""
@@ -127,7 +146,7 @@ class StoreSink:
             msg = "nobody writes any more"
             raise SinkFailedError(msg)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._waiting.put(_Job(generator, apply, settled))
+        await self._waiting.put(_Job(generator, apply=apply, settled=settled))
         await settled
 
     async def _write(self, batch: Sequence[_Job]) -> None:

@@ -8,13 +8,15 @@ its session does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.runtime.database import Row, Transaction
 from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
-from telemetry.sandesh.publication import UveUpdate, object_names, uve_update
+from telemetry.sandesh.publication import object_names, uve_update
 from telemetry.sandesh.reception import Received
+from telemetry.sandesh.tree import Node
 from telemetry.store import bridge
 
 TIMESTAMP = "__T"
@@ -130,25 +132,47 @@ def forget_all(tx: Transaction, collector: str) -> None:
         forget(tx, row["generator"], collector)
 
 
-def store(tx: Transaction, message: Received, expire_time: int) -> None:
-    """Keeps a message, and changes the UVE it is of.
+def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
+    """Keeps messages, each until the time beside it, and changes the UVEs they are of, in order.
 
     An object log that names its event is kept once: a repeat is dropped, and the event is off the outbox.
     """
+    counts = Counter(str(message.generator) for message, _ in messages)
+    tx.many(
+        "UPDATE generators SET message_count = message_count + ? WHERE generator = ?",
+        ((count, generator) for generator, count in sorted(counts.items())),
+    )
+    objects: list[tuple[str, str, int]] = []
+    for message, expire_time in messages:
+        number = _insert(tx, message, expire_time)
+        if number is not None:
+            objects += ((table, key, number) for table, key in object_names(message.message.body))
+    tx.many(
+        "INSERT INTO message_objects (object_table, object_key, message) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        objects,
+    )
+    bridge.taken(tx, filter(None, (_event_id(message.message.body) for message, _ in messages)))
+    _apply(tx, messages)
+
+
+def _event_id(body: Node) -> str | None:
+    """The event that an object log of ours names."""
+    if body.name != BMS_LIFECYCLE_EVENT_LOG.name:
+        return None
+    named = body.child("event_id")
+    return named.text or None if named is not None else None
+
+
+def _insert(tx: Transaction, message: Received, expire_time: int) -> int | None:
+    """Keeps a message; answers its id, None if it repeats one."""
     header, body = message.message.header, message.message.body
-    generator = str(message.generator)
-    tx.execute("UPDATE generators SET message_count = message_count + 1 WHERE generator = ?", (generator,))
-    event_id = None
-    if body.name == BMS_LIFECYCLE_EVENT_LOG.name:
-        named = body.child("event_id")
-        event_id = named.text or None if named is not None else None
     row = tx.one(
         "INSERT INTO messages (message_type, event_id, source, module, node_type, instance, time, seen_time,"
         " expire_time, sequence, kind, level, category, frame) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING RETURNING id",
         (
             body.name,
-            event_id,
+            _event_id(body),
             header.source,
             header.module,
             header.node_type,
@@ -163,18 +187,7 @@ def store(tx: Transaction, message: Received, expire_time: int) -> None:
             message.frame,
         ),
     )
-    if event_id is not None:
-        bridge.taken(tx, (event_id,))
-    if row is not None:
-        for table, key in object_names(body):
-            tx.execute(
-                "INSERT INTO message_objects (object_table, object_key, message) VALUES (?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
-                (table, key, row["id"]),
-            )
-    update = uve_update(message.message)
-    if update is not None:
-        _apply(tx, generator, update)
+    return None if row is None else int(row["id"])
 
 
 def expire(tx: Transaction, now: int, limit: int) -> int:
@@ -238,25 +251,35 @@ def generators(tx: Transaction) -> list[GeneratorRow]:
     return [GeneratorRow(row["generator"], int(row["connect_time"]), int(row["message_count"])) for row in rows]
 
 
-def _apply(tx: Transaction, generator: str, update: UveUpdate) -> None:
-    object_ = (update.table, update.key, update.struct, generator)
-    if update.deleted:
-        tx.execute(
-            "DELETE FROM uve_attributes WHERE object_table = ? AND object_key = ? AND struct = ? AND generator = ?",
-            object_,
-        )
-        return
-    if not update.attributes:
-        return
-    stamp = (TIMESTAMP, f'<{TIMESTAMP} type="u64">{update.timestamp}</{TIMESTAMP}>')
-    for name, xml in (*update.attributes, stamp):
-        tx.execute(
-            "INSERT INTO uve_attributes (object_table, object_key, struct, generator, attribute, xml, time)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (object_table, object_key, struct, generator, attribute)"
-            " DO UPDATE SET xml = excluded.xml, time = excluded.time",
-            (*object_, name, xml, update.timestamp),
-        )
+def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
+    """Changes the UVEs that *messages* are of. An attribute given several times is written once, as it was last."""
+    told: dict[tuple[str, str, str, str], dict[str, tuple[str, int]]] = {}
+    for message, _ in messages:
+        update = uve_update(message.message)
+        if update is None:
+            continue
+        object_ = (update.table, update.key, update.struct, str(message.generator))
+        if update.deleted:
+            told.pop(object_, None)
+            tx.execute(
+                "DELETE FROM uve_attributes WHERE object_table = ? AND object_key = ? AND struct = ? AND generator = ?",
+                object_,
+            )
+        elif update.attributes:
+            stamp = (TIMESTAMP, f'<{TIMESTAMP} type="u64">{update.timestamp}</{TIMESTAMP}>')
+            given = ((name, (xml, update.timestamp)) for name, xml in (*update.attributes, stamp))
+            told.setdefault(object_, {}).update(given)
+    tx.many(
+        "INSERT INTO uve_attributes (object_table, object_key, struct, generator, attribute, xml, time)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (object_table, object_key, struct, generator, attribute)"
+        " DO UPDATE SET xml = excluded.xml, time = excluded.time",
+        (
+            (*object_, name, xml, time)
+            for object_, attributes in told.items()
+            for name, (xml, time) in attributes.items()
+        ),
+    )
 
 
 def _forget_uves(tx: Transaction, generator: str) -> None:

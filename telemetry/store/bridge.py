@@ -60,11 +60,10 @@ def put_known(tx: Transaction, known: Mapping[str, Known], ask: Collection[str] 
     Args:
         ask: those of them that inventory must be asked about (again).
     """
-    for uuid, value in known.items():
-        tx.execute(
-            "UPDATE servers SET known = ?, wanted = wanted + ? WHERE uuid = ?",
-            (value.to_json(), int(uuid in ask), uuid),
-        )
+    tx.many(
+        "UPDATE servers SET known = ?, wanted = wanted + ? WHERE uuid = ?",
+        ((value.to_json(), int(uuid in ask), uuid) for uuid, value in known.items()),
+    )
 
 
 def to_ask(tx: Transaction, limit: int) -> list[tuple[str, int]]:
@@ -73,27 +72,30 @@ def to_ask(tx: Transaction, limit: int) -> list[tuple[str, int]]:
     return [(row["uuid"], int(row["wanted"])) for row in rows]
 
 
-def answered(tx: Transaction, uuid: str, wish: int) -> None:
-    """Notes that inventory answered for *uuid* after *wish* was made."""
-    tx.execute("UPDATE servers SET got = ? WHERE uuid = ? AND got < ?", (wish, uuid, wish))
+def answered(tx: Transaction, wishes: Iterable[tuple[str, int]]) -> None:
+    """Notes that inventory answered for each of these servers after the wish beside it was made."""
+    tx.many("UPDATE servers SET got = ? WHERE uuid = ? AND got < ?", ((wish, uuid, wish) for uuid, wish in wishes))
 
 
 def add_outgoing(tx: Transaction, service: str, messages: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
     """Queues object logs, each with the position of its event."""
-    for position, fields in messages:
-        tx.execute(
-            "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?)",
-            (service, position, fields["event_id"], orjson.dumps(fields).decode()),
-        )
+    tx.many(
+        "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?)",
+        ((service, position, fields["event_id"], orjson.dumps(fields).decode()) for position, fields in messages),
+    )
 
 
-def outgoing(tx: Transaction, limit: int) -> Sequence[Outgoing]:
-    """Object logs that no collector has yet, in order."""
-    rows = tx.all("SELECT id, event_id, message FROM outbox ORDER BY id LIMIT ?", (limit,))
+def waiting(tx: Transaction, limit: int) -> list[int]:
+    """The ids of object logs that no collector has yet, in order."""
+    return [int(row["id"]) for row in tx.all("SELECT id FROM outbox ORDER BY id LIMIT ?", (limit,))]
+
+
+def outgoing(tx: Transaction, limit: int, first: int = 0) -> Sequence[Outgoing]:
+    """Object logs that no collector has yet, in order, from the id *first* on."""
+    rows = tx.all("SELECT id, event_id, message FROM outbox WHERE id >= ? ORDER BY id LIMIT ?", (first, limit))
     return [Outgoing(int(row["id"]), row["event_id"], orjson.loads(row["message"])) for row in rows]
 
 
 def taken(tx: Transaction, event_ids: Iterable[str]) -> None:
     """Forgets object logs that a collector has."""
-    for event_id in event_ids:
-        tx.execute("DELETE FROM outbox WHERE event_id = ?", (event_id,))
+    tx.many("DELETE FROM outbox WHERE event_id = ?", ((event_id,) for event_id in event_ids))

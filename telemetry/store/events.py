@@ -168,12 +168,14 @@ def add_gap(tx: Transaction, service: str, after: int, before: int, now: int) ->
 
 def add(tx: Transaction, rows: Iterable[EventRow]) -> None:
     """Keeps *rows*; `advance` has made sure that they are new."""
-    for row in rows:
-        tx.execute(
-            "INSERT INTO events (service, position, stream, time, type, project, instance, event)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.service, row.position, row.stream, row.time, row.type, row.project, row.instance, row.event),
-        )
+    tx.many(
+        "INSERT INTO events (service, position, stream, time, type, project, instance, event)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (row.service, row.position, row.stream, row.time, row.type, row.project, row.instance, row.event)
+            for row in rows
+        ),
+    )
 
 
 def after(

@@ -255,6 +255,23 @@ def test_an_answer_without_news_at_once_is_not_asked_for_in_a_loop(sqlite_store:
     asyncio.run(play())
 
 
+def test_in_a_burst_events_share_an_answer(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    After news it lets some more come before it asks again; a full page says that they are there already.
+    """
+    monkeypatch.setattr(module, "PAGE", 2)
+
+    async def play() -> None:
+        await prepared(sqlite_store)
+        one = follower(FakeLog("lifecycle", some(3)), sqlite_store)
+
+        assert await one.step() == 0.0
+        assert await one.step() == module.PACE
+        assert await positions_kept(sqlite_store) == [1, 2, 3]
+
+    asyncio.run(play())
+
+
 def test_a_gap_is_looked_at_again_before_it_is_believed(sqlite_store: Store) -> None:
     """
     Events that are missing once are asked for again, and kept in order when they come.

@@ -49,8 +49,7 @@ class Api:
         def write(tx: Any) -> None:
             for generator in {str(message.generator) for message in messages}:
                 analytics.admit(tx, generator, "c", T0)
-            for message in messages:
-                analytics.store(tx, message, T0 * 2)
+            analytics.store(tx, [(message, T0 * 2) for message in messages])
 
         await self.store.write(write, "test")
 
@@ -128,7 +127,7 @@ def test_a_life_of_a_uve_is_the_references(sqlite_store: Store) -> None:
                     message = received(IRONIC_NODE_INFO, {"data": {"name": key, "deleted": True}}, sender=REFERENCE)
                 else:
                     continue
-                await given.store.write(lambda tx: analytics.store(tx, message, T0 * 2), "test")  # noqa: B023 -- now
+                await given.store.write(lambda tx: analytics.store(tx, [(message, T0 * 2)]), "test")  # noqa: B023 -- now
                 if "rest_flat" in step:
                     assert await given.ask(f"/analytics/uves/server/{key}?flat") == step["rest_flat"], step["step"]
 

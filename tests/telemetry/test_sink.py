@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 
 from services.kernel.errors import PeerUnavailable
 from services.runtime.database import Transaction
+from telemetry import sink as sink_module
 from telemetry.sandesh.header import Identity
 from telemetry.sandesh.messages import IRONIC_NODE_INFO
 from telemetry.sandesh.reception import Announcement
@@ -86,6 +87,31 @@ def test_many_messages_are_few_transactions(store: Store) -> None:
     asyncio.run(play())
 
 
+def test_what_comes_within_a_moment_is_one_transaction(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The first message after a rest is written at once; those that follow it one by one wait for each other.
+    """
+    monkeypatch.setattr(sink_module, "PACE", 0.5)
+
+    async def play() -> None:
+        counted = Away(sqlite_store, 0)
+        sink = StoreSink(counted, "c", 60, lambda: T0)
+        running = asyncio.create_task(sink.run())
+        await sink.store(node(SERVER, "first"))
+        await until(lambda: counted.writes == 2)  # the other one looks for messages whose time is over
+        for number in range(20):
+            await sink.store(node(SERVER, f"driver-{number}"))
+            await asyncio.sleep(0)
+        await sink.forget(RIVAL)
+        running.cancel()
+
+        assert await kept(sqlite_store) == 21
+        assert await driver_of(sqlite_store, SERVER) == "driver-19"
+        assert counted.writes == 3
+
+    asyncio.run(play())
+
+
 def test_a_database_that_is_away_loses_nothing(sqlite_store: Store) -> None:
     """
     Messages wait until it is back.
@@ -116,9 +142,9 @@ def test_a_message_the_store_cannot_take_harms_its_own_session_alone(
     """
     genuine = analytics.store
 
-    def picky(tx: Transaction, message: Any, expire_time: int) -> None:
-        genuine(tx, message, expire_time)
-        if b"poison" in message.frame:
+    def picky(tx: Transaction, messages: Sequence[Any]) -> None:
+        genuine(tx, messages)
+        if any(b"poison" in message.frame for message, _ in messages):
             msg = "cannot be kept"
             raise ValueError(msg)
 

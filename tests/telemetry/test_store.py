@@ -31,8 +31,7 @@ def node(uuid: str = SERVER, time: int = T0, **attributes: Any) -> Received:
 def put(database: Database, *messages: Received) -> None:
     def write(tx: Any) -> None:
         analytics.admit(tx, OWN, "c", T0)
-        for message in messages:
-            analytics.store(tx, message, T0 + 100)
+        analytics.store(tx, [(message, T0 + 100) for message in messages])
 
     database.transact(write, label="test")
 
@@ -50,6 +49,24 @@ def test_the_schema_is_current(database: Database) -> None:
     The migrations lead to the schema that the process asks for.
     """
     require_current(database, "telemetry")
+
+
+def test_messages_written_together_count_in_their_order(database: Database) -> None:
+    """
+    Of several updates of a UVE in one transaction the last counts, and a deletion takes what came before it alone.
+    """
+    put(
+        database,
+        node(driver="ipmi", power_state="power on"),
+        node(driver="redfish", time=T0 + 1),
+        node(OTHER, driver="ipmi"),
+        node(OTHER, deleted=True),
+        node(OTHER, power_state="power off"),
+    )
+
+    assert uve(database)["IronicNode"]["driver"] == "redfish"
+    assert uve(database)["IronicNode"]["power_state"] == "power on"
+    assert uve(database, OTHER)["IronicNode"].keys() & {"driver", "power_state"} == {"power_state"}
 
 
 def test_an_attribute_is_replaced_whole_and_others_stay(database: Database) -> None:
@@ -227,7 +244,7 @@ def test_what_is_known_is_locked_read_and_written(database: Database) -> None:
     database.transact(first, label="test")
     ((asked, wish),) = database.read(lambda tx: bridge.to_ask(tx, 10))
     database.transact(lambda tx: bridge.put_known(tx, {SERVER: Known(facts=Facts(driver="ipmi"))}, {SERVER}), label="t")
-    database.transact(lambda tx: bridge.answered(tx, SERVER, wish), label="test")
+    database.transact(lambda tx: bridge.answered(tx, [(SERVER, wish)]), label="test")
     again = database.read(lambda tx: bridge.to_ask(tx, 10))
 
     assert asked == SERVER

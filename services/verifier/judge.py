@@ -14,7 +14,7 @@ not fit, until the next full clean.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -36,6 +36,7 @@ class Trial(Protocol):
 
     verdict: Verdict
     reason: str
+    picture: Any
 
     def hear(self, seen: Seen) -> tuple[Finding, ...]:
         """Takes the next event; answers what is wrong with it."""
@@ -50,6 +51,7 @@ class NoTrial:
     """Of a stream that no invariant speaks of: only that nothing is missing."""
 
     def __init__(self) -> None:
+        self.picture = None
         self.verdict = Verdict.PASS
         self.reason = ""
 
@@ -72,7 +74,7 @@ def trial_of(service: str, stream: str) -> Trial:
 
 
 class Judge:
-    """Judges one log.
+    """Judges one log; its public fields are for services/verifier/cut.py.
 
     Args:
         service: whose.
@@ -84,7 +86,7 @@ class Judge:
     def __init__(self, service: str, *, trusted: frozenset[bytes] | None = None, stream: str = "") -> None:
         self.service = service
         self._chained = service in CHAINED
-        self._only = stream
+        self.stream = stream
         self.keys = Keys(service, trusted)
         self.tracks: dict[str, Track] = {}
         self.heads = chain.Heads()
@@ -98,7 +100,7 @@ class Judge:
         self._events = 0
         self._beyond: dict[str, int] = {}
         self._problems: list[Finding] = []
-        self._whole = True
+        self.whole = True
 
     def key(self, key: event_pb2.SigningKey) -> None:
         """Takes a signing key, by rising from_number, before the checkpoints it signed."""
@@ -116,8 +118,8 @@ class Judge:
         problem = self.keys.verify(proof.checkpoint, checkpoint)
         if not problem and chain.root_of(proof, checkpoint.streams) != checkpoint.heads_root:
             problem = f"the proof of {proof.stream} does not lead to the root of its checkpoint"
-        if not problem and proof.stream != self._only:
-            problem = f"the proof is of {proof.stream}, not of {self._only}"
+        if not problem and proof.stream != self.stream:
+            problem = f"the proof is of {proof.stream}, not of {self.stream}"
         if problem:
             self._break(problem, self._here("proof"))
         else:
@@ -132,19 +134,19 @@ class Judge:
             at = Witness("", stored.position, 0, "", 0)
             self._break(f"what stands at position {stored.position} is no event", at)
             return
-        if not self._only and stored.position != self.position + 1:
+        if not self.stream and stored.position != self.position + 1:
             self._break(f"after position {self.position} stands position {stored.position}", seen.witness)
         self.position = stored.position
         track = self.tracks.get(seen.stream)
         if track is None:
             track = self.tracks[seen.stream] = Track(seen.stream, trial_of(self.service, seen.stream))
         digest = track.take(stored, seen, chained=self._chained)
-        if self._only:
+        if self.stream:
             self._follow_proof(seen, digest)
             return
         if seen.stream not in self._beyond:
             self._beyond[seen.stream] = seen.sequence
-        if self._whole:
+        if self.whole:
             self.running = chain.running_digest(self.running, stored.position, digest)
             self.heads.put(seen.stream, seen.sequence, digest)
             if self._waiting:
@@ -153,20 +155,19 @@ class Judge:
     def report(self) -> Report:
         """What was found so far."""
         problems = list(self._problems)
-        if self._waiting and self._whole:
+        if self._waiting and self.whole:
             last = event_pb2.Checkpoint.FromString(self._waiting[-1].checkpoint)
             msg = f"the log ends at position {self.position}, and a checkpoint covers it up to {last.position}"
             problems.append(Finding("LOG", msg, (self._here("checkpoint"), self._here("checkpoint"))))
         beyond = self._beyond
-        if self._only:
+        if self.stream:
             reached = self._proof.sequence if self._proof is not None else 0
-            track = self.tracks.get(self._only)
+            track = self.tracks.get(self.stream)
             if track is None or track.sequence < reached:
-                msg = (
-                    f"{self._only} ends at {track.sequence if track else 0}, and a checkpoint covers it up to {reached}"
-                )
+                ends = track.sequence if track else 0
+                msg = f"{self.stream} ends at {ends}, and a checkpoint covers it up to {reached}"
                 problems.append(Finding("LOG", msg, (self._here("proof"), self._here("proof"))))
-                beyond = {self._only: 1}
+                beyond = {self.stream: 1}
         return Report(
             service=self.service,
             judged_to=self.judged_to,
@@ -177,7 +178,7 @@ class Judge:
 
     def _check(self) -> None:
         """Compares with the checkpoints that end here."""
-        while self._waiting and self._whole:
+        while self._waiting and self.whole:
             signed = self._waiting[0]
             try:
                 checkpoint = event_pb2.Checkpoint.FromString(signed.checkpoint)
@@ -228,7 +229,7 @@ class Judge:
     def _break(self, message: str, at: Witness) -> None:
         """From the last good checkpoint on, nothing of this log is known."""
         self._problems.append(Finding("LOG", message, (at, at)))
-        self._whole = False
+        self.whole = False
 
     def _here(self, what: str) -> Witness:
         return Witness("", self.position, 0, what, 0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from google.longrunning.operations_pb2_grpc import OperationsStub
     from google.protobuf.message import Message
 
+    from bms.event.v1.event_log_service_pb2_grpc import EventLogServiceStub
     from bms.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
     from bms.ipam.v1.ipam_service_pb2_grpc import IpamServiceStub
     from bms.lifecycle.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
@@ -105,6 +106,12 @@ class Session:
         from bms.telemetry.v1.telemetry_service_pb2_grpc import TelemetryServiceStub
 
         return TelemetryServiceStub(self.channel("telemetry"))
+
+    def log(self, service: str) -> EventLogServiceStub:
+        """What proves the log of *service*."""
+        from bms.event.v1.event_log_service_pb2_grpc import EventLogServiceStub
+
+        return EventLogServiceStub(self.channel(service))
 
     def operations(self, service: str) -> OperationsStub:
         """The operations of *service*."""

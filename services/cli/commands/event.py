@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from services.cli.failures import ExitCode
+from services.cli.failures import BadUsage, CliError, ExitCode
 from services.cli.fleet import complete_server, find
 from services.cli.nouns import Noun, Since, Span, full_name
 from services.cli.screen import Column, Screen, as_dict, short, when
@@ -27,7 +27,7 @@ _RETRY_SECONDS = 60.0
 
 @click.group("event", cls=Noun)
 def event() -> None:
-    """Events of all services: list and watch."""
+    """Events of all services: list, watch, and prove where a stream ends."""
 
 
 def _state(each: SourcedEvent) -> str:
@@ -197,4 +197,46 @@ def watch(
 def _end(session: Session, token: str) -> ExitCode:
     if token:
         session.screen.note(f"Go on from here: bms event watch --after {token}")
+    return ExitCode.OK
+
+
+@event.command("proof")
+@_SERVER
+@_STREAM
+@click.option(
+    "--service",
+    type=click.Choice(["inventory", "lifecycle", "ipam", "network"]),
+    default="lifecycle",
+    show_default=True,
+    help="Of this log.",
+)
+@reads
+def proof(session: Session, server: str, stream: str, service: str) -> ExitCode:
+    """Prove where a stream ends, by a signed checkpoint; the proof is checked here."""
+    from bms.event.v1.event_pb2 import Checkpoint, GetStreamProofRequest, ListSigningKeysRequest
+    from services.cli.proofs import complaint
+
+    wanted = _stream(session, server, stream)
+    if not wanted:
+        raise BadUsage("which stream?", remedy="Name a server with --server, or a stream with --stream.")
+    log = session.log(service)
+    found = log.GetStreamProof(GetStreamProofRequest(stream=wanted))
+    checkpoint = Checkpoint.FromString(found.checkpoint.checkpoint)
+    keys = log.ListSigningKeys(ListSigningKeysRequest(log=checkpoint.log)).keys
+    wrong = complaint(found, checkpoint, keys)
+    session.screen.one(
+        found,
+        (
+            ("Stream", found.stream),
+            ("Events", str(found.sequence)),
+            ("Last digest", found.digest.hex()),
+            ("Checkpoint", f"{checkpoint.number} of {when(checkpoint.time)}, position {checkpoint.position}"),
+            ("Root of heads", checkpoint.heads_root.hex()),
+            ("Key", checkpoint.key_id),
+            ("Log", checkpoint.log),
+            ("Proof", wrong or "holds"),
+        ),
+    )
+    if wrong:
+        raise CliError(f"{wanted} is not proven: {wrong}", reason="NOT_PROVEN")
     return ExitCode.OK

@@ -31,6 +31,7 @@ _RESOURCES = (
     _Resource("prefix", "projects/{project}/prefixes/{prefix}", "ipam", "a range of addresses of a network"),
     _Resource("lease", "projects/{project}/leases/{uuid}", "ipam", "an owner's hold on an address"),
     _Resource("event", "(its id)", "telemetry", "what happened, from every service's log"),
+    _Resource("checkpoint", "(its number)", "each log's", "what a service has signed of its log"),
     _Resource("uve", "uves/{type}/{key}", "telemetry", "what analytics knows of an object now"),
     _Resource("message", "(its id)", "telemetry", "Sandesh as it came over the wire"),
 )

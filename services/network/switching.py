@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 
 from services.kernel.calls import Call
@@ -41,7 +42,8 @@ class Switching:
             Busy: the records changed again and again.
             PeerUnavailable: the fabric does not take it; the wish stays, the same request may be repeated.
         """
-        with self._locks[hash(server) % _LOCKS]:
+        # Not hash(): a run of the same seed meets the same neighbours behind one lock.
+        with self._locks[zlib.crc32(server.encode()) % _LOCKS]:
             meant = self._database.read(lambda tx: sending(self._store_of(tx), server, ports))
             for _ in range(_ROUNDS):
                 if not meant.orders:

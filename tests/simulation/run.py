@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One seed, from an empty site to a verdict."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.kernel.effect import observed
+from services.lifecycle.claims import next_due
+from services.runtime.migrations import migrate
+from services.simulated import control
+from tests.simulation import admins, audit
+from tests.simulation.engine import Simulation, Stuck
+from tests.simulation.gremlin import Gremlin
+from tests.simulation.people import NeverEnded, Person
+from tests.simulation.site import SERVICES, Site, pace_of, polling
+from tests.simulation.tenants import Ledger, Tenant
+from tests.simulation.weather import Weather
+from tests.simulation.witness import Account
+
+LIVES = 3
+"""Instances that every server has in its life."""
+_REST = 3 * 86400.0
+"""Seconds in which everything must have come to rest once nothing goes wrong any more."""
+_templates: dict[str, Path] = {}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one seed.
+
+    Attributes:
+        wrong: what must not be; empty if all is well.
+        digest: SHA-256 over all bytes of all logs.
+        real: seconds of processor time that it took.
+        virtual: seconds that passed in it.
+    """
+
+    seed: int
+    servers: int
+    wrong: list[str] = field(default_factory=list)
+    digest: str = ""
+    real: float = 0.0
+    virtual: float = 0.0
+    lives: int = 0
+    events: int = 0
+    switches: int = 0
+    calls: int = 0
+    classes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    verbs: dict[str, int] = field(default_factory=dict)
+    recovered: int = 0
+
+    @property
+    def again(self) -> str:
+        """The line that runs it again."""
+        return f"make simulate SEED={self.seed} SERVERS={self.servers}"
+
+
+def run(seed: int, servers: int, only: Sequence[str] | None = None, *, trace: int = 0) -> Outcome:
+    """Plays *seed* with *servers* servers.
+
+    Args:
+        only: these classes of faults instead of those that the seed draws.
+        trace: prints so many of the last log lines when something is wrong.
+    """
+    outcome = Outcome(seed, servers)
+    began = time.process_time()
+    name = f"{seed}/{servers}"
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="bms-simulation-", dir=place))
+    stack = threading.stack_size()
+    try:
+        with _listening(trace) as heard:
+            _play(name, outcome, folder, only, heard)
+        outcome.wrong += heard.defects
+        if outcome.wrong and trace:
+            sys.stdout.write("\n".join(heard.lines) + "\n")
+    finally:
+        threading.stack_size(stack)
+        shutil.rmtree(folder, ignore_errors=True)
+    outcome.real = time.process_time() - began
+    return outcome
+
+
+def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None, heard: _Heard) -> None:
+    drawn = Weather(name, Simulation(name))
+    sim = Simulation(name, switching=10 ** drawn.uniform(-2, 0), step=drawn.one_of((0, 10, 100, 1000)))
+    heard.sim = sim
+    weather = Weather(name, sim, only)
+    outcome.classes = weather.classes
+    projects = max(1, min(6, outcome.servers // 3))
+    site = Site(name, folder, templates(), sim, weather, projects)
+    try:
+        with observed(site.observe), polling(drawn.one_of((1.0, 5.0, 20.0))):
+            try:
+                _story(outcome, site, projects)
+            except (Stuck, NeverEnded) as error:
+                outcome.wrong.append(f"{type(error).__name__}: {error}"[:2000])
+            finally:
+                sim.end()
+    finally:
+        site.close()
+    outcome.wrong += [f"{actor}: {type(error).__name__}: {error}"[:2000] for actor, error in sim.failures]
+    outcome.virtual, outcome.switches, outcome.calls = sim.seconds(), sim.switches, site.fabric.calls
+    outcome.counts = weather.counts
+
+
+def _story(outcome: Outcome, site: Site, projects: int) -> None:
+    sim, weather = site.sim, site.weather
+    clean = pace_of(weather, site.rack).total_seconds()
+    quick = 0.5 + clean / 40
+    for name in site.starts:
+        site.start(name)
+    admin = Person(site, "admin", "admin", quick)
+    sealed, weather.over = weather.over, True
+    admins.lay_ground(admin, projects, int(weather.uniform(1, 900)))
+    servers = admins.bring_in(admin, outcome.servers)
+    weather.over = sealed
+    gremlin = Gremlin(sim, weather, site.rack, [server.removeprefix("servers/") for server in servers])
+    mender = admins.Mender(Person(site, "admin", "mender", quick), site)
+    operator = admins.Operator(Person(site, "admin", "operator", quick), servers)
+    each = (clean + 30) * 8 / max(1, outcome.servers)
+    sim.spawn("gremlin", lambda: gremlin.work(each))
+    sim.spawn("mender", lambda: mender.watch(30 + clean / 4))
+    sim.spawn("operator", lambda: operator.work(each * 4))
+    admins.provide(admin, servers)
+    begun = sim.seconds()
+    while sim.seconds() - begun < 20 * (clean + 30) and not sim.failures:
+        sim.sleep(5 * quick)
+        if 2 * len(admins.statuses(admin, "state = available")) >= outcome.servers:
+            break
+    ledger = Ledger(LIVES * outcome.servers)
+    living = []
+    for number in range(min(outcome.servers, 24)):
+        login = f"t{number % projects}"
+        person = Person(site, login, f"tenant {number}", quick)
+        keeper = Person(site, "admin", f"keeper {number}", quick)
+        tenant = Tenant(person, keeper, login, ledger, quick)
+        living.append(sim.spawn(f"tenant {number}", tenant.live))
+    _until(sim, lambda: all(actor.done for actor in living), 5 * quick, 60 * 86400.0, "the tenants' lives")
+    weather.end()
+    control.clear(site.rack)
+    _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
+    outcome.lives, outcome.verbs, outcome.recovered = ledger.ended, ledger.verbs, mender.recovered
+    _judge(outcome, site, admin, ledger, gremlin)
+
+
+def _rest(site: Site, admin: Person, mender: admins.Mender) -> bool:
+    mender.round(takes=True)
+    if not admins.available(admin) or audit.unended(admin):
+        return False
+    due = site.databases["lifecycle"].read(next_due)
+    return due is None or due > site.sim.micros + 120_000_000
+
+
+def _until(sim: Simulation, reached: Any, every: float, seconds: float, what: str) -> None:
+    until = sim.seconds() + seconds
+    while not reached():
+        if sim.failures:
+            return
+        if sim.seconds() > until:
+            raise NeverEnded(what)
+        sim.sleep(every)
+
+
+def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin: Gremlin) -> None:
+    logs = audit.read_logs(admin)
+    outcome.digest = audit.digest(logs)
+    outcome.events = sum(len(events) for events in logs.events.values())
+    outcome.wrong += audit.whole(logs)
+    outcome.wrong += audit.held(admin, outcome.servers)
+    outcome.wrong += audit.unended(admin)
+    powered = {f"servers/{server}" for server in gremlin.powered}
+    account = Account(site.rack, site.sim.now(), audit.projects_of(admin), ledger.images, powered)
+    outcome.wrong += account.wrongs()
+
+
+class _Heard:
+    """What the services logged: defects are kept, the last lines too if they are wanted."""
+
+    def __init__(self, trace: int) -> None:
+        self.sim: Simulation | None = None
+        self.defects: list[str] = []
+        self.lines: deque[str] = deque(maxlen=trace)
+
+    def __call__(self, _logger: object, method: str, event: Any) -> Any:
+        if method in ("error", "exception", "critical"):
+            trouble = event.get("exc_info")
+            said = {key: value for key, value in event.items() if key != "exc_info"}
+            shown = sys.exc_info()[1] if trouble is True else trouble
+            self.defects.append(f"logged {said}: {shown!r}"[:2000])
+        if self.lines.maxlen:
+            moment = f"{self.sim.seconds():12.3f} {self.sim.current.name:24}" if self.sim else ""
+            self.lines.append(f"{moment} {event}")
+        raise structlog.DropEvent
+
+
+@contextmanager
+def _listening(trace: int) -> Iterator[_Heard]:
+    heard = _Heard(trace)
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[heard],
+        wrapper_class=structlog.make_filtering_bound_logger(20 if trace else 40),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield heard
+    finally:
+        structlog.configure(**before)
+
+
+def templates() -> dict[str, Path]:
+    """A migrated database file of each service; made once in a process."""
+    if not _templates:
+        folder = Path(tempfile.mkdtemp(prefix="bms-simulation-templates-"))
+        for service in SERVICES:
+            migrate(f"sqlite:///{folder / service}.sqlite", f"services.{service}")
+            _templates[service] = folder / f"{service}.sqlite"
+    return _templates

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rack's own account: who saw whose network with whose data, whatever any log says."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+
+import orjson
+
+from services.simulated import control
+from services.simulated.control import Witnessed
+from services.simulated.rack import Rack
+
+
+class Account:
+    """What the rack saw, judged.
+
+    Args:
+        vlans: VLAN -> the project of its network; "" for the site's private ones.
+        images: image -> the instance it was made for.
+        powered: servers whose power was moved or lied about by a fault.
+    """
+
+    def __init__(
+        self, rack: Rack, now: datetime, vlans: Mapping[int, str], images: Mapping[str, str], powered: set[str]
+    ) -> None:
+        self._vlans = vlans
+        self._images = images
+        self._powered = powered
+        with rack.file.reading() as tx:
+            self._owners = _owners(tx, images)
+        self._book = control.witness(rack, now)
+        self.lines = len(self._book)
+
+    def wrongs(self) -> list[str]:
+        """Every line that must not be; empty if the rack saw nothing wrong."""
+        found: list[str] = []
+        before: dict[str, Witnessed] = {}
+        for line in self._book:
+            if line.server:
+                wrong = self._judge(line, before.get(line.server))
+                found += [f"{line.time} servers/{line.server} {line.cause}: {what}" for what in wrong]
+                before[line.server] = line
+        return found
+
+    def _judge(self, line: Witnessed, before: Witnessed | None) -> list[str]:
+        if not line.exposed:
+            return []
+        wrong = []
+        owners = {self._instance(owner) for content, owner in line.disks.values() if content != "blank"}
+        reached = {self._vlans.get(vlan, "nobody's") for vlan in line.exposed}
+        projects = reached - {""}
+        if len(projects) > 1:
+            wrong.append(f"it is on networks of {sorted(projects)} at once")
+        running = {owner.split("/")[1] for owner in owners if owner.startswith("projects/")}
+        if projects and line.boot == "disk" and running != projects:
+            wrong.append(f"{sorted(owners)} runs on networks of {sorted(projects)}")
+        if "" in reached and line.boot == "disk" and f"servers/{line.server}" not in self._powered:
+            wrong.append(f"{sorted(owners)} runs on a private network")
+        if before is not None and before.boot not in ("disk", "rescue"):
+            # As it was before the system that runs now could write to it.
+            there = {self._instance(owner) for content, owner in before.disks.values() if content != "blank"}
+            # A disk that somebody brought along after the last clean pass: nobody can know before the next one.
+            there.discard("unknown")
+            if len(there) > 1:
+                wrong.append(f"it started with data of {sorted(there)}")
+        return wrong
+
+    def _instance(self, owner: str) -> str:
+        return self._owners.get(owner, owner)
+
+
+def _owners(tx: sqlite3.Connection, images: Mapping[str, str]) -> dict[str, str]:
+    """Request id of a deploy -> the instance whose image it wrote."""
+    owners = {}
+    for request_id, wanted in tx.execute("SELECT request_id, wanted FROM jobs WHERE kind = 'deploy'").fetchall():
+        image = orjson.loads(wanted)[1]
+        owners[request_id] = images.get(image, image)
+    return owners

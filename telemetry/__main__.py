@@ -70,6 +70,7 @@ async def serve(settings: Settings, own: TelemetrySettings) -> None:
             server=settings.server,
             database=database,
             logs={service: (peer, peer.address) for service, peer in peers.items()},
+            signed=peers,
             inventory=inventory,
             callers=tokens,
             rules=RULES,

@@ -22,6 +22,7 @@ from services.runtime.page_tokens import PageTokens
 from services.runtime.settings import ServerSettings
 from services.runtime.times import to_micros
 from telemetry import server
+from telemetry.anchors import Anchors, Signed
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
 from telemetry.peers import Log
@@ -51,6 +52,7 @@ class Given:
 
     Attributes:
         logs: the log of each service, with its address.
+        signed: the checkpoints of each.
         inventory: also says what servers are made of.
     """
 
@@ -58,6 +60,7 @@ class Given:
     server: ServerSettings
     database: Database
     logs: Mapping[str, tuple[Log, str]]
+    signed: Mapping[str, Signed]
     inventory: Inventory
     callers: Callers
     rules: Mapping[str, Rule]
@@ -159,11 +162,14 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         bound = server.build(given.server, servicer, guard)
         sending = parts.start(generator.run(), "generator")
         ending.push_async_callback(_stop_generator, generator, sending)
+        anchors = Anchors(given.signed, store, generator.deliver, now)
+        ending.push_async_callback(anchors.flush)
         # These end before the generator does, so that the last news still go out.
         workers = await ending.enter_async_context(_parts(failed))
         workers.start(hub.run(), "watch")
         workers.start(publisher.run(), "publisher")
         workers.start(enricher.run(), "enricher")
+        workers.start(anchors.run(), "anchors")
         for service, (log, _) in given.logs.items():
             workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
         await bound.start()

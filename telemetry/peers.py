@@ -56,6 +56,12 @@ class AioPeer:
             response_deserializer=event_pb2.ListStoredEventsResponse.FromString,
         )
 
+        self._checkpoints = self._channel.unary_unary(
+            "/bms.event.v1.EventLogService/ListCheckpoints",
+            request_serializer=event_pb2.ListCheckpointsRequest.SerializeToString,
+            response_deserializer=event_pb2.ListCheckpointsResponse.FromString,
+        )
+
     async def list(self, after: int, *, limit: int, wait: int) -> Sequence[Followed]:
         """See `Log`."""
         request = event_pb2.ListEventsRequest(after=after, page_size=limit, wait_seconds=wait)
@@ -65,6 +71,13 @@ class AioPeer:
         except DecodeError:
             msg = f"{self.service} answered events that cannot be read"
             raise PeerUnavailable(msg, remedy=f"See which version of {self.service} runs.", peer=self.service) from None
+
+    async def checkpoints(self, after: int = 0, log: str = "") -> Sequence[event_pb2.SignedCheckpoint]:
+        """See `telemetry.anchors.Signed`."""
+        request = event_pb2.ListCheckpointsRequest(after=after, page_size=1, newest=not log, log=log)
+        answer = await self._call(self._checkpoints, request, "ListCheckpoints", _ANSWER_SECONDS)
+        found: Sequence[event_pb2.SignedCheckpoint] = answer.checkpoints
+        return found
 
     async def close(self) -> None:
         """Closes the channel."""

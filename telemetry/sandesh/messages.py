@@ -3,7 +3,8 @@
 
 `IRONIC_NODE_INFO` is field-compatible with the last schema of Contrail's own bare-metal bridge
 (release R2008 and later), so that everything which reads those UVEs reads ours. The generator's
-messages about itself are the ones that every Contrail process sends. `BMS_LIFECYCLE_EVENT_LOG` is ours.
+messages about itself are the ones that every Contrail process sends. `BMS_LIFECYCLE_EVENT_LOG` and
+`BMS_LOG_CHECKPOINT` are ours.
 
 The ``TypedDict`` beside each struct is the same fact for the type checker: what a caller may put in.
 """
@@ -248,6 +249,52 @@ BMS_LIFECYCLE_EVENT_LOG: Final = object_log(
             (13, "digest", Scalar.STRING),
             (14, "position", Scalar.I64),
             (15, "detail", Scalar.STRING),
+        ),
+    ),
+    category="BMS",
+)
+
+
+class BmsLogCheckpointFields(TypedDict, total=False):
+    """The newest signed checkpoint of a service's event log.
+
+    ``name`` is ``logs/{service}``; ``time`` is microseconds since 1970 UTC; digests are lower-case hexadecimal;
+    ``checkpoint`` and ``signature`` are base64, and with the log's public key prove the rest; ``complaint`` says what
+    the service no longer stands by.
+    """
+
+    name: Required[str]
+    service: str
+    log: str
+    number: int
+    position: int
+    streams: int
+    running_digest: str
+    heads_root: str
+    time: int
+    key_id: str
+    checkpoint: str
+    signature: str
+    complaint: str
+
+
+BMS_LOG_CHECKPOINT: Final = object_log(
+    "BmsLogCheckpoint",
+    (
+        _key(OBJECT_SERVER_TABLE),
+        *_fields(
+            (2, "service", Scalar.STRING),
+            (3, "log", Scalar.STRING),
+            (4, "number", Scalar.I64),
+            (5, "position", Scalar.I64),
+            (6, "streams", Scalar.I64),
+            (7, "running_digest", Scalar.STRING),
+            (8, "heads_root", Scalar.STRING),
+            (9, "time", Scalar.I64),
+            (10, "key_id", Scalar.STRING),
+            (11, "checkpoint", Scalar.STRING),
+            (12, "signature", Scalar.STRING),
+            (13, "complaint", Scalar.STRING),
         ),
     ),
     category="BMS",

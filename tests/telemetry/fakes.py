@@ -45,6 +45,7 @@ class FakeLog:
         self.holes: dict[int, int] = {}
         self.news = asyncio.Event()
         self.asked: list[int] = []
+        self.signed: list[event_pb2.SignedCheckpoint] = []
 
     def append(self, *events: event_pb2.StoredEvent) -> None:
         self.events += events
@@ -67,6 +68,16 @@ class FakeLog:
         begin = max(0, after - 2) if self.repeats else after
         found = [event for event in self.events if event.position > begin and not self._hidden(event.position)]
         return [Followed.of(self.service, event) for event in found[:limit]]
+
+    async def checkpoints(self, after: int = 0, log: str = "") -> Sequence[event_pb2.SignedCheckpoint]:
+        """As services.runtime.checkpoint_servicer serves them."""
+        if self.down:
+            msg = f"{self.service} is away"
+            raise PeerUnavailable(msg, peer=self.service)
+        if not log:
+            return self.signed[-1:]
+        read = [(each, event_pb2.Checkpoint.FromString(each.checkpoint)) for each in self.signed]
+        return [each for each, checkpoint in read if checkpoint.log == log and checkpoint.number > after][:1]
 
     def _hidden(self, position: int) -> bool:
         looks = self.holes.get(position, 0)

@@ -102,6 +102,7 @@ async def rig(
         server=ServerSettings("127.0.0.1:0", grace=grace),
         database=database,
         logs={service: (log, f"{service}:1") for service, log in logs.items()},
+        signed=logs,
         inventory=inventory,
         callers=KnownCallers(),
         rules=RULES,

@@ -13,9 +13,12 @@ from collections.abc import Callable
 import structlog
 from google.longrunning import operations_pb2_grpc
 
-from bms.lifecycle.v1 import lifecycle_service_pb2_grpc
+from bms.lifecycle.v1 import audit_service_pb2_grpc, lifecycle_service_pb2_grpc
 from services.access import RULES
 from services.kernel.errors import BmsError
+from services.lifecycle.audit_servicer import AuditServicer
+from services.lifecycle.audits.stores import StoreClients
+from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.config_drive import config_drive
@@ -109,10 +112,23 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         log,
         base.page_tokens,
     )
+    settling = Settling()
+    auditor = AuditServicer.build(
+        database,
+        store,
+        StoreClients(base.peer("inventory"), base.peer("ipam"), base.peer("network")),
+        networks,
+        addresses,
+        base.writer,
+        base.page_tokens,
+        base.clock,
+        settling.pause,
+    )
     bound = build_server(
         settings.server,
         [
             (lifecycle_service_pb2_grpc.add_LifecycleServiceServicer_to_server, servicer),
+            (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, auditor),
             (
                 operations_pb2_grpc.add_OperationsServicer_to_server,
                 OperationsServicer(database, operations, base.page_tokens),
@@ -127,7 +143,7 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     working.start()
     following.start()
     try:
-        serve(bound, drain=(log.drain, operations.news.drain))
+        serve(bound, drain=(log.drain, operations.news.drain, settling.drain))
     finally:
         to_log.close()
         following.stop()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,15 +111,18 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, profile: str = "instant", only: Sequence[str] = ()) -> Iterator[Site]:
+def running_site(
+    folder: Path, *, profile: str = "instant", only: Sequence[str] = (), settings: Mapping[str, str] | None = None
+) -> Iterator[Site]:
     """`bms up` in *folder*, until the block ends.
 
     Args:
         profile: how long things take on the simulated rack.
         only: run these services; all if empty.
+        settings: variables of the environment beside those that `bms up` sets.
     """
     data, output = DataDir(folder / "data"), folder / "up.txt"
-    supervisor = _start(data, output, profile, only)
+    supervisor = _start(data, output, profile, only, settings or {})
     try:
         site = Site(data, supervisor, output)
         for service in only or SERVICES:
@@ -137,7 +140,7 @@ def running_site(folder: Path, *, profile: str = "instant", only: Sequence[str] 
             supervisor.wait(10)
 
 
-def _start(data: DataDir, output: Path, profile: str, only: Sequence[str]) -> psutil.Popen:
+def _start(data: DataDir, output: Path, profile: str, only: Sequence[str], settings: Mapping[str, str]) -> psutil.Popen:
     output.parent.mkdir(parents=True, exist_ok=True)
     # Of an earlier start in the same folder; it is how we learn that this one has its ports.
     (data.path / "endpoints.json").unlink(missing_ok=True)
@@ -148,7 +151,7 @@ def _start(data: DataDir, output: Path, profile: str, only: Sequence[str]) -> ps
     argv += [word for service in only for word in ("--only", service)]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("BMS_")}
     with output.open("wb") as said:
-        started = psutil.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=inherited)
+        started = psutil.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**inherited, **settings})
     until = time.monotonic() + START_SECONDS
     while not data.endpoints():
         assert started.poll() is None, output.read_text()

@@ -60,8 +60,8 @@ class Refused(Exception):
 class Deadline:
     """The end of one call to the backend, whatever it asks of Ironic until then."""
 
-    def __init__(self, seconds: float = CALL_SECONDS) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self) -> None:
+        self._end = time.monotonic() + CALL_SECONDS
 
     @property
     def left(self) -> float:
@@ -214,8 +214,9 @@ class IronicApi:
             raise _away(msg)
         try:
             answer = self._proxy().request(
-                # Requests of ours can be repeated: an idle connection that the server closed is no failure.
-                path, method, connect_retries=1, microversion=MICROVERSION, json=body,
+                # Requests of ours can be repeated: an idle connection that the server closed is no failure. Locks are
+                # waited out above, within the deadline: left alone, the SDK does for a quarter of a minute.
+                path, method, connect_retries=1, status_code_retries=0, microversion=MICROVERSION, json=body,
                 timeout=min(_ONE_SECONDS, max(0.5, deadline.left / 2)),
             )  # fmt: skip
         except (ClientException, SDKException, RequestException) as error:
@@ -238,13 +239,11 @@ def _open(cloud: str, endpoint: str) -> Proxy:
     for name in ("keystoneauth", "openstack", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if cloud:
-        connection = openstack.connect(cloud=cloud)
-    else:
-        connection = openstack.connect(
-            load_yaml_config=False, load_envvars=False, auth_type="none", auth={"endpoint": endpoint},
-            baremetal_endpoint_override=endpoint,
-        )  # fmt: skip
-    return connection.baremetal
+        return openstack.connect(cloud=cloud).baremetal
+    return openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth_type="none", auth={"endpoint": endpoint},
+        baremetal_endpoint_override=endpoint,
+    ).baremetal  # fmt: skip
 
 
 def shown(text: str) -> str:

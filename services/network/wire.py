@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.network.v1 import attachment_pb2, network_pb2
 from services.kernel.errors import InvalidField
@@ -29,6 +26,7 @@ from services.network.operations.networks import NewNetwork
 from services.network.operations.store import Condition
 from services.runtime.etags import etag
 from services.runtime.filters import parse
+from services.runtime.times import to_timestamp
 
 _ALL = "projects/-"
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -251,8 +249,8 @@ def network_message(network: Network, ports: int) -> network_pb2.Network:
         vrf=network.vrf,
         vlan_id=network.vlan,
         vni=network.vni,
-        create_time=_stamp(network.create_time),
-        update_time=_stamp(network.update_time),
+        create_time=to_timestamp(network.create_time),
+        update_time=to_timestamp(network.update_time),
         etag=etag(network.version),
         attached_port_count=ports,
     )
@@ -277,7 +275,7 @@ def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
         )
         if attachment.asked
         else None,
-        request_time=_stamp(attachment.request_time),
+        request_time=to_timestamp(attachment.request_time),
         observed=reading_message(link.port, seen) if seen else None,
         settled=attachment.settled,
     )
@@ -289,7 +287,7 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
         port=port,
         port_class=_NUMBERS[reading.port_class],
         networks=_tags(reading.tags),
-        read_time=_stamp(reading.read_time),
+        read_time=to_timestamp(reading.read_time),
         reading_digest=reading.digest,
         detail=reading.detail,
     )
@@ -328,9 +326,3 @@ def _text(text: str, where: str, longest: int) -> str:
     if not text.isprintable():
         raise InvalidField(field=where, description="has characters that cannot be printed", remedy="Leave them out.")
     return text
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

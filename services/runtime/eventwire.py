@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.event.v1 import event_pb2
 from services.kernel.events import Event, Evidence
+from services.runtime.times import to_timestamp
 
 
 def header_of(event: Event, identity: str, sequence: int) -> event_pb2.EventHeader:
@@ -91,8 +92,4 @@ def _evidence(evidence: Evidence) -> event_pb2.Evidence:
 
 
 def _time(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+    return None if moment is None else to_timestamp(moment)

@@ -17,7 +17,7 @@ from services.kernel.errors import InvalidField, Stale
 from services.runtime import etags, filters
 from services.runtime.filters import Term
 from services.runtime.page_tokens import PageTokens
-from services.runtime.times import from_micros, to_micros
+from services.runtime.times import from_micros, to_micros, to_timestamp
 from tests.support.clocks import START
 from tests.support.wire import admin
 
@@ -29,9 +29,10 @@ CALL = Call(caller=admin(), method="/bms.x.v1.X/ListNotes", correlation="c", now
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_times_come_back_exactly(moment: datetime) -> None:
     """
-    Every microsecond between the years 1 and 9999 is stored exactly.
+    Every microsecond between the years 1 and 9999 is stored exactly, and sent so.
     """
     assert from_micros(to_micros(moment)) == moment
+    assert to_timestamp(moment).ToDatetime(UTC) == moment
 
 
 def test_etags() -> None:

@@ -7,8 +7,8 @@ from bms.inventory.v1 import catalogue_pb2
 from services.inventory.domain.flavor import Flavor, FlavorSpec
 from services.inventory.domain.image import Image, ImageSpec, ImageType, Visibility
 from services.inventory.wire.masks import merged
-from services.inventory.wire.servers import stamp
 from services.runtime.etags import etag
+from services.runtime.times import to_timestamp
 
 _TYPES = {
     catalogue_pb2.Image.TYPE_WHOLE_DISK: ImageType.WHOLE_DISK,
@@ -59,8 +59,8 @@ def to_flavor(flavor: Flavor) -> catalogue_pb2.Flavor:
         min_disks=said.min_disks,
         capabilities=said.capabilities,
         labels=said.labels,
-        create_time=stamp(flavor.create_time),
-        update_time=stamp(flavor.update_time),
+        create_time=to_timestamp(flavor.create_time),
+        update_time=to_timestamp(flavor.update_time),
         etag=etag(flavor.sequence),
     )
 
@@ -113,7 +113,7 @@ def to_image(image: Image, *, shares: bool = True) -> catalogue_pb2.Image:
         ramdisk_checksum=said.ramdisk_checksum,
         min_local_gb=said.min_local_gb,
         cpu_arch=said.cpu_arch,
-        create_time=stamp(image.create_time),
-        update_time=stamp(image.update_time),
+        create_time=to_timestamp(image.create_time),
+        update_time=to_timestamp(image.update_time),
         etag=etag(image.sequence),
     )

@@ -9,7 +9,6 @@ from datetime import datetime
 from google.longrunning import operations_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.inventory.v1 import pool_pb2, server_pb2
 from services.inventory.domain.import_rows import Fault
@@ -35,6 +34,7 @@ from services.inventory.operations.servers import Deletion
 from services.inventory.wire.masks import merged
 from services.runtime.etags import etag
 from services.runtime.operations import OperationRow, to_operation
+from services.runtime.times import to_timestamp
 
 _NODE_TYPES = {
     server_pb2.NODE_TYPE_BAREMETAL: NodeType.BAREMETAL,
@@ -54,13 +54,6 @@ _ACTIONS = {
     Action.UPDATE: server_pb2.ImportedServer.ACTION_UPDATE,
     Action.UNCHANGED: server_pb2.ImportedServer.ACTION_UNCHANGED,
 }
-
-
-def stamp(moment: datetime) -> Timestamp:
-    """*moment* as a timestamp."""
-    found = Timestamp()
-    found.FromDatetime(moment)
-    return found
 
 
 def spec(message: server_pb2.Server) -> ServerSpec:
@@ -161,8 +154,8 @@ def to_server(server: Server) -> server_pb2.Server:
             for disk in server.disks
         ],
         pool=to_pool_row(server.pool),
-        create_time=stamp(server.create_time),
-        update_time=stamp(server.update_time),
+        create_time=to_timestamp(server.create_time),
+        update_time=to_timestamp(server.update_time),
         etag=etag(server.sequence),
     )
     if best != Properties():
@@ -170,7 +163,7 @@ def to_server(server: Server) -> server_pb2.Server:
     if location != Location():
         message.location.CopyFrom(server_pb2.Location(site=location.site, rack=location.rack, unit=location.unit))
     if server.delete_time is not None:
-        message.delete_time.CopyFrom(stamp(server.delete_time))
+        message.delete_time.CopyFrom(to_timestamp(server.delete_time))
     return message
 
 
@@ -181,7 +174,7 @@ def to_pool_row(row: PoolRow) -> server_pb2.PoolRow:
         unavailable_reason=row.unavailable_reason,
         reserved_by=row.reserved_by,
         state_version=row.state_version,
-        update_time=stamp(row.update_time),
+        update_time=to_timestamp(row.update_time),
     )
 
 
@@ -270,7 +263,7 @@ def to_deletion(row: OperationRow) -> operations_pb2.Operation:
 
 def _metadata(server: str, create_time: datetime, stage: str) -> bytes:
     packed = AnyMessage()
-    packed.Pack(server_pb2.DeleteServerMetadata(server=server, create_time=stamp(create_time), stage=stage))
+    packed.Pack(server_pb2.DeleteServerMetadata(server=server, create_time=to_timestamp(create_time), stage=stage))
     return packed.SerializeToString()
 
 

@@ -11,6 +11,7 @@ What is there already stays, so that it can run before every start. Files of the
     tokens.json                  the known tokens, as digests
     service.token, admin.token   the services' own, and the administrator's
     data.key                     what secrets in the databases are sealed with
+    <service>.signing.key        what each service signs its log's checkpoints with
     pgpass                       the database's password, as libpq reads it
 
 The folder of the login holds ``postgres.password`` alone, for PostgreSQL's container.
@@ -33,7 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from services.kernel.calls import Role
 from services.runtime.auth import make_token, token_entry
-from services.runtime.secrets import write_private
+from services.runtime.secrets import random_file, write_private
 
 SERVICES = ("inventory", "lifecycle", "ipam", "network", "telemetry")
 LIFETIME = dt.timedelta(days=825)
@@ -132,6 +133,8 @@ def main() -> None:
         make_tokens(given.site)
     if not (given.site / "data.key").exists():
         write_private(given.site / "data.key", os.urandom(32))
+    for service in SERVICES[:-1]:
+        random_file(given.site / f"{service}.signing.key", 32)
     if not (given.site / "pgpass").exists():
         make_login(given.site, given.login)
     print("site: ready")

@@ -5,6 +5,8 @@ admin.token, site.token, tenant-a.token ...   bearer tokens, mode 0600, one a fi
 logins.json                                    which project each of these works in
 tokens.json                                    what the services know of them: digests and roles
 data.key                                       the key that secrets are sealed with
+<service>.signing.key                          the key that the service's checkpoints are signed with
+<service>.checkpoint                           the newest of them, to notice a database restored from a backup
 endpoints.json                                 where the five services listen
 <service>.sqlite, rack.sqlite                  the databases, and the simulated rack
 logs/<service>.log, run/<service>.pid          what each service had to say, and its process id

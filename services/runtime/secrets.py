@@ -107,6 +107,8 @@ def random_file(path: Path, size: int) -> None:
 
     Several services of one machine may start at the same moment: the first file stays.
     """
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4()}")
     write_private(draft, os.urandom(size))
@@ -119,8 +121,7 @@ def random_file(path: Path, size: int) -> None:
 
 
 def _key_of(path: Path) -> bytes:
-    if not path.exists():
-        random_file(path, _KEY_SIZE)
+    random_file(path, _KEY_SIZE)
     key = private_file(path)
     if len(key) != _KEY_SIZE:
         msg = f"{path.name} holds {len(key)} bytes instead of {_KEY_SIZE}"

@@ -115,8 +115,8 @@ class KeyFiles:
             UnsafeFile: others may read a file, or it holds no key.
             WrongState: neither file holds the log's key.
         """
-        if not known and not self._path.exists():
-            random_file(self._path, _SIZE)
+        if not known:
+            self._make()
         present, coming = self._signer(self._path), self._signer(self._next)
         if coming is not None and coming.id == known:
             self.promote()  # the process ended, or could not write, after it had taken the key into use
@@ -155,6 +155,17 @@ class KeyFiles:
             if self._next.exists():
                 write_private(self._path, private_file(self._next))
                 self._next.unlink()
+
+    def _make(self) -> None:
+        try:
+            random_file(self._path, _SIZE)
+        except OSError as error:
+            msg = f"the signing key {self._path.name} cannot be made: {error.strerror}"
+            raise UnsafeFile(
+                msg,
+                remedy=f"Put 32 random bytes, mode 0600, into {self._path}, or set BMS_SIGNING_KEY_FILE.",
+                file=str(self._path),
+            ) from None
 
     def _signer(self, path: Path) -> Signer | None:
         """The key in the file at *path*, read again when that changes; None if there is none."""

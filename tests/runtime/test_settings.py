@@ -23,6 +23,7 @@ def test_defaults() -> None:
     assert settings.peers.addresses["network"] == "127.0.0.1:50054"
     assert settings.peers.tls is None
     assert settings.data.key_file == Path("/data/data.key")
+    assert settings.data.signing_key_file == Path("/data/ipam.signing.key")
 
 
 def test_everything_set() -> None:

@@ -132,3 +132,15 @@ def test_a_signature_is_of_one_key_and_one_text() -> None:
     assert is_signed(one.public_key, signature, b"text")
     assert not is_signed(one.public_key, signature, b"texT")
     assert not is_signed(other.public_key, signature, b"text")
+
+
+def test_a_key_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """
+    Where no key can be written, the refusal says where to put one.
+    """
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(UnsafeFile) as caught:
+        KeyFiles(tmp_path / "file" / "x.key").choose("")
+
+    assert "x.key" in caught.value.remedy

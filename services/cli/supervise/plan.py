@@ -95,6 +95,8 @@ def plan_children(
         "BMS_TELEMETRY_INTROSPECT_ADDRESS": ports.address("introspect"),
         "PYTHONUNBUFFERED": "1",
     }
+    # One file for one service; without, each has its own beside the key above.
+    settings.pop("BMS_SIGNING_KEY_FILE", None)
     settings.setdefault("BMS_GRACE_SECONDS", "3")
     settings.setdefault("BMS_LOG_JSON", "1")
     for name in SERVICES:

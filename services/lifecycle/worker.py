@@ -223,6 +223,9 @@ class Worker:
                 return self._failed(
                     Failed(server, "PEER_REFUSED", str(error), outcome.events, cause=error), left, now
                 ), None
+        if isinstance(outcome, Failed) and not intent.step.may_fail:
+            # Nothing that must not be given up can fail, whatever its code says: it waits, under the alarm.
+            outcome = Waiting(server, "REFUSED_BY_PEER", outcome.message, outcome.events)
         if isinstance(outcome, Failed):
             return self._failed(outcome, left, now), None
         limit = intent.step.limit

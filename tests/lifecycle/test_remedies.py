@@ -10,10 +10,12 @@ from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.blocker import Cure
+from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
 from services.lifecycle.domain.remedies import CURES, Budget
 from services.lifecycle.domain.server import Intent, PortClass, Server, Wait
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.walk import Change
 from services.lifecycle.ports import JobKind, JobPhase, JobReading, Target
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
 from tests.support.clocks import START
@@ -291,3 +293,48 @@ def test_a_try_that_was_recorded_is_made_by_whoever_comes_next(rig: Rig) -> None
     assert seen == ["bmc.set_power"]
     assert not rig.hardware.machine(uuid).on
     assert [event.body.facts["attempt"] for event in events(rig, uuid, "remedy.tried")] == ["1"]
+
+
+def test_a_server_is_not_forgotten_while_it_is_on_a_network(rig: Rig) -> None:
+    """
+    Deleted while its quarantine is under way and a switch does not do as told: its log closes once its ports were read.
+    """
+    uuid = rig.active(BLUE)
+    rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+    rig.networks.deaf = {port.name for port in rig.server(uuid).ports}
+    rig.ok("QuarantineServer", REQUEST(name=f"servers/{uuid}", reason="smoke"), admin())
+    rig.settle(rounds=20)
+    held = rig.server(uuid)
+    rig.database.transact(
+        lambda tx: rig.store.write(tx, Change(replace(held, instance="")), rig.clock.now(), due=rig.clock.now()),
+        label="test",
+    )
+    rig.inventory.tell(uuid, "server.deleting")
+    rig.hear()
+    rig.pass_time(60)
+    assert not rig.server(uuid).closed
+    rig.networks.deaf = set()
+    rig.pass_time(120)
+
+    assert rig.server(uuid).closed
+    assert rig.networks.ports == {}
+    types = rig.types(uuid)
+    assert types.index("server.closed") > max(i for i, type_ in enumerate(types) if type_ == "port.detach_observed")
+
+
+def test_what_was_at_work_does_not_come_back_with_the_quarantine(rig: Rig) -> None:
+    """
+    Set aside in the midst of a rebuild: once the quarantine is complete the instance is failed still, and no verb
+    brings its server back onto a network.
+    """
+    uuid = rig.active(BLUE)
+    rig.hardware.machine(uuid).slow = True
+    rig.ok("RebuildInstance", instance_pb2.RebuildInstanceRequest(name=WEB))
+    rig.settle(rounds=20)
+    rig.ok("QuarantineServer", REQUEST(name=f"servers/{uuid}", reason="smoke"), admin())
+    rig.settle()
+    instance = rig.instance()
+
+    assert rig.server(uuid).intent is None
+    assert instance is not None
+    assert instance.state is InstanceState.ERROR

@@ -84,6 +84,11 @@ class Step:
     retries: int = 0
     erases: bool = False
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether it may fail: what has no limit is tried for ever under the alarm, but for ports nobody plugged in."""
+        return self.limit is not None or self.name is StepName.REGISTER_PORTS
+
 
 class IntentKind(StrEnum):
     """What somebody wants done to a server."""
@@ -312,7 +317,11 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     IntentKind.SKIP_CLEAN: (_power_off(), _detach_all(), _AVAILABLE),
     IntentKind.ATTEST: (Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),),
-    IntentKind.CLOSE: (Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),),
+    IntentKind.CLOSE: (
+        # Left out where no port is, or may be, on a network: what was never provided is not touched.
+        _detach_all(),
+        Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),
+    ),
 }
 
 

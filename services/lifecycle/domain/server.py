@@ -247,6 +247,15 @@ class Server:
         return tuple(port for port in linked if port.pxe_enabled) or linked[:1]
 
     @property
+    def connected(self) -> bool:
+        """Whether a port that is plugged in is, or may be, on a network: a port counts as both while a change is out."""
+        quiet = (PortClass.QUARANTINE, PortClass.UNKNOWN)
+        return any(
+            port.observed not in quiet or port.requested not in (None, PortClass.QUARANTINE)
+            for port in self.linked_ports
+        )
+
+    @property
     def state_deadline(self) -> datetime | None:
         """When it should have left its state; None if it may stay."""
         limit = LIMITS.get(self.state)

@@ -302,6 +302,14 @@ _ALL = (
         "The tenant deletes the instance, or an administrator takes the server back.",
         ("bms instance delete {instance} --project {project}", "bms server recover {server} --take-from-instance"),
     ),
+    Blocker(
+        "NOT_AS_NAMED",
+        _K.FAULT,
+        "A server to be adopted is on other networks than were named; it was left as it was.",
+        "administrator",
+        "Name the networks that it reads on, or correct the switch; then adopt it again.",
+        ("bms server port list {server}",),
+    ),
     # Standing still without a wait or fault.
     Blocker(
         "ENROLLED",

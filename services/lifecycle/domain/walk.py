@@ -17,7 +17,7 @@ from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
-from services.lifecycle.domain.progress import Progress, progress_of
+from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.server import Intent, Power, Server, Wait
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.waits import BLOCKERS
@@ -206,7 +206,7 @@ def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], 
     intent = server.task
     resting = replace(server, intent=None, wait=None)
     left = instance
-    if instance is not None and intent.operation:
+    if instance is not None and intent.operation and intent.kind not in OF_SERVERS:
         state = RESTING.get(intent.kind) or instance.resume or instance.state
         left = replace(instance, state=state, operation="", resume=None, error="", update_time=now)
     if not intent.operation:

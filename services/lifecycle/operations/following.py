@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Intent, Port, Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import is_quarantining
@@ -39,6 +40,8 @@ def close(books: Books, uuid: str, intent: Intent) -> bool:
         return True
     if server.instance or (server.intent is not None and not is_quarantining(server)):
         return False
+    if not server.connected:
+        intent = replace(intent, index=len(plan_of(intent.kind)) - 1)
     change = walk.begin(replace(server, intent=None), None, intent, intent.create_time)
     books.write(change, intent.create_time, due=intent.create_time)
     return True

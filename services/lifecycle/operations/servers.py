@@ -78,7 +78,10 @@ class ServerVerbs:
         server = taken_over(books, call, server, instance, "an administrator set the server aside")
         if instance is not None:
             error = f"an administrator set its server aside: {reason}"
-            instance = replace(instance, state=InstanceState.ERROR, error=error, operation="", update_time=call.now)
+            # Nothing to resume: what was being done to it does not come back when the quarantine is complete.
+            instance = replace(
+                instance, state=InstanceState.ERROR, error=error, operation="", resume=None, update_time=call.now
+            )
         server = replace(server, fault="BY_ADMINISTRATOR", fault_message=reason)
         return self._begin(books, call, server, IntentKind.QUARANTINE, Trigger.QUARANTINE, instance=instance)
 

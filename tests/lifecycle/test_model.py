@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: T201 -- how much was explored is printed for whoever asks with -s
+"""Every place a server and its instance can get to, and that none of them is stuck without saying so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.kernel.errors import WrongState
+from services.lifecycle.domain import walk
+from services.lifecycle.domain.blocker import Kind
+from services.lifecycle.domain.instance import InstanceState
+from services.lifecycle.domain.lateness import late_at
+from services.lifecycle.domain.plans import IntentKind, OnFailure, plan_of
+from services.lifecycle.domain.states import IN_MOTION, LIMITS, TRANSITIONS, State
+from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.operations.beginning import is_quarantining
+from tests.lifecycle.model import CALL, FRESH, SERVERS, UUID, Model, OneBook, Place, done, verbs
+from tests.lifecycle.test_plans import BEGINS
+from tests.support.clocks import START
+
+_K = IntentKind
+UNKNOWN = {_K.ADOPT, _K.UNADOPT, _K.RELEASE_FOUND, _K.FORCE_RELEASE, _K.FORCE_AVAILABLE, _K.SKIP_CLEAN, _K.ATTEST}
+"""Plans whose verbs the model does not know: of servers taken over in use, and of two administrators."""
+_FAR = START + timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """All that can be reached from where servers come from."""
+    model = Model()
+    model.explore(Place(FRESH), Place(replace(FRESH, state=State.UNEXPECTED)))
+    return model
+
+
+def at_work(model: Model) -> list[Place]:
+    return [place for place in model.places.values() if place.server.intent is not None]
+
+
+def test_how_much_was_explored(model: Model) -> None:
+    """
+    Every plan at every step, in every state that leads on, with and without an instance; the figures are printed.
+    """
+    steps = {(place.server.task.kind, place.server.task.index) for place in at_work(model)}
+    states = Counter(place.server.state.value for place in model.places.values())
+    edges = sum(len(leads) for leads in model.edges.values())
+    print(
+        f"\n{len(model.places)} places, {edges} ways on, {len(steps)} steps of {len({kind for kind, _ in steps})} plans"
+    )
+    print(", ".join(f"{state} {count}" for state, count in sorted(states.items())))
+
+    explored = {kind for kind, _ in steps}
+    assert explored == set(IntentKind) - UNKNOWN
+    for kind in explored:
+        indices = sorted(index for other, index in steps if other is kind)
+        assert indices == list(range(indices[-1] + 1))
+    assert set(states) == {state.value for state in set(State) - {State.ADOPTING}}
+
+
+def test_abort_reaches_quarantine_from_everywhere(model: Model) -> None:
+    """
+    From every place, QuarantineServer leads to quarantine with every port read back there, in at most three steps.
+    """
+    longest = 0
+    for place in model.places.values():
+        if place.server.closed:
+            continue
+        books = OneBook(place)
+        try:
+            SERVERS.quarantine(books, CALL, UUID, "smoke")
+        except WrongState:
+            # It is being set aside already, or lies there.
+            assert place.server.state is State.QUARANTINED, place
+            assert place.server.intent is None or is_quarantining(place.server), place
+        went, count = books.place, 0
+        while went.server.intent is not None:
+            assert went.server.state is State.QUARANTINED, f"{place} led to {went}"
+            went, count = done(went), count + 1
+        longest = max(longest, count)
+        assert went.server.state is State.QUARANTINED, place
+        assert not went.connected, place
+    print(f"\nabort: at most {longest} steps")
+    assert longest <= 4
+
+
+def test_no_place_is_terminal_and_connected(model: Model) -> None:
+    """
+    Where nothing is due, no port is on a network, unless an instance in use has it there; and it can be deleted.
+    """
+    for place in model.places.values():
+        if place.server.intent is not None or not place.connected:
+            continue
+        assert not place.server.closed, place
+        assert place.server.state in (State.ACTIVE, State.RESCUED), place
+        assert place.instance is not None, place
+        assert place.instance.state in (InstanceState.ACTIVE, InstanceState.STOPPED, InstanceState.RESCUED), place
+        assert "delete" in [what for what, _ in verbs(place)], place
+
+
+def test_at_rest_somebody_can_act(model: Model) -> None:
+    """
+    Nothing rests in a state that should pass by itself, and from every rest but a closed log some verb leads on.
+    """
+    for key, place in model.places.items():
+        if place.server.intent is None and not place.server.closed:
+            assert place.server.state not in IN_MOTION, place
+            assert model.edges[key], place
+
+
+def test_nobody_who_failed_or_was_set_aside_is_back_in_use(model: Model) -> None:
+    """
+    While its server lies in quarantine, no verb on an instance leads anywhere but out: deletion.
+    """
+    for key, place in model.places.items():
+        if place.server.state is State.QUARANTINED:
+            ways = {what for what, _ in model.edges[key]} - {"done", "failed", "again"}
+            assert ways <= {"delete", "recover", "take", "quarantine", "close"}, f"{place}: {ways}"
+            assert place.instance is None or place.instance.state in (InstanceState.ERROR, InstanceState.DELETING), (
+                place
+            )
+
+
+def test_every_way_by_itself_ends(model: Model) -> None:
+    """
+    Without anybody's doing, the worker comes to rest: what it goes through has no cycle but a wait.
+    """
+    state: dict[str, int] = {}
+    for start in model.places:
+        stack = [(start, iter(model.by_itself(start)))]
+        if state.setdefault(start, 1) == 2:
+            continue
+        while stack:
+            key, ways = stack[-1]
+            following = next(ways, None)
+            if following is None:
+                state[key] = 2
+                stack.pop()
+            elif state.get(following) != 2:
+                assert state.get(following) != 1, f"a cycle at {model.places[following]}"
+                state[following] = 1
+                stack.append((following, iter(model.by_itself(following))))
+
+
+@pytest.mark.parametrize("code", [code for code, blocker in BLOCKERS.items() if blocker.kind is Kind.WAIT])
+def test_every_wait_has_an_end_or_an_alarm(model: Model, code: str) -> None:
+    """
+    Waiting for whatever, at any step: the step has a limit, or the alarm is raised within its time, once.
+    """
+    for place in {str(place): place for place in at_work(model)}.values():
+        step = place.server.task.step
+        waiting = walk.wait(place.server, place.instance, (), START, code, "", START).server
+        late = late_at(waiting)
+        assert late is not None, place
+        assert late < _FAR or step.limit is not None, place
+        told = walk.wait(waiting, place.instance, (), late, code, "", START)
+        assert "server.overdue" in [event.type for event in told.events], place
+        again = walk.wait(told.server, place.instance, (), _FAR, "FABRIC_SILENT", "", START)
+        assert "server.overdue" not in [event.type for event in again.events], place
+
+
+def test_what_is_in_motion_has_a_limit(model: Model) -> None:
+    """
+    A state with a step at work that may not last has its limit, and the step's own is no reason to outlast a day.
+    """
+    for place in at_work(model):
+        if place.server.state in IN_MOTION:
+            assert place.server.state_deadline is not None
+        limit = place.server.task.step.limit
+        assert limit is None or limit < timedelta(days=1)
+    assert set(LIMITS) == set(IN_MOTION)
+
+
+def test_staying_changes_nothing_that_moves(model: Model) -> None:
+    """
+    A step that may fail and stay does so only where a server may rest.
+    """
+    for place in at_work(model):
+        step = place.server.task.step
+        if step.may_fail and step.on_failure is OnFailure.STAY:
+            assert place.server.state not in IN_MOTION, place
+
+
+def test_every_way_of_the_table_is_gone(model: Model) -> None:
+    """
+    No transition stands in the table for nothing, but those of what is found and nobody registered.
+    """
+    went = {
+        (place.server.state, model.places[to].server.state)
+        for key, place in model.places.items()
+        for _, to in model.edges[key]
+    }
+    kinds = {place.server.intent.kind for place in model.places.values() if place.server.intent}
+    used = {step.enter for kind in kinds for step in plan_of(kind)} | {BEGINS[kind][0] for kind in kinds}
+    for state in {place.server.state for place in model.places.values()}:
+        for trigger, target in TRANSITIONS[state].items():
+            assert trigger not in used or (state, target) in went or state is target, f"{state} to {target}"

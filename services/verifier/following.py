@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from bms.event.v1 import event_pb2
 from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
 from services.verifier.seen import Seen, micros
+from services.verifier.verdict import Witness
 
 SKEW = 5_000_000
 """How far the clocks of a site may be apart, in microseconds: 5 s."""
 
 POWERS_BY_ITSELF = frozenset({"inspection.requested", "clean.requested", "image.write_requested", "rescue.requested"})
 """What a controller may power a server on for."""
+
+CLEAN_WAIVED = frozenset({"available", "skip_clean"})
+"""Kinds of forced actions after which a server is given out though no pass cleaned it."""
 
 PORTS_ASKED = frozenset({"port.attach_requested", "port.detach_requested"})
 SETTLING = frozenset({"port.attach_observed", "port.detach_observed"})
@@ -59,11 +64,13 @@ def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """Takes readings of ports and power in."""
     evidence = body.evidence
     settling = seen.type in SETTLING
-    tenants = settling and any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
+    tenants = any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
     for reading in evidence.ports:
         if not reading.HasField("read_time") or reading.port_class == UNKNOWN:
             continue
         port = picture.ports.setdefault(reading.port, Port())
+        if reading.port_class == QUARANTINE:
+            _lose_network(port)
         port.observed, port.networks = reading.port_class, frozenset(reading.networks)
         port.instance = body.instance if port.observed == TENANT else ""
         port.read_time, port.witness = micros(reading.read_time), seen.witness
@@ -80,9 +87,20 @@ def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     if evidence.HasField("power"):
         power = evidence.power
         picture.power_time = micros(power.read_time)
-        picture.off = seen.witness if power.power == "off" else None
-        if power.power == "on":
+        # One that cannot be told says nothing: it is what it was.
+        if power.power == "off":
+            picture.off = seen.witness
+        elif power.power == "on":
+            picture.off = None
             _may_have_run(picture, seen)
+
+
+def _lose_network(port: Port) -> None:
+    """A port that is read in quarantine without having been asked there may be back where it was at any time."""
+    if port.witness is None or port.observed in (QUARANTINE, UNKNOWN):
+        return
+    if not any(one.port_class == QUARANTINE for one in port.asked):
+        port.asked.insert(0, Asked(port.observed, port.networks, port.instance, port.witness))
 
 
 def _may_have_run(picture: Picture, seen: Seen) -> None:
@@ -94,17 +112,28 @@ def _may_have_run(picture: Picture, seen: Seen) -> None:
 
 
 def _power_requested(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    picture.power_asked = seen.witness
     if body.facts["power"] != "off":
         picture.off = None
         _may_have_run(picture, seen)
 
 
-def _powered_by_controller(picture: Picture, _seen: Seen, _body: event_pb2.EventBody) -> None:
-    picture.off = None
+def _powered_by_controller(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
+    picture.off, picture.power_asked = None, seen.witness
+
+
+def disks(found: Sequence[event_pb2.DiskReading]) -> list[str]:
+    """A name for each disk: its serial number, told apart from others of the same."""
+    seen: Counter[str] = Counter()
+    names = []
+    for disk in found:
+        seen[disk.serial] += 1
+        names.append(disk.serial if seen[disk.serial] == 1 else f"{disk.serial} (no. {seen[disk.serial]})")
+    return names
 
 
 def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
-    picture.inspected = frozenset(disk.serial for disk in body.evidence.disks)
+    picture.inspected = frozenset(disks(body.evidence.disks))
     picture.inspection = seen.witness
     clean = picture.clean
     if clean is not None and not picture.inspected <= clean.covered:
@@ -113,7 +142,7 @@ def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 
 
 def _clean_requested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
-    picture.off = None
+    picture.off, picture.power_asked = None, seen.witness
     detached = not any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
     picture.cleaning = Pass(seen.witness, detached)
     picture.clean, picture.soiled, picture.flaw = None, seen.witness, "its last clean pass did not end"
@@ -125,8 +154,9 @@ def _clean_passed(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> No
     if flaw:
         picture.clean, picture.soiled, picture.flaw = None, seen.witness, flaw
         return
-    covered = frozenset(disk.serial for disk in body.evidence.disks)
+    covered = frozenset(disks(body.evidence.disks))
     picture.clean, picture.soiled, picture.flaw = Clean(seen.witness, covered), None, ""
+    picture.waived, picture.waiver = "", None
 
 
 def _flaw(picture: Picture, body: event_pb2.EventBody) -> str:
@@ -136,29 +166,35 @@ def _flaw(picture: Picture, body: event_pb2.EventBody) -> str:
         return "its last clean pass ended without having begun"
     if not begun.detached:
         return "its last clean pass began while a port may have been on a tenant's network"
-    covered = set()
     for disk in body.evidence.disks:
         if not (disk.method and disk.HasField("end_time") and disk.HasField("start_time")):
             return f"its last clean pass left disk {disk.serial} unerased"
         if micros(disk.start_time) < picture.detach_time - SKEW or micros(disk.end_time) < micros(disk.start_time):
             return f"the erasure of disk {disk.serial} began before the server was off its tenant's networks"
-        covered.add(disk.serial)
+        if micros(disk.start_time) < begun.witness.time - SKEW:
+            return f"the erasure of disk {disk.serial} began before the pass it is told of"
+    covered = set(disks(body.evidence.disks))
     if not picture.inspected:
         return "no disk was ever found by inspection"
     if missing := sorted(picture.inspected - covered):
         return f"its last clean pass did not cover disk {', '.join(missing)}"
+    if strange := sorted(covered - picture.inspected):
+        return f"its last clean pass met disk {', '.join(strange)}, which inspection had not found"
     return ""
 
 
 def _write_requested(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     picture.off = picture.image = None
+    picture.power_asked = seen.witness
+    picture.writing = body.facts["image"] if body.instance == picture.held else ""
     use(picture, seen, body.instance)
 
 
 def _verified(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     image = body.evidence.image
     sound = image.expected_checksum and image.expected_checksum == image.actual_checksum
-    picture.image = seen.witness if sound else None
+    meant = image.image and image.image == picture.writing and body.instance == picture.held
+    picture.image = seen.witness if sound and meant else None
 
 
 def _leased(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
@@ -173,26 +209,40 @@ def _given_back(picture: Picture, _seen: Seen, body: event_pb2.EventBody) -> Non
 
 def _moved(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     if seen.after == "reserved" and body.instance:
-        picture.held, picture.hold = body.instance, seen.witness
-        picture.image, picture.adopted = None, ""
+        _hold(picture, body.instance, seen.witness)
     elif seen.after == "available":
-        picture.held, picture.hold, picture.image, picture.adopted = "", None, None, ""
+        _hold(picture, "", None)
+        if picture.waived in CLEAN_WAIVED and picture.waiver is not None:
+            # Two administrators answer for what lies on its disks; the verdict is tainted from there.
+            picture.clean, picture.soiled, picture.flaw = Clean(picture.waiver, picture.inspected), None, ""
+        picture.waived, picture.waiver = "", None
+
+
+def _hold(picture: Picture, instance: str, since: Witness | None) -> None:
+    picture.held, picture.hold = instance, since
+    picture.writing, picture.image, picture.adopted = "", None, ""
 
 
 def _ended(picture: Picture, _seen: Seen, _body: event_pb2.EventBody) -> None:
-    picture.held, picture.hold, picture.image, picture.adopted = "", None, None, ""
+    _hold(picture, "", None)
+    if picture.waived == "release":
+        picture.waived, picture.waiver = "", None
 
 
 def _adopted(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """A tenant's server is taken over as it is found: his disks, his image, his networks."""
-    picture.held, picture.hold, picture.adopted = body.instance, seen.witness, body.instance
-    picture.image = seen.witness
+    _hold(picture, body.instance, seen.witness)
+    picture.adopted, picture.image = body.instance, seen.witness
     picture.clean = Clean(seen.witness, frozenset(), body.instance, seen.witness)
 
 
 def _failed(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     if picture.state in _INSIDE or body.cause.step in _INSIDE_STEPS:
         picture.failed = seen.witness
+
+
+def _forced(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    picture.waived, picture.waiver = body.facts["kind"], seen.witness
 
 
 def _attested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
@@ -216,7 +266,10 @@ _TAKES: dict[str, Callable[[Picture, Seen, event_pb2.EventBody], None]] = {
     "address.leased": _leased,
     "address.cooling": _given_back,
     "address.forced_free": _given_back,
+    "address.withdrawn": _given_back,
     "instance.ended": _ended,
+    "adoption.undone": _ended,
+    "forced.approved": _forced,
     "server.state_changed": _moved,
     "server.adopted": _adopted,
     "server.failed": _failed,

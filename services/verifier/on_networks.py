@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bms.event.v1 import event_pb2
-from services.verifier.picture import PRIVATE, TENANT, UNKNOWN, Picture, Port
+from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, UNKNOWN, Picture, Port
 from services.verifier.seen import Seen
 from services.verifier.verdict import Finding, Witness
 
@@ -23,6 +23,8 @@ def read_as_asked(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Fi
                 msg = f"{reading.port} was read on a tenant's network though nobody holds the server"
                 return Finding("I1", msg, (seen.witness, seen.witness))
             continue
+        if reading.port_class == QUARANTINE:
+            continue  # a port that lost its network, or a controller that says so, exposes nobody
         networks = frozenset(reading.networks)
         if reading.port_class == port.observed and (port.observed != TENANT or networks <= port.networks):
             continue
@@ -69,26 +71,52 @@ def _world(port_class: str, instance: str) -> str:
 
 def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I3, at a request: the instance holds the server; and it comes from quarantine off and with a verified image."""
-    wish = next((one for one in body.evidence.ports if one.port_class == TENANT), None)
+    wish = next((one for one in body.evidence.ports if one.port_class in (TENANT, "rescue")), None)
     if wish is None:
         return None
-    before = picture.hold or picture.soiled or (picture.clean.witness if picture.clean else None) or seen.witness
-    if not body.instance:
-        return Finding(
-            "I3",
-            f"{wish.port} was asked onto a tenant's network though nobody holds the server",
-            (before, seen.witness),
-        )
-    if body.instance != picture.held:
+    before = _before(picture, seen)
+    if not body.instance or body.instance != picture.held:
         holder = picture.held or "nobody"
-        msg = f"{wish.port} was asked onto the networks of {body.instance}, and {holder} held the server"
+        msg = f"{wish.port} was asked onto the networks of {body.instance or 'nobody'}, and {holder} held the server"
         return Finding("I3", msg, (before, seen.witness))
+    if wish.port_class != TENANT:
+        return None
     if any(port.observed == TENANT for port in picture.ports.values()):
         return None  # one more network of a server that is on its tenant's already
     if picture.off is None:
-        return Finding("I3", f"{wish.port} left quarantine without power having been read off", (before, seen.witness))
+        asked = picture.power_asked or before
+        return Finding("I3", f"{wish.port} left quarantine without power having been read off", (asked, seen.witness))
     if picture.image is None:
         return Finding(
             "I3", f"{wish.port} was asked onto a tenant's network before the image was verified", (before, seen.witness)
         )
     return None
+
+
+def private(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I3, at a request: a tenant's system never runs on a network of the administrator's."""
+    wish = next((one for one in body.evidence.ports if one.port_class in PRIVATE), None)
+    if wish is None or picture.off is not None or picture.tenants_system is None:
+        return None
+    msg = f"{wish.port} was asked onto {wish.port_class} though what a tenant left on the disks may run"
+    return Finding("I3", msg, (picture.tenants_system, seen.witness))
+
+
+def written_for_the_holder(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I3, when an image is to be written: for whom holds the server, and off his networks."""
+    if not body.instance or body.instance != picture.held:
+        msg = (
+            f"an image was asked to be written for {body.instance or 'nobody'}, and {picture.held or 'nobody'} held it"
+        )
+        return Finding("I3", msg, (_before(picture, seen), seen.witness))
+    for name, port in picture.ports.items():
+        if port.may_be(TENANT):
+            witness = port.asked[-1].witness if port.asked else port.witness
+            msg = f"an image was asked to be written while {name} may be on a tenant's network"
+            return Finding("I3", msg, (witness or seen.witness, seen.witness))
+    return None
+
+
+def _before(picture: Picture, seen: Seen) -> Witness:
+    """The event since which the server is held, or free, or soiled."""
+    return picture.hold or picture.soiled or (picture.clean.witness if picture.clean else None) or seen.witness

@@ -88,8 +88,10 @@ class Picture:
         held: the instance that holds it, and since which event.
         off: the event in which power was last read off, with nothing since that may have powered it on.
         power_time: when power was last read, in microseconds.
-        image: the event in which this instance's image was verified on the disk.
-        inspected: serial numbers of the disks that the last inspection found.
+        power_asked: the last event that asked for power, or for work that a controller changes it for.
+        writing: the image that was last asked to be written for the holder.
+        image: the event in which it was verified on the disk.
+        inspected: the disks that the last inspection found, as `following.disks` names them.
         cleaning: the clean pass under way.
         detach_time: when the last port was read off a tenant's or the rescue network, in microseconds; no erasure of a
             disk that counts began before.
@@ -98,7 +100,9 @@ class Picture:
         flaw: what was wrong with it, a sentence.
         leases: addresses held: lease -> the event that says so.
         failed: a failure inside a deploy or release after which quarantine was not read back yet.
-        adopted: the instance whose hold began with an adoption, and the event.
+        adopted: the instance whose hold began with an adoption.
+        waived: what two administrators forced aside, in the words of a forced action's kind; "" once it was used.
+        waiver: the event in which they did.
         fence: the greatest seen, and the event that showed it first.
     """
 
@@ -108,6 +112,8 @@ class Picture:
     hold: Witness | None = None
     off: Witness | None = None
     power_time: int = 0
+    power_asked: Witness | None = None
+    writing: str = ""
     image: Witness | None = None
     inspected: frozenset[str] = frozenset()
     inspection: Witness | None = None
@@ -119,6 +125,8 @@ class Picture:
     leases: dict[str, Witness] = field(default_factory=dict)
     failed: Witness | None = None
     adopted: str = ""
+    waived: str = ""
+    waiver: Witness | None = None
     fence: int = 0
     fenced: Witness | None = None
 
@@ -128,6 +136,24 @@ class Picture:
         return all(port.quarantined for port in self.ports.values())
 
     @property
-    def on_tenants_network(self) -> bool:
-        """Whether a port was read on the holder's networks."""
-        return any(port.observed == TENANT for port in self.ports.values())
+    def loose(self) -> tuple[str, Witness | None] | None:
+        """A port that was not read in quarantine, or of which something else was asked since; None if none is."""
+        for name, port in self.ports.items():
+            if not port.quarantined:
+                return name, port.asked[-1].witness if port.asked else port.witness
+        return None
+
+    @property
+    def tenants_system(self) -> Witness | None:
+        """The event since which a system other than the administrator's may be on the disks; None if it is clean."""
+        if self.clean is None:
+            return self.soiled
+        return self.clean.use
+
+    @property
+    def last_hold(self) -> Witness | None:
+        """The event in which an earlier hold used what the last clean pass left; None if none did."""
+        clean = self.clean
+        if clean is None or clean.use is None:
+            return None
+        return clean.use if self.hold is None or clean.use.sequence < self.hold.sequence else None

@@ -84,8 +84,8 @@ release-contracts: dev ## keep the contracts as they are now as what may not be 
 
 .PHONY: test-all
 test-all: dev ## every test; needs podman, RabbitMQ and the like
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not containers and not story" $(PYTEST_ARGS)
-	@$(BIN)/python -m pytest -m "containers or story" --timeout=1800 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not openstack and not containers and not story" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "openstack or containers or story" --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: slow
 slow: dev ## the tests that only take long
@@ -95,6 +95,10 @@ slow: dev ## the tests that only take long
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way
 	@$(BIN)/python -m pytest -m story --timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: openstack-life
+openstack-life: dev ## one server's life on a genuine Ironic, which is installed under build/openstack
+	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=900 $(PYTEST_ARGS)
 
 .PHONY: containers
 containers: dev ## build the images and run the compose file with podman

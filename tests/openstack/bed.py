@@ -7,6 +7,7 @@ each bed in a folder, listens on free ports of the loopback, and is ended by its
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import ipaddress
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -50,6 +52,7 @@ class Bmc:
     """
 
     port: int
+    system: str
     password: str
     macs: tuple[str, ...]
     disk: Path
@@ -75,6 +78,24 @@ class Bed:
     folder: Path
     log: Path
     bmcs: tuple[Bmc, ...]
+
+    def press(self, bmc: Bmc) -> None:
+        """Switches the server of *bmc* on by Redfish, past Ironic, and waits until the BMC says so."""
+        system = f"https://127.0.0.1:{bmc.port}/redfish/v1/Systems/{bmc.system}"
+        login = base64.b64encode(f"{BMC_USER}:{bmc.password}".encode()).decode()
+        headers = {"authorization": f"Basic {login}", "content-type": "application/json"}
+        trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.ca)))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusted)
+        order = json.dumps({"ResetType": "On"}).encode()
+        reset = urllib.request.Request(f"{system}/Actions/ComputerSystem.Reset", order, headers)
+        with opener.open(reset, timeout=10):
+            until = time.monotonic() + START_SECONDS
+        while True:
+            with opener.open(urllib.request.Request(system, None, headers), timeout=10) as answer:
+                if json.load(answer)["PowerState"] == "On":
+                    return
+            assert time.monotonic() < until, "the BMC does not switch it on"
+            time.sleep(0.1)
 
 
 def environment() -> Path:
@@ -129,14 +150,15 @@ def _start_bmc(folder: Path, programs: Path, number: int, ends: ExitStack) -> Bm
     disk.write_bytes(secrets.token_bytes(64 * 1024))  # somebody's
     _htpasswd(programs, home / "auth", BMC_USER, password)
     macs = tuple(f"52:54:00:00:{number:02x}:{port:02x}" for port in (1, 2))
+    system = f"00000000-0000-4000-8000-{number:012d}"
     given = {
         "port": port, "cert": str(folder / "bmc.pem"), "key": str(folder / "bmc.key"), "auth": str(home / "auth"),
-        "state": str(home), "system": f"00000000-0000-4000-8000-{number:012d}", "macs": macs, "bytes": DISK_BYTES,
+        "state": str(home), "system": system, "macs": macs, "bytes": DISK_BYTES,
     }  # fmt: skip
     argv = [str(programs / "sushy-emulator"), "--config", str(STANDIN / "emulator.py"), "--fake"]
     process = _start(folder, f"bmc{number}", argv, {"BMS_STANDIN_BMC": json.dumps(given)}, ends)
     _listens(port, folder / f"bmc{number}.log")
-    return Bmc(port, password, macs, disk, process)
+    return Bmc(port, system, password, macs, disk, process)
 
 
 def _configure(folder: Path, programs: Path, port: int, password: str) -> Path:

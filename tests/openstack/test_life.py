@@ -13,9 +13,13 @@ import pytest
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import catalogue_pb2, server_pb2
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from services.kernel.clock import SystemClock
 from services.kernel.names import SERVER
+from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
-from tests.openstack.bed import BMC_USER, SERIAL, Bed, digest_of
+from services.lifecycle.ports import Bmc as BmcLogin
+from services.lifecycle.ports import Target
+from tests.openstack.bed import BMC_USER, SERIAL, Bed, Bmc, digest_of
 from tests.openstack.images import Images
 from tests.site.audit import logs_are_whole, read_logs
 from tests.site.client import Client, wait_for
@@ -35,6 +39,17 @@ USER_DATA = b"#cloud-config\n# lighthouse-keeper\n"
 """A tenant's secret: a word of it must be nowhere."""
 
 WRONG = "not-the-password"
+
+
+class OneLogin:
+    """Knows the BMCs of the bed by server."""
+
+    def __init__(self, bmcs: dict[str, Bmc]) -> None:
+        self._bmcs = {SERVER.parse(server)[0]: bmc for server, bmc in bmcs.items()}
+
+    def of(self, server: str) -> BmcLogin:
+        bmc = self._bmcs[server]
+        return BmcLogin("127.0.0.1", bmc.port, "redfish", BMC_USER, bmc.password)
 
 
 def record(what: str, began: float) -> None:
@@ -254,6 +269,21 @@ def test_given_back_it_is_cleaned_and_available_again(life: Life) -> None:
         each for each in told if each in ("power.observed", "port.detach_observed", "address.cooling", "clean.passed")
     ]
     assert order[:4] == ["power.observed", "port.detach_observed", "address.cooling", "clean.passed"]
+
+
+def test_what_is_switched_on_behind_ironics_back_reads_on(life: Life) -> None:
+    """
+    Ironic shows "off" until it looks again; a reading tells the truth at once.
+    """
+    server, bmc = life.servers[0], life.bed.bmcs[0]
+    credentials = OneLogin({server: bmc})
+    hardware = IronicHardware(life.ironic, credentials, SystemClock(), redfish_ca=str(life.bed.ca))
+    target = Target(SERVER.parse(server)[0], fence=1)
+    before = hardware.read_power(target)
+    life.bed.press(bmc)
+    seen = hardware.read_power(target)
+
+    assert (before.power, seen.power) == ("off", "on")
 
 
 def test_no_secret_left(life: Life) -> None:

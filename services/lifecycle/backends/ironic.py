@@ -28,6 +28,7 @@ from services.lifecycle.ports import Bmc, Credentials, JobKind, JobOrder, JobPha
 _REMEMBERED_REBOOTS = 16
 _LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|credential|password|invalid user")
 _NO_MANAGEMENT = (400, 405, 501)
+_POWER_CHANGED = "last_power_state_change"
 
 # The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
 # out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on.
@@ -79,20 +80,24 @@ class IronicHardware:
         """See `Hardware.read_power`.
 
         Ironic shows what it last knew. "Off" proves something and so is only answered once the conductor has asked the
-        BMC again, which Ironic does for nothing but a wish for the same. "On" is answered as shown: to ask for it
-        could switch a server on.
+        BMC again, which Ironic does for nothing but a wish for the same; a server that it then found on is answered
+        as on, and is switched off by that. "On" is answered as shown: to ask for it could switch a server on.
         """
         with _asking("read_power", target) as deadline:
             node = self._api.settled(target.server, deadline)
             if node.text("fault") == "power failure":
                 raise _silent(target.server, node.text("maintenance_reason"))
             if node.text("power_state") == "power off" and not node.busy and not node.state.startswith("clean"):
+                changed = node.internal.get(_POWER_CHANGED)
                 self._api.power(target.server, "power off", deadline)
                 node = self._api.settled(target.server, deadline)
+                if node.internal.get(_POWER_CHANGED) != changed:
+                    # The conductor had something to switch off: it was on, whatever Ironic had shown.
+                    return self._seen("on", node)
                 if node.text("last_error") and not node.busy:
                     raise _silent(target.server, node.error)
-                shows = {"power off": "off", "power on": "on"}.get(node.text("power_state"), "unknown")
-                return self._seen("unknown" if node.busy else shows, node)
+                off = node.text("power_state") == "power off" and not node.busy
+                return self._seen("off" if off else "unknown", node)
             # Off and not asked for again, or coming on: not known. "On" holds until off was seen.
             on = node.text("power_state") == "power on" and node.text("target_power_state") != "power on"
             return self._seen("on" if on else "unknown", node)

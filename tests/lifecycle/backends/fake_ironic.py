@@ -192,6 +192,9 @@ class Fake:
         if self.bmc != "answers":
             node["last_error"] = f"Failed to change power state to '{target}': {self._complaint()}"
             return 202, {}
+        if self.power != target:
+            self.clock += timedelta(seconds=1)
+            node["driver_internal_info"]["last_power_state_change"] = self.clock.isoformat()
         self.power = node["power_state"] = "power on" if target == "rebooting" else target
         return 202, {}
 

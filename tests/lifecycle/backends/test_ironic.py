@@ -342,6 +342,16 @@ def test_off_is_asked_for_again_and_on_is_not(fake: Fake, hardware: IronicHardwa
     assert fake.asked == []
 
 
+def test_a_server_found_on_is_read_as_on(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Switched on behind Ironic's back, it is on, though Ironic shows "off", and though asking switches it off.
+    """
+    fake.add(SERVER, "available", power_state="power off")
+    fake.power = "power on"
+
+    assert [hardware.read_power(TARGET).power for _ in range(2)] == ["on", "off"]
+
+
 @pytest.mark.parametrize(
     ("row", "power"),
     [

@@ -6,6 +6,7 @@
     │   └── InvalidFields several are, all told at once                    INVALID_ARGUMENT
     ├── Unauthenticated   no token, or one that is not known                UNAUTHENTICATED
     ├── Forbidden         the caller's roles do not allow it                PERMISSION_DENIED
+    │   └── SameAdministrator two must answer for it, and he is the first   PERMISSION_DENIED
     ├── NotFound          no such thing, or none the caller may see         NOT_FOUND
     ├── AlreadyExists     the name, MAC or BMC is taken                     ALREADY_EXISTS
     ├── WrongState        the thing is in a state that does not allow it    FAILED_PRECONDITION
@@ -91,6 +92,12 @@ class Forbidden(BmsError):
     """The caller's roles do not allow the call."""
 
     reason = "FORBIDDEN"
+
+
+class SameAdministrator(Forbidden):
+    """Two must answer for it, and the caller is the one who asked for it."""
+
+    reason = "SAME_ADMINISTRATOR"
 
 
 class NotFound(BmsError):

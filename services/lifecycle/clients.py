@@ -165,12 +165,15 @@ class NetworkClient:
         self._private[port_class] = found.networks[0].name
         return found.networks[0].name
 
-    def register(self, server: str, ports: tuple[Port, ...], fence: int, request_id: str) -> None:
+    def register(
+        self, server: str, ports: tuple[Port, ...], fence: int, request_id: str, *, as_found: bool = False
+    ) -> None:
         """See peers.Networks."""
         request = attachment_pb2.RegisterServerPortsRequest(
             server=SERVER.format(server),
             fence=fence,
             request_id=request_id,
+            as_found=as_found,
             links=[
                 attachment_pb2.PortLink(
                     port=port.name,
@@ -279,6 +282,17 @@ class IpamClient:
         request.detach.server = proof.server
         request.detach.reading_digest = proof.digest
         request.detach.read_time.FromDatetime(proof.read_time)
+        return self._released(request)
+
+    def release_unproven(self, lease: Lease, allowed_by: str, fence: int, request_id: str) -> Cooling:
+        """See peers.Addresses."""
+        return self._released(
+            lease_pb2.ReleaseLeaseRequest(
+                name=lease.name, epoch=lease.epoch, fence=fence, request_id=request_id, without_proof=allowed_by
+            )
+        )
+
+    def _released(self, request: lease_pb2.ReleaseLeaseRequest) -> Cooling:
         found = self._peer.call(self._stub.ReleaseLease, request)
         free = _moment(found.free_time) if found.HasField("free_time") else None
         return Cooling(found.name, found.vrf, found.address, found.epoch, free)

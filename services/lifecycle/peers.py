@@ -118,8 +118,10 @@ class Networks(Protocol):
         """The site's private network of a class; "" if there is none."""
         ...
 
-    def register(self, server: str, ports: tuple[Port, ...], fence: int, request_id: str) -> None:
-        """Tells of a server's ports; new ones go to quarantine; none forgets the server."""
+    def register(
+        self, server: str, ports: tuple[Port, ...], fence: int, request_id: str, *, as_found: bool = False
+    ) -> None:
+        """Tells of a server's ports; new ones go to quarantine, or stay *as found*; none forgets the server."""
         ...
 
     def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
@@ -170,4 +172,8 @@ class Addresses(Protocol):
 
     def release(self, lease: Lease, proof: DetachProof, fence: int, request_id: str) -> Cooling:
         """Gives an address back into its cool-down; one that rests already is answered as it is."""
+        ...
+
+    def release_unproven(self, lease: Lease, allowed_by: str, fence: int, request_id: str) -> Cooling:
+        """The same without proof: *allowed_by* a forced action, or the server whose adoption failed."""
         ...

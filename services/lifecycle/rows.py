@@ -45,6 +45,7 @@ def server_values(server: Server) -> dict[str, object]:
         "reported": [server.reported.available, server.reported.reason, server.reported.held_by]
         if server.reported
         else None,
+        "tainted": [to_micros(server.tainted_since), server.tainted_by] if server.tainted_since else None,
     }
     return {
         "uuid": server.uuid,
@@ -69,7 +70,7 @@ def server_values(server: Server) -> dict[str, object]:
 def server_of(row: Row) -> Server:
     """The server that *row* holds."""
     doc: Doc = orjson.loads(row["doc"])
-    reported = doc["reported"]
+    reported, tainted = doc["reported"], doc.get("tainted")
     return Server(
         uuid=row["uuid"],
         display_name=row["display_name"],
@@ -93,6 +94,8 @@ def server_of(row: Row) -> Server:
         facts=_facts(doc["facts"]),
         reported=Report(available=reported[0], reason=reported[1], held_by=reported[2]) if reported else None,
         closed=bool(row["closed"]),
+        tainted_since=from_micros(tainted[0]) if tainted else None,
+        tainted_by=tainted[1] if tainted else "",
         version=row["version"],
         fence=row["fence"],
         head=Head(row["sequence"], bytes(row["digest"])),
@@ -245,6 +248,7 @@ def _intent_doc(intent: Intent | None) -> Doc | None:
         "warnings": intent.warnings,
         "tried": [[one.code, one.attempts, to_micros(one.last)] for one in intent.tried],
         "cure": intent.cure,
+        "forced": intent.forced,
     }
 
 

@@ -19,8 +19,11 @@ from services.lifecycle import listing, wire
 from services.lifecycle.diagnosis import diagnose
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
+from services.lifecycle.forced_servicer import ForcedMethods
+from services.lifecycle.operations.adopting import Adopting, check_fixed
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import Checks, check_instance, check_user_data, check_wish
+from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.store import Store
@@ -37,7 +40,7 @@ _MOST_OVERDUE = 50
 Context = grpc.ServicerContext
 
 
-class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
+class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     """bms.lifecycle.v1.LifecycleService."""
 
     def __init__(
@@ -51,14 +54,12 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         log: EventLog,
         page_tokens: PageTokens,
     ) -> None:
-        self._database = database
-        self._writer = writer
-        self._store = store
+        super().__init__(database, writer, store, ForcedVerbs(servers.beginnings), page_tokens)
         self._servers = servers
         self._instances = instances
+        self._adopting = Adopting(instances.beginnings, instances.seal)
         self._checks = checks
         self._log = log
-        self._pages = page_tokens
 
     # -- servers
 
@@ -137,6 +138,20 @@ class LifecycleServicer(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         (uuid,) = SERVER.parse(request.name)
         take = request.take_from_instance
         return self._begin(request, lambda books, call: self._servers.recover(books, call, uuid, take=take))
+
+    def AdoptServer(self, request: instance_pb2.AdoptServerRequest, context: Context) -> operations_pb2.Operation:
+        """See the contract."""
+        (uuid,) = SERVER.parse(request.name)
+        (project,) = PROJECT.parse(request.parent, "parent")
+        new_id(request.instance_id, "instance_id")
+        wanted = wire.wanted_instance(request, project, current_call().now)
+        user_data = request.instance.user_data
+        check_instance(wanted, user_data)
+        check_fixed(wanted)
+        if (before := self._before(request)) is not None:
+            return before
+        self._checks.instance(wanted)
+        return self._begin(request, lambda books, call: self._adopting.adopt(books, call, uuid, wanted, user_data))
 
     def SetMaintenance(
         self, request: server_status_pb2.SetMaintenanceRequest, context: Context
@@ -299,6 +314,7 @@ _Request = (
     | server_status_pb2.ProvideServerRequest
     | server_status_pb2.QuarantineServerRequest
     | server_status_pb2.RecoverServerRequest
+    | instance_pb2.AdoptServerRequest
     | instance_pb2.CreateInstanceRequest
     | instance_pb2.DeleteInstanceRequest
     | instance_pb2.RebuildInstanceRequest

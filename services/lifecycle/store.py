@@ -124,13 +124,16 @@ class Store:
         row = tx.one("SELECT * FROM instances WHERE name = ?", (name,)) if name else None
         return instance_of(row) if row else None
 
-    def insert_instance(self, tx: Transaction, instance: Instance, user_data: bytes | None, due: datetime) -> Instance:
-        """Adds an instance, due at once.
+    def insert_instance(
+        self, tx: Transaction, instance: Instance, user_data: bytes | None, due: datetime | None
+    ) -> Instance:
+        """Adds an instance; somebody seeks a server for it at *due*.
 
         Raises:
             AlreadyExists: its name is taken.
         """
-        values = {**instance_values(replace(instance, version=1)), "user_data": user_data, "due": to_micros(due)}
+        values = {**instance_values(replace(instance, version=1)), "user_data": user_data}
+        values["due"] = to_micros(due) if due else None
         columns, marks = ", ".join(values), ", ".join("?" for _ in values)
         done = tx.execute(
             f"INSERT INTO instances ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING",
@@ -227,7 +230,7 @@ class Within:
         """See Books."""
         return self._store.write(self._tx, change, now, due=due)
 
-    def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime) -> None:
+    def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime | None) -> None:
         """See Books."""
         self._store.insert_instance(self._tx, instance, user_data, due)
 

@@ -79,6 +79,8 @@ def status(server: Server) -> server_status_pb2.ServerStatus:
         clean_time=stamp(server.clean_time),
         disk_count=len(server.disks),
         etag=etag(server.version),
+        tainted_since=stamp(server.tainted_since),
+        tainted_by=server.tainted_by,
     )
 
 
@@ -144,8 +146,10 @@ def instance(found: Instance) -> instance_pb2.Instance:
     )
 
 
-def wanted_instance(request: instance_pb2.CreateInstanceRequest, project: str, now: datetime) -> Instance:
-    """The instance that a tenant asks for."""
+def wanted_instance(
+    request: instance_pb2.CreateInstanceRequest | instance_pb2.AdoptServerRequest, project: str, now: datetime
+) -> Instance:
+    """The instance that is asked for."""
     asked = request.instance
     return Instance(
         name=INSTANCE.format(project, request.instance_id),

@@ -149,6 +149,7 @@ class FakeNetworks:
             PortClass.RESCUE: "projects/site/networks/rescue",
         }
         self.tenant_networks: set[str] = set()
+        self.found: dict[str, tuple[PortClass, tuple[Tag, ...]]] = {}
         self.silent = False
         self.deaf: set[str] = set()
         self.unreadable: set[str] = set()
@@ -166,13 +167,19 @@ class FakeNetworks:
         self._answer()
         return self.private_networks.get(port_class, "")
 
-    def register(self, server: str, ports: tuple[Port, ...], fence: int, request_id: str) -> None:
+    def register(
+        self, server: str, ports: tuple[Port, ...], fence: int, request_id: str, *, as_found: bool = False
+    ) -> None:
         with effect("network.register"):
             self._fenced(server, fence)
             if not ports:
+                self.found |= {
+                    name: (port.port_class, port.networks) for name, port in self.ports.items() if port.server == server
+                }
                 self.ports = {name: port for name, port in self.ports.items() if port.server != server}
             for port in ports:
-                self.ports.setdefault(port.name, _FabricPort(server))
+                here = self.found.get(port.name, (PortClass.QUARANTINE, ())) if as_found else (PortClass.QUARANTINE, ())
+                self.ports.setdefault(port.name, _FabricPort(server, *here))
 
     def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
         with effect("network.attach"):
@@ -224,6 +231,7 @@ class FakeAddresses:
         self.leases: dict[str, tuple[Lease, str, str]] = {}
         self.cooling: dict[str, str] = {}
         self.exhausted: set[str] = set()
+        self.unproven: list[tuple[str, str]] = []
         self.silent = False
         self._networks = networks
         self._clock = clock
@@ -267,6 +275,14 @@ class FakeAddresses:
             assert proof.digest
             kept, owner, _ = self.leases[lease.name]
             self.leases[lease.name] = (kept, owner, "cooling")
+            return Cooling(lease.name, lease.vrf, lease.address, lease.epoch, self._clock.now() + timedelta(minutes=10))
+
+    def release_unproven(self, lease: Lease, allowed_by: str, fence: int, request_id: str) -> Cooling:
+        with effect("ipam.release_unproven"):
+            self._answer()
+            kept, owner, _ = self.leases[lease.name]
+            self.leases[lease.name] = (kept, owner, "cooling")
+            self.unproven.append((kept.address, allowed_by))
             return Cooling(lease.name, lease.vrf, lease.address, lease.epoch, self._clock.now() + timedelta(minutes=10))
 
     def _answer(self) -> None:

@@ -36,11 +36,17 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
             State.RESCUING,
             State.RESCUED,
             State.REBUILDING,
-            State.ADOPTING,
         ),
     ),
+    _K.RELEASE_FOUND: (Trigger.RELEASE, (State.ACTIVE, State.REBUILDING, State.SWITCHING, State.RESCUED)),
     _K.RELEASE_SILENT: (None, (State.RELEASING, State.QUARANTINED)),
     _K.QUARANTINE: (Trigger.QUARANTINE, tuple(State)),
+    _K.ADOPT: (Trigger.ADOPT, (State.ENROLLED,)),
+    _K.UNADOPT: (None, (State.ADOPTING,)),
+    _K.FORCE_RELEASE: (Trigger.QUARANTINE, (State.RELEASING, State.DETACHING, State.QUARANTINED)),
+    _K.FORCE_AVAILABLE: (None, (State.QUARANTINED,)),
+    _K.SKIP_CLEAN: (None, (State.CLEANING,)),
+    _K.ATTEST: (None, (State.QUARANTINED,)),
     _K.CLOSE: (None, (State.ENROLLED, State.AVAILABLE, State.QUARANTINED)),
 }
 """How each plan begins: the trigger of the verb itself, and from which states."""
@@ -54,7 +60,13 @@ ENDS = {
     _K.RESCUE: State.RESCUED,
     _K.UNRESCUE: State.ACTIVE,
     _K.RELEASE: State.AVAILABLE,
+    _K.RELEASE_FOUND: State.AVAILABLE,
     _K.RELEASE_SILENT: State.QUARANTINED,
+    _K.ADOPT: State.ACTIVE,
+    _K.UNADOPT: State.ENROLLED,
+    _K.FORCE_RELEASE: State.QUARANTINED,
+    _K.FORCE_AVAILABLE: State.AVAILABLE,
+    _K.SKIP_CLEAN: State.AVAILABLE,
     _K.QUARANTINE: State.QUARANTINED,
 }
 """Where each plan that moves the state leads."""
@@ -90,6 +102,8 @@ def test_a_failure_may_come_at_every_step(kind: IntentKind) -> None:
             state = after(state, step.enter) if step.enter is not None else state
             if step.on_failure is OnFailure.UNDO:
                 assert state is State.RESERVED
+            elif step.on_failure is OnFailure.LEAVE:
+                assert state is State.ADOPTING
             elif step.on_failure is OnFailure.SILENT:
                 assert after(state, Trigger.QUARANTINE)
             elif step.on_failure is OnFailure.STAY and step.limit is not None:
@@ -107,6 +121,30 @@ def test_release_goes_in_the_promised_order() -> None:
     assert [plan.index(name) for name in order] == sorted(plan.index(name) for name in order)
     assert plan_of(_K.RELEASE)[-1].enter is Trigger.CLEANED
     assert plan[0] is _N.POWER_OFF
+
+
+def test_what_was_never_inspected_is_inspected_before_it_is_erased() -> None:
+    """
+    Given back after an adoption: the same order, with inspection between the instance's end and the cleaning network.
+    """
+    plan = names(_K.RELEASE_FOUND)
+    rest = [name for name in plan if name is not _N.INSPECT]
+
+    assert plan.index(_N.END_INSTANCE) < plan.index(_N.INSPECT) < plan.index(_N.ATTACH_CLEANING)
+    assert set(rest) == set(names(_K.RELEASE))
+
+
+@pytest.mark.parametrize("kind", [_K.ADOPT, _K.UNADOPT])
+def test_adopting_asks_nothing_of_the_server_or_its_ports(kind: IntentKind) -> None:
+    """
+    No step of an adoption, nor of leaving one, moves a port, changes power, or starts a job.
+    """
+    reads_or_books = {
+        *(_N.REPORT, _N.VERIFY_BMC, _N.FIND_PORTS, _N.LEASE_ADDRESSES, _N.TAKE_OVER),
+        *(_N.WITHDRAW_ADDRESSES, _N.FORGET_PORTS, _N.END_INSTANCE),
+    }
+
+    assert set(names(kind)) <= reads_or_books
 
 
 def test_a_silent_release_cuts_ports_first_and_keeps_addresses_until_power_off() -> None:
@@ -152,8 +190,9 @@ def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
     Only providing, recovering and giving back erase, on the private cleaning network.
     """
     erasing = [step for step in plan_of(kind) if step.erases]
+    erase = (_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND)
 
-    assert [step.name for step in erasing] == ([_N.CLEAN] if kind in (_K.PROVIDE, _K.RECOVER, _K.RELEASE) else [])
+    assert [step.name for step in erasing] == ([_N.CLEAN] if kind in erase else [])
     for step in erasing:
         assert names(kind).index(_N.ATTACH_CLEANING) < names(kind).index(step.name)
 

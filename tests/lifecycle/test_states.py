@@ -39,11 +39,16 @@ def test_every_state_has_an_abort_edge_and_a_way_back(state: State) -> None:
 
 def test_nothing_becomes_available_but_by_a_clean_pass_or_untouched() -> None:
     """
-    Into available leads only the end of cleaning, or the return of what was reserved and never touched.
+    Into available leads only the end of cleaning, or the return of what was reserved and never touched; and what two
+    administrators answer for.
     """
     ways = {(state, trigger) for state in State for trigger, to in TRANSITIONS[state].items() if to is State.AVAILABLE}
 
-    assert ways == {(State.CLEANING, Trigger.CLEANED), (State.RESERVED, Trigger.UNRESERVE)}
+    assert ways == {
+        (State.CLEANING, Trigger.CLEANED),
+        (State.RESERVED, Trigger.UNRESERVE),
+        (State.QUARANTINED, Trigger.FORCE),
+    }
 
 
 def test_every_state_can_be_reached() -> None:

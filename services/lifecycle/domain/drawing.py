@@ -16,8 +16,9 @@ _HEAD = """# The states of a server
 
 Drawn from `services/lifecycle/domain/states.py`, and held to it by a test: do not edit it here.
 
-Beside what is drawn, `quarantine` leads from every state to `quarantined`; out of it leads `recover` alone. Power, port
-classes, health, maintenance and the instance are facts beside the state, not states.
+Beside what is drawn, `quarantine` leads from every state to `quarantined`; out of it lead `recover` and, where two
+administrators answer for it, `force`. Power, port classes, health, maintenance and the instance are facts beside the
+state, not states.
 """
 
 

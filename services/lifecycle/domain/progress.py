@@ -44,7 +44,12 @@ class Progress:
     answer: Instance | Server | None = None
 
 
-OF_SERVERS = frozenset({IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE})
+OF_SERVERS = frozenset(
+    {
+        *(IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE),
+        *(IntentKind.FORCE_RELEASE, IntentKind.FORCE_AVAILABLE, IntentKind.SKIP_CLEAN, IntentKind.ATTEST),
+    }
+)
 """Verbs on a server; the others are on an instance."""
 
 

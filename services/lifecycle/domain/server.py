@@ -135,6 +135,7 @@ class Intent:
         warnings: what went other than asked for, though it ended well.
         tried: which remedies were tried by themselves in this step.
         cure: the code whose remedy the next look at the step shall apply; "" for none.
+        forced: the forced action that allows it, `servers/{uuid}/forcedActions/{uuid}`; "" for what needs none.
     """
 
     id: str
@@ -152,6 +153,7 @@ class Intent:
     warnings: tuple[str, ...] = ()
     tried: tuple[Tried, ...] = ()
     cure: str = ""
+    forced: str = ""
 
     @property
     def step(self) -> Step:
@@ -194,6 +196,9 @@ class Server:
         facts: what inspection found and inventory has not been told yet.
         reported: what inventory was told last.
         closed: its log is closed and inventory has let it go; only the chain's end is kept.
+        tainted_since: when a forced action made its evidence a matter of trust; None if none did since the last full
+            clean pass.
+        tainted_by: that action's name.
     """
 
     uuid: str
@@ -218,6 +223,8 @@ class Server:
     facts: HardwareFacts | None = None
     reported: Report | None = None
     closed: bool = False
+    tainted_since: datetime | None = None
+    tainted_by: str = ""
     version: int = 0
     fence: int = 0
     head: Head = field(default_factory=Head)
@@ -248,7 +255,7 @@ class Server:
 
     @property
     def connected(self) -> bool:
-        """Whether a port that is plugged in is, or may be, on a network: a port counts as both while a change is out."""
+        """Whether a port that is plugged in is, or may be, on a network: it counts as both while a change is out."""
         quiet = (PortClass.QUARANTINE, PortClass.UNKNOWN)
         return any(
             port.observed not in quiet or port.requested not in (None, PortClass.QUARANTINE)

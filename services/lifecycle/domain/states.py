@@ -73,6 +73,9 @@ class Trigger(StrEnum):
     DETACHED = "detached"
     ADOPT = "adopt"
     ADOPTED = "adopted"
+    LEAVE = "leave"
+    INSPECT = "inspect"
+    FORCE = "force"
     ENROLL = "enroll"
     RECOVER = "recover"
     QUARANTINE = "quarantine"
@@ -90,6 +93,8 @@ _MOVES: tuple[tuple[Trigger, tuple[State, ...], State], ...] = (
     (_T.ENROLL, (_S.UNEXPECTED,), _S.ENROLLED),
     (_T.ADOPT, (_S.ENROLLED,), _S.ADOPTING),
     (_T.ADOPTED, (_S.ADOPTING,), _S.ACTIVE),
+    # Nothing was touched, so it is what it was.
+    (_T.LEAVE, (_S.ADOPTING,), _S.ENROLLED),
     # Deploying: the compare-and-set available -> reserved is the last gate of a reservation.
     (_T.RESERVE, (_S.AVAILABLE,), _S.RESERVED),
     (_T.UNRESERVE, (_S.RESERVED,), _S.AVAILABLE),
@@ -104,14 +109,18 @@ _MOVES: tuple[tuple[Trigger, tuple[State, ...], State], ...] = (
     # Giving back only goes forward.
     (
         _T.RELEASE,
-        (_S.PROVISIONING, _S.SWITCHING, _S.ACTIVE, _S.RESCUING, _S.RESCUED, _S.REBUILDING, _S.ADOPTING),
+        (_S.PROVISIONING, _S.SWITCHING, _S.ACTIVE, _S.RESCUING, _S.RESCUED, _S.REBUILDING),
         _S.RELEASING,
     ),
     (_T.POWERED_OFF, (_S.RELEASING,), _S.DETACHING),
     (_T.DETACHED, (_S.DETACHING,), _S.CLEANING),
+    # What was adopted was never inspected: nobody knows yet which disks to erase.
+    (_T.INSPECT, (_S.DETACHING,), _S.INSPECTING),
     # Every failure and every abort ends in quarantine; an administrator leads out.
     (_T.QUARANTINE, tuple(State), _S.QUARANTINED),
     (_T.RECOVER, (_S.QUARANTINED,), _S.VERIFYING),
+    # Without a clean pass, because two administrators answer for it.
+    (_T.FORCE, (_S.QUARANTINED,), _S.AVAILABLE),
 )
 
 TRANSITIONS: dict[State, dict[Trigger, State]] = {

@@ -148,6 +148,30 @@ _ALL = (
         sla=2 * _MINUTE,
         cure=Cure.REGISTER_PORTS,
     ),
+    Blocker(
+        "PORTS_LOST",
+        _K.WAIT,
+        "The instance runs, and a port of its server was found off its networks.",
+        "network administrator",
+        "Look at the switch and its controller. Nothing is taken from the tenant; a stop and start asks for them anew.",
+        ("bms server port list {server}", "bms event list --server {server}"),
+        sla=timedelta(0),
+    ),
+    Blocker(
+        "BRAKE_PULLED",
+        _K.WAIT,
+        "It should be set aside by itself, and the brake holds that: they would be too many, or all for one cause.",
+        "administrator",
+        "Find out whether the readings are true. If they are, set the server aside by hand; if not, mend the cause."
+        " Then release the brake.",
+        (
+            "bms brake show",
+            "bms server port list {server}",
+            "bms server quarantine {server} --reason REASON",
+            "bms brake release --reason REASON",
+        ),
+        sla=timedelta(0),
+    ),
     # Faults: the server is in quarantine until somebody leads it out.
     Blocker(
         "BMC_LOGIN_REFUSED",
@@ -334,6 +358,14 @@ _ALL = (
         "nobody",
         "Nothing; or mark it as managed.",
         ("bms server set {server} --managed",),
+    ),
+    Blocker(
+        "POWER_LOST",
+        _K.REST,
+        "The instance should run, and its server was found off: it was shut down from within, or lost its mains.",
+        "tenant",
+        "Nothing if it was shut down on purpose; else reboot it.",
+        ("bms instance reboot {instance} --project {project}",),
     ),
 )
 

@@ -195,10 +195,11 @@ def fail(
     if way is OnFailure.STAY:
         stayed = replace(server, intent=None, wait=None)
         return Change(stayed, (*events, failed), left, operations=ended)
-    kind = IntentKind.UNDO if way is OnFailure.UNDO else IntentKind.QUARANTINE
+    kind = {OnFailure.UNDO: IntentKind.UNDO, OnFailure.LEAVE: IntentKind.UNADOPT}.get(way, IntentKind.QUARANTINE)
     following = Intent(new_id(), kind, "", "lifecycle", now, now)
-    marked = server if way is OnFailure.UNDO else replace(server, fault=reason, fault_message=message)
-    change = begin(marked, left, following, now, trigger=None if way is OnFailure.UNDO else Trigger.QUARANTINE)
+    aside = kind is IntentKind.QUARANTINE
+    marked = replace(server, fault=reason, fault_message=message) if aside else server
+    change = begin(marked, left, following, now, trigger=Trigger.QUARANTINE if aside else None)
     return replace(change, events=(*events, failed, *change.events), operations=ended)
 
 
@@ -208,6 +209,8 @@ def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], 
     left = instance
     if instance is not None and intent.operation and intent.kind not in OF_SERVERS:
         state = RESTING.get(intent.kind) or instance.resume or instance.state
+        if intent.kind is IntentKind.ADOPT:
+            state = InstanceState.ACTIVE if server.power is Power.ON else InstanceState.STOPPED
         left = replace(instance, state=state, operation="", resume=None, error="", update_time=now)
     if not intent.operation:
         return Change(resting, events, left)
@@ -221,33 +224,49 @@ def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], 
 def end_instance(server: Server, instance: Instance | None, now: datetime) -> Change:
     """The step END_INSTANCE: the tenant's hold ends, and his deletion with it."""
     intent = server.task
+    forced = intent.kind is IntentKind.FORCE_RELEASE
+    ends = forced or _is_deletion(intent)
+    freed = replace(server, instance="", intent=replace(intent, operation="") if ends else intent)
+    done: tuple[Progress, ...] = ()
+    if forced and intent.operation:
+        # What cannot be read is still waited for, and nobody follows that.
+        shown = progress_of(server, intent, None)
+        done = (replace(shown, wait=None, done=True, end_time=now, server=freed, answer=freed),)
     if not server.instance:
-        return Change(server)
-    freed = replace(server, instance="", intent=replace(intent, operation="") if _is_deletion(intent) else intent)
+        return Change(freed, operations=done)
+    unadopted = intent.kind is IntentKind.UNADOPT
     event = note(
-        server, freed, "instance.ended", now, message="; ".join(intent.warnings),
+        server, freed, "adoption.undone" if unadopted else "instance.ended", now, message="; ".join(intent.warnings),
         facts={"power": server.power.value, "isolated": str(server.isolated).lower()},
     )  # fmt: skip
     if instance is None:
-        return Change(freed, (event,))
-    if instance.state is not InstanceState.DELETING:
+        return Change(freed, (event,), operations=done)
+    if instance.state is not InstanceState.DELETING and not unadopted:
         left = replace(
             instance, server="", interfaces=(), operation="", update_time=now, state=InstanceState.ERROR,
             error=instance.error or "an administrator took the server back",
         )  # fmt: skip
-        return Change(freed, (event,), left)
-    done: tuple[Progress, ...] = ()
-    if intent.operation and _is_deletion(intent):
-        done = (
-            replace(
-                progress_of(server, intent, instance), wait=None, done=True, end_time=now, warnings=intent.warnings
-            ),
-        )
+        return Change(freed, (event,), left, operations=done)
+    deletion: Progress | None = None
+    if _is_deletion(intent) and intent.operation:
+        deletion = progress_of(server, intent, instance)
+    elif forced and instance.operation:
+        # The tenant's own, which the forced action took over.
+        asked = instance.update_time
+        deletion = Progress(instance.operation, IntentKind.RELEASE, instance.name, instance.actor, asked, server)
+    if deletion is not None:
+        deletion = replace(deletion, wait=None, done=True, end_time=now, warnings=intent.warnings)
+        done = (*done, deletion)
     return Change(freed, (event,), instance, ended=True, operations=done)
 
 
+_DELETIONS = frozenset(
+    {IntentKind.RELEASE, IntentKind.RELEASE_SILENT, IntentKind.RELEASE_FOUND, IntentKind.UNDO, IntentKind.UNADOPT}
+)
+
+
 def _is_deletion(intent: Intent) -> bool:
-    return intent.kind in (IntentKind.RELEASE, IntentKind.RELEASE_SILENT, IntentKind.UNDO)
+    return intent.kind in _DELETIONS
 
 
 def _failed_operation(server: Server, intent: Intent, error: BmsError, now: datetime) -> tuple[Progress, ...]:

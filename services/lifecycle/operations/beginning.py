@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.errors import Busy, OperationFailed
-from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import IntentKind, StepName
 from services.lifecycle.domain.progress import Progress, progress_of
@@ -62,6 +62,12 @@ def taken_over(books: Books, call: Call, server: Server, instance: Instance | No
     """*server* without what was being done to it; that operation fails with *why*."""
     if server.intent is None:
         return server
+    owed = instance.operation if instance is not None and instance.state is InstanceState.DELETING else ""
+    if instance is not None and owed and server.intent.kind is IntentKind.FORCE_RELEASE:
+        # The tenant's deletion, which a forced release was carrying to its end.
+        deletion = Progress(owed, IntentKind.RELEASE, instance.name, instance.actor, instance.update_time, server)
+        error = OperationFailed(f"delete was ended: {why}", fault="TAKEN_OVER", server=server.name)
+        books.show_operation(replace(deletion, done=True, end_time=call.now, error=error), call.now)
     if server.intent.operation:
         ended = progress_of(server, server.intent, instance)
         error = OperationFailed(f"{server.intent.kind.value} was ended: {why}", fault="TAKEN_OVER", server=server.name)
@@ -71,13 +77,13 @@ def taken_over(books: Books, call: Call, server: Server, instance: Instance | No
 
 def is_quarantining(server: Server) -> bool:
     """Whether the server is only being set aside: its ports are being cut, its power is waited for."""
-    return server.intent is not None and (
-        server.intent.kind is IntentKind.QUARANTINE
-        or (
-            server.intent.kind is IntentKind.RELEASE_SILENT
-            and server.intent.step.name in (StepName.POWER_OFF, StepName.COOL_ADDRESSES)
-        )
-    )
+    if server.intent is None:
+        return False
+    tail = {
+        IntentKind.RELEASE_SILENT: (StepName.POWER_OFF, StepName.COOL_ADDRESSES),
+        IntentKind.FORCE_RELEASE: (StepName.DETACH_ALL, StepName.POWER_OFF),
+    }
+    return server.intent.kind is IntentKind.QUARANTINE or server.intent.step.name in tail.get(server.intent.kind, ())
 
 
 def not_at_work(server: Server) -> None:

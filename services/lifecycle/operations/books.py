@@ -41,8 +41,8 @@ class Books(Protocol):
         """Commits *change*; somebody looks at the server again at *due*. Answers it with the new versions."""
         ...
 
-    def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime) -> None:
-        """Adds an instance; AlreadyExists if its name is taken."""
+    def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime | None) -> None:
+        """Adds an instance; AlreadyExists if its name is taken. Its server is sought at *due*; None: it has one."""
         ...
 
     def write_instance(self, instance: Instance, *, due: datetime | None, user_data: bytes | None = None) -> Instance:

@@ -61,7 +61,7 @@ class InstanceVerbs:
             books.write_instance(replace(leaving, operation=operation), due=call.now)
             return progress
         server = taken_over(books, call, books.server(instance.server), leaving, "its instance was deleted")
-        kind, trigger = _way_out(server.state)
+        kind, trigger = _way_out(server)
         intent = self.beginnings.intent(call, kind, operation)
         change = walk.begin(server, replace(leaving, operation=operation), intent, call.now, trigger=trigger)
         return self.beginnings.commit(books, call, change, "instance.delete_requested")
@@ -165,10 +165,13 @@ ALLOWED: dict[IntentKind, tuple[tuple[InstanceState, ...], str]] = {
 """Verb -> from which states of the instance, and what to do in others."""
 
 
-def _way_out(state: State) -> tuple[IntentKind, Trigger | None]:
-    """How a server is given back from *state*."""
-    if state is State.RESERVED:
+def _way_out(server: Server) -> tuple[IntentKind, Trigger | None]:
+    """How *server* is given back."""
+    if server.state is State.RESERVED:
         return IntentKind.UNDO, None
-    if state is State.QUARANTINED:
+    if server.state is State.ADOPTING:
+        # Nothing was touched, and it is not the tenant's yet: it is left as it was.
+        return IntentKind.UNADOPT, None
+    if server.state is State.QUARANTINED:
         return IntentKind.RELEASE_SILENT, None
-    return IntentKind.RELEASE, Trigger.RELEASE
+    return IntentKind.RELEASE if server.disks else IntentKind.RELEASE_FOUND, Trigger.RELEASE

@@ -20,7 +20,7 @@ from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Wa
 
 @dataclass(frozen=True, slots=True)
 class AddressSteps:
-    """lease_addresses, count_addresses, cool_addresses."""
+    """lease_addresses, count_addresses, cool_addresses, withdraw_addresses, force_addresses."""
 
     addresses: Addresses
     networks: Networks
@@ -105,6 +105,40 @@ class AddressSteps:
         )
         event = note(server, left, "address.cooling", ctx.now, evidence=evidence)
         return Done(left, (event,), _without(ctx.instance, ctx.intent.network))
+
+    def withdraw_addresses(self, ctx: Context) -> Outcome:
+        """What an adoption that failed had leased rests: the server never was the instance's."""
+        return self._unproven(ctx, ctx.server.name, "address.withdrawn")
+
+    def force_addresses(self, ctx: Context) -> Outcome:
+        """Every address rests though nobody could read that the server is off its networks."""
+        return self._unproven(ctx, ctx.intent.forced, "address.forced_free")
+
+    def _unproven(self, ctx: Context, allowed_by: str, type_: str) -> Outcome:
+        server = ctx.server
+        try:
+            held = {lease.name: lease for lease in server.leases}
+            if server.instance:
+                project = project_of(server.instance)
+                held |= {lease.name: lease for lease in self.addresses.held_by(project, server.instance)}
+            cooled = [
+                self.addresses.release_unproven(
+                    lease, allowed_by, server.fence, call_id(ctx.intent, server.fence, lease.name)
+                )
+                for lease in held.values()
+            ]
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "IPAM_SILENT", str(error))
+        except Stale:
+            raise
+        except BmsError as error:
+            return Waiting(server, "REFUSED_BY_PEER", f"ipam refuses: {error}")
+        left = replace(server, leases=())
+        if not cooled:
+            return Done(left)
+        evidence = Evidence(addresses=tuple(_cooled(one) for one in cooled))
+        event = note(server, left, type_, ctx.now, evidence=evidence, facts={"without_proof": allowed_by})
+        return Done(left, (event,))
 
 
 def with_lease(instance: Instance, wish: NetworkWish, lease: Lease) -> Instance:

@@ -112,7 +112,7 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
         late = ", ".join(f"{port.name} reads {port.observed.value}" for port in ports if port.requested is not None)
         return Waiting(read, "PORTS_NOT_SETTLED", f"asked for and not read back yet: {late}")
     settled = replace(read, isolated=isolated(ports))
-    instance = _connected(ctx.instance, settled)
+    instance = connected(ctx.instance, settled) if ctx.instance else None
     out = ctx.intent.step.name in (StepName.DETACH_ALL, StepName.DETACH_NETWORK, StepName.REGISTER_PORTS)
     type_ = "port.detach_observed" if out else "port.attach_observed"
     seen = Evidence(ports=tuple(port_seen(readings[port.name]) for port in ports if port.name in readings))
@@ -152,10 +152,8 @@ def _merged(known: Port | None, told: Port) -> Port:
     )
 
 
-def _connected(instance: Instance | None, server: Server) -> Instance | None:
+def connected(instance: Instance, server: Server) -> Instance:
     """*instance* with its interfaces' ports and whether they were read on their networks."""
-    if instance is None:
-        return None
     where: dict[tuple[str, int], Port] = {}
     for port in server.ports:
         if port.observed is PortClass.TENANT:

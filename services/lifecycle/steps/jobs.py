@@ -103,7 +103,8 @@ class JobSteps:
             return Failed(server, "DISK_APPEARED", f"disks that inspection had not found: {', '.join(strange)}")
         if missing := sorted(inspected - covered):
             return Failed(server, "CLEAN_INCOMPLETE", f"disks that were not erased: {', '.join(missing)}")
-        clean = replace(server, clean_time=max(disk.end_time for disk in reading.disks if disk.end_time))
+        ended = max(disk.end_time for disk in reading.disks if disk.end_time)
+        clean = replace(server, clean_time=ended, tainted_since=None, tainted_by="")
         return Done(clean, (note(server, clean, "clean.passed", ctx.now, evidence=Evidence(disks=reading.disks)),))
 
     def _written(self, ctx: Context, reading: JobReading) -> Outcome:

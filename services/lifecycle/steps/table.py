@@ -9,6 +9,7 @@ from services.lifecycle.domain.plans import StepName
 from services.lifecycle.peers import Addresses, Inventory, Networks
 from services.lifecycle.ports import Hardware
 from services.lifecycle.steps.addresses import AddressSteps
+from services.lifecycle.steps.adopting import AdoptingSteps
 from services.lifecycle.steps.attaching import AttachingSteps
 from services.lifecycle.steps.ending import EndingSteps
 from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
@@ -25,7 +26,7 @@ def steps(
     """The steps over these ports."""
     power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory)
     jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
-    ending = EndingSteps(inventory, networks, hardware)
+    ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
     return {
         StepName.VERIFY_BMC: power.verify_bmc,
         StepName.POWER_OFF: power.power_off,
@@ -45,6 +46,11 @@ def steps(
         StepName.LEASE_ADDRESSES: address.lease_addresses,
         StepName.COUNT_ADDRESSES: address.count_addresses,
         StepName.COOL_ADDRESSES: address.cool_addresses,
+        StepName.WITHDRAW_ADDRESSES: address.withdraw_addresses,
+        StepName.FORCE_ADDRESSES: address.force_addresses,
+        StepName.FIND_PORTS: adopting.find_ports,
+        StepName.TAKE_OVER: adopting.take_over,
+        StepName.FORGET_PORTS: adopting.forget_ports,
         StepName.REPORT: ending.report,
         StepName.CLOSE: ending.close,
     }

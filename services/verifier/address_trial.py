@@ -78,10 +78,10 @@ class AddressTrial:
                     return f"it was granted to {reading.lease} before its cool-down had ended"
                 if reading.epoch != now.epoch + 1:
                     return f"it was granted with epoch {reading.epoch} after epoch {now.epoch}"
-            case "address.cooling" | "address.forced_free":
+            case "address.cooling" | "address.forced_free" | "address.withdrawn":
                 if now.state == _FREE or not same:
                     return self._not_his(reading, "gave it up")
-                if seen.type == "address.cooling" and micros(reading.free_time) <= seen.time:
+                if seen.type != "address.forced_free" and micros(reading.free_time) <= seen.time:
                     return "it was given up without a cool-down"
             case "address.freed":
                 if now.state != _COOLING or not same:
@@ -103,7 +103,7 @@ class AddressTrial:
         match seen.type:
             case "address.leased":
                 now.state, now.epoch, now.lease, now.free_time = _LEASED, reading.epoch, reading.lease, 0
-            case "address.cooling" | "address.forced_free":
+            case "address.cooling" | "address.forced_free" | "address.withdrawn":
                 now.state, now.free_time = _COOLING, micros(reading.free_time)
             case "address.freed":
                 now.state, now.free_time = _FREE, 0

@@ -31,8 +31,11 @@ def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Find
             return Finding("I5", "power was observed without citing a reading", (seen.witness, seen.witness))
         if time < picture.power_time:
             return Finding("I5", "power was observed by a reading older than the last", (seen.witness, seen.witness))
+        if picture.power_asked is not None and time < picture.power_asked.time - SKEW:
+            msg = "power was observed by a reading from before it was asked for"
+            return Finding("I5", msg, (picture.power_asked, seen.witness))
         return None
-    if not evidence.ports:
+    if not evidence.ports and picture.ports:
         return Finding("I5", "ports were observed without citing a reading", (seen.witness, seen.witness))
     for reading in evidence.ports:
         if reading.port_class == UNKNOWN:
@@ -60,14 +63,31 @@ def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Find
     return None
 
 
-def quarantine_first(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
-    """I6: after a failure inside a deploy or release, every port is read in quarantine before anything else happens."""
-    if picture.failed is None:
+_GOING_ON = {
+    "port.attach_requested": "a network was asked for",
+    "image.write_requested": "an image was asked to be written",
+    "rescue.requested": "a rescue system was asked for",
+    "inspection.requested": "inspection was asked for",
+    "clean.requested": "cleaning was asked for",
+    "power.requested": "power was asked for",
+}
+
+
+def quarantine_first(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I6: after a failure inside a deploy or release, every port is read in quarantine before anything else happens.
+
+    Nothing leaves quarantine before that either, however it came there.
+    """
+    if seen.type == "server.state_changed" and seen.after == "quarantined":
         return None
-    if seen.type == "server.state_changed" and seen.after != "quarantined":
-        msg = f"it became {seen.after} after a failure, before every port was read in quarantine"
+    if picture.failed is not None:
+        what = _GOING_ON.get(seen.type) or f"it became {seen.after}"
+        if seen.type == "power.requested" and body.facts["power"] == "off":
+            return None
+        msg = f"{what} after a failure, before every port was read in quarantine"
         return Finding("I6", msg, (picture.failed, seen.witness))
-    if seen.type == "port.attach_requested":
-        msg = "a network was asked for after a failure, before every port was read in quarantine"
-        return Finding("I6", msg, (picture.failed, seen.witness))
+    if seen.type == "server.state_changed" and seen.before == "quarantined" and picture.loose is not None:
+        name, witness = picture.loose
+        msg = f"it became {seen.after} before {name} was read in quarantine"
+        return Finding("I6", msg, (witness or seen.witness, seen.witness))
     return None

@@ -94,8 +94,8 @@ def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) ->
 
 
 def private(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
-    """I3, at a request: a tenant's system never runs on a network of the administrator's."""
-    wish = next((one for one in body.evidence.ports if one.port_class in PRIVATE), None)
+    """I3, at a request: a tenant's system never runs on a network of the administrator's; cleaning is I4's."""
+    wish = next((one for one in body.evidence.ports if one.port_class in ("provisioning", "rescue")), None)
     if wish is None or picture.off is not None or picture.tenants_system is None:
         return None
     msg = f"{wish.port} was asked onto {wish.port_class} though what a tenant left on the disks may run"

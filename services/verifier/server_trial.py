@@ -9,7 +9,7 @@ from bms.event.v1 import event_pb2
 from services.verifier.between_tenants import cleaned_between, given_back_in_order
 from services.verifier.following import follow
 from services.verifier.fresh import newest_claim, quarantine_first, read_afresh
-from services.verifier.on_networks import one_world, only_in_the_hold, read_as_asked
+from services.verifier.on_networks import one_world, only_in_the_hold, private, read_as_asked, written_for_the_holder
 from services.verifier.picture import Picture
 from services.verifier.seen import Seen
 from services.verifier.verdict import Finding, Verdict
@@ -17,14 +17,21 @@ from services.verifier.verdict import Finding, Verdict
 Check = Callable[[Picture, Seen, event_pb2.EventBody], Finding | None]
 
 _ON: dict[str, tuple[Check, ...]] = {
-    "port.attach_requested": (one_world, cleaned_between, only_in_the_hold, given_back_in_order, quarantine_first),
-    "image.write_requested": (cleaned_between,),
+    "port.attach_requested": (
+        *(one_world, quarantine_first, cleaned_between, only_in_the_hold, given_back_in_order, private),
+    ),
+    "image.write_requested": (cleaned_between, written_for_the_holder, quarantine_first),
+    "rescue.requested": (quarantine_first,),
+    "inspection.requested": (quarantine_first,),
+    "clean.requested": (quarantine_first,),
+    "power.requested": (quarantine_first,),
     "port.attach_observed": (read_afresh, read_as_asked, given_back_in_order),
     "port.detach_observed": (read_afresh, read_as_asked),
     "power.observed": (read_afresh,),
     "server.patrolled": (read_as_asked,),
     "server.taken_over": (read_as_asked,),
     "address.cooling": (read_as_asked, given_back_in_order),
+    "address.withdrawn": (given_back_in_order,),
     "instance.ended": (given_back_in_order,),
     "server.state_changed": (given_back_in_order, quarantine_first),
 }

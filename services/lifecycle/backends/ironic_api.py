@@ -36,7 +36,7 @@ _FIELDS = (
     "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
     "inspection_finished_at",
 )  # fmt: skip
-_SECRET = re.compile(r"(?i)(password|passwd|token|secret|configdrive)(['\"]?\s*[:=]\s*)\S+")
+_SECRET = re.compile(r"(?i)(password|passwd|token|secret|sig|signature|configdrive)(['\"]?\s*[:=]\s*)\S+")
 
 
 class NoNode(Exception):
@@ -206,30 +206,44 @@ class IronicApi:
 
     def _once(self, method: str, path: str, deadline: Deadline, body: object) -> tuple[int, bytes]:
         from keystoneauth1.exceptions import ClientException
-        from openstack.exceptions import SDKException
+        from openstack.exceptions import ConfigException, SDKException
         from requests.exceptions import RequestException
 
         if deadline.left <= 0:
             msg = "Ironic took too long"
             raise _away(msg)
         try:
-            answer = self._proxy().request(
+            answer = self._proxy(deadline).request(
                 # Requests of ours can be repeated: an idle connection that the server closed is no failure. Locks are
                 # waited out above, within the deadline: left alone, the SDK does for a quarter of a minute.
                 path, method, connect_retries=1, status_code_retries=0, microversion=MICROVERSION, json=body,
                 timeout=min(_ONE_SECONDS, max(0.5, deadline.left / 2)),
             )  # fmt: skip
+        except ConfigException:
+            msg = f"clouds.yaml has no cloud {self._cloud!r} that could be used"
+            remedy = "Look at BMS_LIFECYCLE_IRONIC_CLOUD, and at where the SDK looks for clouds.yaml."
+            raise PeerUnavailable(msg, remedy=remedy, peer="ironic") from None
         except (ClientException, SDKException, RequestException) as error:
             # By its class alone: messages of these libraries quote requests.
             raise _away(f"Ironic cannot be reached: {type(error).__name__}") from None
         return int(answer.status_code), bytes(answer.content)
 
-    def _proxy(self) -> Proxy:
+    def _already(self) -> Proxy | None:
+        """What another thread may have made meanwhile."""
+        return self._made
+
+    def _proxy(self, deadline: Deadline) -> Proxy:
         """The SDK's proxy; making it asks the endpoint what it is, so a failure is tried again by the next call."""
-        with self._making:
-            if self._made is None:
-                self._made = _open(self._cloud, self._endpoint)
-            return self._made
+        if (made := self._already()) is not None:
+            return made
+        if not self._making.acquire(timeout=max(0.0, deadline.left)):
+            msg = "Ironic does not say what it is"
+            raise _away(msg)
+        try:
+            made = self._made = self._already() or _open(self._cloud, self._endpoint)
+            return made
+        finally:
+            self._making.release()
 
 
 def _open(cloud: str, endpoint: str) -> Proxy:
@@ -239,10 +253,10 @@ def _open(cloud: str, endpoint: str) -> Proxy:
     for name in ("keystoneauth", "openstack", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if cloud:
-        return openstack.connect(cloud=cloud).baremetal
+        return openstack.connect(cloud=cloud, api_timeout=_ONE_SECONDS).baremetal
     return openstack.connect(
-        load_yaml_config=False, load_envvars=False, auth_type="none", auth={"endpoint": endpoint},
-        baremetal_endpoint_override=endpoint,
+        api_timeout=_ONE_SECONDS, load_yaml_config=False, load_envvars=False, auth_type="none",
+        auth={"endpoint": endpoint}, baremetal_endpoint_override=endpoint,
     ).baremetal  # fmt: skip
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -461,6 +464,35 @@ def test_ironic_is_away() -> None:
 
     with pytest.raises(PeerUnavailable, match="cannot be reached"):
         hardware.read_power(TARGET)
+
+
+def test_ironic_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A call ends in time though something listens and says nothing, also for those who wait behind the first.
+    """
+    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
+
+    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 2.0)
+    monkeypatch.setattr(ironic_api, "_ONE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = IronicApi(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        hardware = IronicHardware(api, Login(), StepClock())
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(hardware.read_power, TARGET) for _ in range(4)]
+            told = [call.exception(timeout=30) for call in calls]
+
+    assert [type(each) for each in told] == [PeerUnavailable] * 4
+
+
+def test_a_cloud_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    A name that clouds.yaml does not have is told as that.
+    """
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    (tmp_path / "clouds.yaml").write_text("clouds: {}")
+
+    with pytest.raises(PeerUnavailable, match="has no cloud 'elsewhere'"):
+        IronicHardware(IronicApi(cloud="elsewhere"), Login(), StepClock()).read_power(TARGET)
 
 
 def test_secrets_stay_where_they_belong(fake: Fake, hardware: IronicHardware, caplog: pytest.LogCaptureFixture) -> None:

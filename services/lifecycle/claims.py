@@ -37,7 +37,7 @@ def claim(tx: Transaction, table: str, now: datetime, until: datetime, most: int
     skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
     rows = tx.all(
         f"SELECT {key} AS key, fence, claim_until FROM {table}"
-        f" WHERE due <= ? AND (claim_until IS NULL OR claim_until < ?) ORDER BY due LIMIT ?{skip}",
+        f" WHERE due <= ? AND (claim_until IS NULL OR claim_until <= ?) ORDER BY due LIMIT ?{skip}",
         (at, at, most),
     )
     claims = []
@@ -63,12 +63,16 @@ def give_back(tx: Transaction, table: str, claim: Claim, due: datetime) -> None:
 
 
 def next_due(tx: Transaction) -> int | None:
-    """When the next row is due that nobody holds, or whose claim ends (microseconds); None if none is."""
+    """When the next row can be claimed (microseconds): it is due, and nobody holds it any more; None if there is none.
+
+    Never earlier: a loop that is told to look at once, and finds nothing, would look again at once.
+    """
+    ends = "min(CASE WHEN claim_until > due THEN claim_until ELSE due END)"
     rows = tx.all(
         "SELECT min(due) AS at FROM servers WHERE claim_until IS NULL UNION ALL"
-        " SELECT min(claim_until) FROM servers WHERE due IS NOT NULL UNION ALL"
+        f" SELECT {ends} FROM servers WHERE due IS NOT NULL AND claim_until IS NOT NULL UNION ALL"
         " SELECT min(due) FROM instances WHERE claim_until IS NULL UNION ALL"
-        " SELECT min(claim_until) FROM instances WHERE due IS NOT NULL"
+        f" SELECT {ends} FROM instances WHERE due IS NOT NULL AND claim_until IS NOT NULL"
     )
     return min((row["at"] for row in rows if row["at"] is not None), default=None)
 

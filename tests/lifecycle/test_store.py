@@ -21,7 +21,7 @@ from services.lifecycle.domain.states import State
 from services.lifecycle.domain.walk import Change
 from services.runtime.database import Database, Transaction
 from services.runtime.filters import parse
-from services.runtime.times import to_micros
+from services.runtime.times import from_micros, to_micros
 from tests.lifecycle.rig import Rig
 from tests.support.clocks import START
 
@@ -156,6 +156,25 @@ def test_a_claim_given_back_is_looked_at_again_when_due(rig: Rig) -> None:
     rig.database.transact(lambda tx: give_back(tx, "servers", theirs, soon), label="back")
     assert take(rig, LATER + timedelta(seconds=2)) == []
     assert [one.taken_over for one in take(rig, soon)] == [False]
+
+
+def test_what_is_said_to_be_due_can_be_claimed(rig: Rig) -> None:
+    """
+    At the very moment named there is something to claim, be it due then or its claim over: a worker that looked in vain
+    would look again at once, and again.
+    """
+    kept(rig, Server(uuid(1), "a", START), due=START + timedelta(seconds=30))
+    kept(rig, Server(uuid(2), "b", START), due=START)
+    assert len(take(rig)) == 1
+    for _ in range(2):
+        due = rig.database.read(next_due)
+        assert due is not None
+        assert len(take(rig, from_micros(due))) == 1
+        assert rig.database.read(next_due) != due
+
+    later = START + timedelta(minutes=10)
+    rig.database.transact(lambda tx: tx.execute("UPDATE servers SET due = ?", (to_micros(later),)), label="test")
+    assert rig.database.read(next_due) == to_micros(later)
 
 
 def test_two_threads_never_hold_the_same_row(rig: Rig) -> None:

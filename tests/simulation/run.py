@@ -33,7 +33,7 @@ from tests.simulation.witness import Account
 
 LIVES = 3
 """Instances that every server has in its life."""
-_REST = 3 * 86400.0
+_REST = 86400.0
 """Seconds in which everything must have come to rest once nothing goes wrong any more."""
 _templates: dict[str, Path] = {}
 
@@ -110,6 +110,8 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
                 _story(outcome, site, projects)
             except (Stuck, NeverEnded) as error:
                 outcome.wrong.append(f"{type(error).__name__}: {error}"[:2000])
+                weather.end()
+                outcome.wrong.append(_standing(Person(site, "admin", "afterwards"))[:2000])
             finally:
                 sim.end()
     finally:
@@ -151,7 +153,7 @@ def _story(outcome: Outcome, site: Site, projects: int) -> None:
         keeper = Person(site, "admin", f"keeper {number}", quick)
         tenant = Tenant(person, keeper, login, ledger, quick)
         living.append(sim.spawn(f"tenant {number}", tenant.live))
-    _until(sim, lambda: all(actor.done for actor in living), 5 * quick, 60 * 86400.0, "the tenants' lives")
+    _until(sim, lambda: all(actor.done for actor in living), 5 * quick, 10 * 86400.0, "the tenants' lives")
     weather.end()
     control.clear(site.rack)
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
@@ -175,6 +177,16 @@ def _until(sim: Simulation, reached: Any, every: float, seconds: float, what: st
         if sim.seconds() > until:
             raise NeverEnded(what)
         sim.sleep(every)
+
+
+def _standing(admin: Person) -> str:
+    """How every server stands that is not at rest in the pool."""
+    return "; ".join(
+        f"{status.server[8:16]} {status.state} {status.operation} {status.instance} {status.wait.code}"
+        f" {status.wait.reason} {status.fault}"
+        for status in admins.statuses(admin)
+        if status.operation or status.instance or status.fault or not status.isolated or status.HasField("wait")
+    )
 
 
 def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin: Gremlin) -> None:

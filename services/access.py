@@ -88,6 +88,8 @@ LIFECYCLE: dict[str, Rule] = {
     "/bms.lifecycle.v1.LifecycleService/DeleteForcedAction": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/SetMaintenance": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/ClearMaintenance": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/GetBrake": SITE_READERS,
+    "/bms.lifecycle.v1.LifecycleService/ReleaseBrake": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/CreateInstance": members("parent"),
     "/bms.lifecycle.v1.LifecycleService/GetInstance": readers("name"),
     "/bms.lifecycle.v1.LifecycleService/ListInstances": readers("parent"),

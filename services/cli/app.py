@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "uve": ("uve", "What analytics knows of an object now."),
     "message": ("message", "Raw Sandesh messages as collectors received them."),
     "top": ("top", "Live view of the fleet by state, waits and what is overdue."),
+    "brake": ("brake", "The brake on what is done to servers in use by itself."),
     "rack": ("rack", "The simulated rack: faults, power, disks, how fast time passes."),
     "token": ("token", "Bearer tokens of a data directory."),
     "completion": ("completion", "Print the script that completes `bms` in a shell."),

@@ -20,6 +20,7 @@ from services.lifecycle.audit_servicer import AuditServicer
 from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
+from services.lifecycle.brakes import Brakes
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.instance import Instance
@@ -83,13 +84,13 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         return config_drive(instance, user_data)
 
     beginnings = Beginnings(base.ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
-    pool = Pool(own.workers)
+    pool, brakes = Pool(own.workers), Brakes(own.brake)
     worker = Worker(
         database,
         store,
         steps(hardware, inventory, networks, addresses, drive),
         Placement(database, store, inventory, base.clock, base.ids),
-        Patrol(hardware, networks, base.ids.uuid),
+        Patrol(hardware, networks, base.ids.uuid, brakes),
         base.clock,
         base.ids,
         own.pace,
@@ -111,6 +112,8 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         Checks(inventory, networks, addresses),
         log,
         base.page_tokens,
+        brakes,
+        own.pace.budget,
     )
     settling = Settling()
     auditor = AuditServicer.build(

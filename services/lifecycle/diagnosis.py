@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import server_status_pb2
 from services.kernel.names import INSTANCE
 from services.lifecycle import wire
+from services.lifecycle.domain import remedies
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.lateness import sla_of
+from services.lifecycle.domain.remedies import Budget
+from services.lifecycle.domain.runbook import anchor, cure_text
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS
@@ -19,7 +23,9 @@ from services.runtime.database import Transaction
 _EFFECTS = 20
 
 
-def diagnose(tx: Transaction, store: Store, uuid: str, now: datetime) -> server_status_pb2.DiagnoseServerResponse:
+def diagnose(
+    tx: Transaction, store: Store, uuid: str, now: datetime, budget: Budget
+) -> server_status_pb2.DiagnoseServerResponse:
     """The diagnosis of a server as it stands."""
     server = store.server(tx, uuid)
     instance = store.find_instance(tx, server.instance)
@@ -35,6 +41,16 @@ def diagnose(tx: Transaction, store: Store, uuid: str, now: datetime) -> server_
     )
     blocker = BLOCKERS.get(code)
     if blocker is not None:
+        limit = sla_of(server, code)
+        late = now - (since + limit) if since is not None and limit is not None else None
+        answer.MergeFrom(
+            server_status_pb2.DiagnoseServerResponse(
+                wait_limit=wire.span(limit),
+                wait_overdue_by=wire.span(late) if late is not None and late > timedelta(0) else None,
+                self_remedy=_self_remedy(server, budget),
+                runbook=anchor(code),
+            )
+        )
         project, name = INSTANCE.parse(server.instance) if server.instance else ("", "")
         answer.meaning, answer.who_must_act, answer.remedy = blocker.meaning, blocker.who, blocker.remedy
         answer.commands.extend(
@@ -43,6 +59,24 @@ def diagnose(tx: Transaction, store: Store, uuid: str, now: datetime) -> server_
             if _helps(command, server)
         )
     return answer
+
+
+def _self_remedy(server: Server, budget: Budget) -> server_status_pb2.SelfRemedy | None:
+    """What runs by itself against what *server* waits for; None if nothing does."""
+    code = server.wait.code if server.wait is not None and server.intent is not None else ""
+    cure = remedies.cure_for(server, code) if code else None
+    if cure is None:
+        return None
+    tried = remedies.tried(server, code)
+    attempts = tried.attempts if tried else 0
+    return server_status_pb2.SelfRemedy(
+        description=cure_text(cure),
+        attempts=attempts,
+        budget=budget.of(cure),
+        left=max(0, budget.of(cure) - attempts),
+        last_time=wire.stamp(tried.last if tried else None),
+        next_time=wire.stamp(remedies.next_try(server, budget)),
+    )
 
 
 def _helps(command: str, server: Server) -> bool:

@@ -2,30 +2,52 @@
 """Looking at servers at rest: power and ports are read, and what should not be is acted on.
 
 A server that nobody holds and that is found powered on, or on a network, is no longer clean: it goes to quarantine by
-itself. A server that an instance holds is only recorded: taking it from its tenant is an administrator's decision.
+itself. One that an instance holds goes there only if its isolation is at stake, a port on a network that is none of the
+instance's, and only as far as the brake allows. What merely costs its tenant the use of it is recorded and shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.kernel.errors import BmsError
 from services.kernel.events import Event, Evidence, PowerSeen
-from services.lifecycle.domain import walk
-from services.lifecycle.domain.instance import Instance
+from services.lifecycle.brakes import Brakes
+from services.lifecycle.domain import findings, walk
+from services.lifecycle.domain.blocker import Kind
+from services.lifecycle.domain.brake import Held, Sign
+from services.lifecycle.domain.findings import NOTED, Finding
+from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import IntentKind
-from services.lifecycle.domain.server import Intent, PortClass, Power, Server, isolated
+from services.lifecycle.domain.server import Intent, PortClass, Power, Server, Wait, isolated
 from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.peers import Networks, Reading
 from services.lifecycle.ports import Hardware, Target
 from services.lifecycle.steps.attaching import port_seen
 from services.lifecycle.steps.power import with_power
+from services.runtime.database import Transaction
 
 _UNTOUCHED = frozenset({State.ENROLLED, State.UNEXPECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a server at rest led to.
+
+    Attributes:
+        change: what is to be written, if nothing was found or the brake has no say.
+        instance: the instance that holds it.
+        finding: what was found of a server in use.
+    """
+
+    change: Change
+    instance: Instance | None = None
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +57,52 @@ class Patrol:
     hardware: Hardware
     networks: Networks
     new_id: Callable[[], str]
+    brakes: Brakes = field(default_factory=Brakes)
 
-    def visit(self, server: Server, instance: Instance | None, now: datetime) -> Change:
-        """One look at a server at rest; what is found off its plan is recorded or acted on."""
+    def visit(self, server: Server, instance: Instance | None, now: datetime) -> Look:
+        """One look at a server at rest; what is found off its plan is recorded, or acted on by `conclude`."""
         if server.state in _UNTOUCHED or server.unmanaged:
-            return Change(server)
+            return Look(Change(server))
         looked, events = self.look(server, now, "server.patrolled")
         changed = looked.power is not server.power or any(
             (new.observed, new.networks) != (old.observed, old.networks)
             for new, old in zip(looked.ports, server.ports, strict=True)
         )
-        if not changed:
-            return Change(looked)
-        if server.state is State.AVAILABLE:
+        written = events if changed else ()
+        finding = findings.found(looked, instance)
+        if finding is not None:
+            return Look(Change(looked, written), instance, finding)
+        if looked.wait is not None and looked.wait.code in NOTED:
+            looked = replace(looked, wait=None)
+        if changed and server.state is State.AVAILABLE:
             if looked.power is Power.ON:
-                return self._set_aside(
-                    looked, events, now, "POWER_ON_UNPLANNED", "it was found powered on though nobody held it"
-                )
+                message = "it was found powered on though nobody held it"
+                return Look(self._set_aside(looked, None, written, now, "POWER_ON_UNPLANNED", message))
             if any(port.linked and port.observed is not PortClass.QUARANTINE for port in looked.ports):
                 message = "a port was found on a network though nobody held the server"
-                return self._set_aside(looked, events, now, "PORTS_MOVED_UNPLANNED", message)
-        return Change(looked, events)
+                return Look(self._set_aside(looked, None, written, now, "PORTS_MOVED_UNPLANNED", message))
+        return Look(Change(looked, written))
+
+    def conclude(self, tx: Transaction, look: Look, now: datetime) -> Change:
+        """What is written after *look*: a server in use is set aside if the brake allows it, else shown with its code.
+
+        In the transaction that writes it.
+        """
+        finding, server, events = look.finding, look.change.server, look.change.events
+        if finding is None:
+            return look.change
+        verdict = self.brakes.ask(tx, Sign(server.uuid, finding.code, finding.backend, now, cut=finding.cut))
+        if not isinstance(verdict, Held):
+            if finding.cut:
+                return self._set_aside(server, look.instance, events, now, finding.code, finding.message)
+            return _noted(server, events, now, finding.code, finding.message)
+        if verdict.pulls:
+            facts = {"cause": finding.code, "backend": finding.backend, "finding": finding.message}
+            pulled = note(server, server, "brake.pulled", now, reason="BRAKE_PULLED", message=verdict.why, facts=facts)
+            events = (*events, pulled)
+        if finding.cut:
+            return _noted(server, events, now, "BRAKE_PULLED", f"{finding.message}; {verdict.why}")
+        return _noted(server, events, now, finding.code, finding.message)
 
     def look(self, server: Server, now: datetime, type_: str) -> tuple[Server, tuple[Event, ...]]:
         """Reads power and ports afresh, as far as they can be read, and records what was seen as one event."""
@@ -88,9 +135,31 @@ class Patrol:
         evidence = Evidence(ports=tuple(port_seen(reading) for reading in readings), power=seen)
         return looked, (note(server, looked, type_, now, evidence=evidence),)
 
-    def _set_aside(self, server: Server, events: tuple[Event, ...], now: datetime, reason: str, message: str) -> Change:
+    def _set_aside(
+        self,
+        server: Server,
+        instance: Instance | None,
+        events: tuple[Event, ...],
+        now: datetime,
+        reason: str,
+        message: str,
+    ) -> Change:
         intent = Intent(self.new_id(), IntentKind.QUARANTINE, "", "lifecycle", now, now)
         marked = replace(server, fault=reason, fault_message=message, clean_time=None)
-        change = walk.begin(marked, None, intent, now, trigger=Trigger.QUARANTINE)
+        left = instance and replace(
+            instance, state=InstanceState.ERROR, error=message, operation="", resume=None, update_time=now
+        )
+        change = walk.begin(marked, left, intent, now, trigger=Trigger.QUARANTINE)
         found = note(server, server, "server.failed", now, reason=reason, message=message)
         return replace(change, events=(*events, found, *change.events))
+
+
+def _noted(server: Server, events: tuple[Event, ...], now: datetime, code: str, message: str) -> Change:
+    """*server*, standing at rest under *code*; what somebody should look at is told once."""
+    before = server.wait
+    same = before is not None and before.code == code
+    since = before.since if before is not None and same else now
+    noted = replace(server, wait=Wait(code, message, since, alarmed=True))
+    if not same and BLOCKERS[code].kind is Kind.WAIT:
+        events = (*events, note(server, noted, "server.waiting", now, reason=code, message=message))
+    return Change(noted, events)

@@ -15,10 +15,13 @@ from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, lifecycle_service_pb2_grpc, server_status_pb2
 from services.kernel.calls import Call
 from services.kernel.names import IMAGE, INSTANCE, NETWORK, PROJECT, SERVER, SERVER_STATUS, new_id
-from services.lifecycle import listing, wire
+from services.lifecycle import brake_servicer, listing, wire
+from services.lifecycle.brake_servicer import BrakeMethods
+from services.lifecycle.brakes import Brakes
 from services.lifecycle.diagnosis import diagnose
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
+from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.forced_servicer import ForcedMethods
 from services.lifecycle.operations.adopting import Adopting, check_fixed
 from services.lifecycle.operations.books import Books
@@ -40,7 +43,7 @@ _MOST_OVERDUE = 50
 Context = grpc.ServicerContext
 
 
-class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer):
+class LifecycleServicer(ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     """bms.lifecycle.v1.LifecycleService."""
 
     def __init__(
@@ -53,6 +56,8 @@ class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServi
         checks: Checks,
         log: EventLog,
         page_tokens: PageTokens,
+        brakes: Brakes | None = None,
+        budget: Budget | None = None,
     ) -> None:
         super().__init__(database, writer, store, ForcedVerbs(servers.beginnings), page_tokens)
         self._servers = servers
@@ -60,6 +65,8 @@ class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServi
         self._adopting = Adopting(instances.beginnings, instances.seal)
         self._checks = checks
         self._log = log
+        self._brakes = brakes or Brakes()
+        self._budget = budget or Budget()
 
     # -- servers
 
@@ -89,6 +96,7 @@ class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServi
         now = current_call().now
 
         def count(tx: Transaction) -> server_status_pb2.SummarizeFleetResponse:
+            brake = brake_servicer.message(self._brakes, tx, now)
             states, (late, lates) = listing.count_states(tx), listing.overdue(tx, now, _MOST_OVERDUE)
             return server_status_pb2.SummarizeFleetResponse(
                 states=[
@@ -105,6 +113,7 @@ class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServi
                 overdue_count=lates,
                 maintenance_count=listing.count_maintenance(tx),
                 total_count=sum(n for _, n in states),
+                brake=brake if brake.pulled else None,
             )
 
         return self._database.read(count)
@@ -115,7 +124,7 @@ class LifecycleServicer(ForcedMethods, lifecycle_service_pb2_grpc.LifecycleServi
         """See the contract."""
         (uuid,) = SERVER.parse(request.name)
         now = current_call().now
-        return self._database.read(lambda tx: diagnose(tx, self._store, uuid, now))
+        return self._database.read(lambda tx: diagnose(tx, self._store, uuid, now, self._budget))
 
     def ProvideServer(
         self, request: server_status_pb2.ProvideServerRequest, context: Context

@@ -9,15 +9,22 @@ BMS_LIFECYCLE_WORKERS          walks at a time; 8
 BMS_LIFECYCLE_POLL_SECONDS     the longest delay between two looks at the same wait; 5
 BMS_LIFECYCLE_PATROL_SECONDS   how often a server at rest is looked at; 900
 BMS_LIFECYCLE_LIMIT_SCALE      multiplies every step's time limit: below 1 a fast clock for rehearsals; 1
+BMS_LIFECYCLE_REMEDY_TRIES     how often a wait's own remedy may run in one step, 0 for never; 3
+BMS_LIFECYCLE_REMEDY_SECONDS   how long a wait lasts before its remedy is tried, and between two tries; 60
+BMS_LIFECYCLE_BRAKE_MOST       how many servers in use may be set aside by themselves in one window; 3
+BMS_LIFECYCLE_BRAKE_SHARE      or this share of them, whichever is larger; 0.05
+BMS_LIFECYCLE_BRAKE_SECONDS    the window; 3600
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from services.kernel.errors import InvalidField
+from services.lifecycle.domain.brake import Policy
+from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.worker import Pace
 
 _BACKENDS = ("simulated", "ironic")
@@ -47,6 +54,8 @@ class LifecycleSettings:
     """How quickly it looks again."""
     ironic: IronicSettings = IronicSettings()
     """Of backend ironic alone."""
+    brake: Policy = field(default_factory=Policy)
+    """How far it goes by itself with servers in use."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> LifecycleSettings:
@@ -60,16 +69,29 @@ class LifecycleSettings:
             raise InvalidField(
                 "BMS_LIFECYCLE_BACKEND", f"{backend[:40]!r} is unknown", remedy=f"Give one of: {', '.join(_BACKENDS)}."
             )
+        scale = _number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000)
         return cls(
             backend=backend,
             workers=int(_number(environ, "BMS_LIFECYCLE_WORKERS", 8, least=1, most=256)),
             pace=Pace(
                 most=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_POLL_SECONDS", 5, least=0.05, most=600)),
                 patrol=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_PATROL_SECONDS", 900, least=0.1, most=86400)),
-                limit_scale=_number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000),
+                limit_scale=scale,
+                budget=_budget(environ, scale),
             ),
             ironic=_ironic(environ) if backend == "ironic" else IronicSettings(),
+            brake=Policy(
+                most=int(_number(environ, "BMS_LIFECYCLE_BRAKE_MOST", 3, least=0, most=100_000)),
+                share=_number(environ, "BMS_LIFECYCLE_BRAKE_SHARE", 0.05, least=0, most=1),
+                window=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_BRAKE_SECONDS", 3600, least=1, most=604800)),
+            ),
         )
+
+
+def _budget(environ: Mapping[str, str], scale: float) -> Budget:
+    cool_down = timedelta(seconds=_number(environ, "BMS_LIFECYCLE_REMEDY_SECONDS", 60, least=0.1, most=86400)) * scale
+    tries = int(_number(environ, "BMS_LIFECYCLE_REMEDY_TRIES", 3, least=0, most=1000))
+    return Budget(tries, cool_down, max(cool_down, Budget().seldom * scale))
 
 
 def _ironic(environ: Mapping[str, str]) -> IronicSettings:

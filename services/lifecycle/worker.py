@@ -279,9 +279,14 @@ class Worker:
             else:
                 self._commit(Change(server), now, due=now + self._pace.most, fence=claim.fence, release=True)
             return
-        change = self._patrol.visit(server, self._instance_of(server), now)
-        due = now if change.server.intent is not None else now + self._pace.patrol
-        self._commit(change, now, due=due, fence=claim.fence, release=True)
+        look = self._patrol.visit(server, self._instance_of(server), now)
+
+        def conclude(tx: Transaction) -> Change:
+            change = self._patrol.conclude(tx, look, now)
+            due = now if change.server.intent is not None else now + self._pace.patrol
+            return self._store.write(tx, change, now, due=due, fence=claim.fence, release=True)
+
+        self._database.transact(conclude, label="step.rest")
 
     def _instance_of(self, server: Server) -> Instance | None:
         return (

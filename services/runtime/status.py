@@ -113,7 +113,9 @@ def to_status(error: BmsError, correlation: str = "") -> status_pb2.Status:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds)))
     if error.remedy:
         link = error_details_pb2.Help.Link(
-            description=_short(error.remedy, _MAX_REMEDY), url=HELP_URL + error.reason.lower()
+            description=_short(error.remedy, _MAX_REMEDY),
+            # A path in the product's own tree, where its runbook says more than the list of errors.
+            url=error.facts.get("runbook") or HELP_URL + error.reason.lower(),
         )
         status.details.add().Pack(error_details_pb2.Help(links=[link]))
     if correlation:

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
+from google.rpc import error_details_pb2
 
+from bms.lifecycle.v1 import instance_pb2 as ins
 from bms.lifecycle.v1 import server_status_pb2 as srv
 from services.lifecycle.diagnosis import blocked_on
 from services.lifecycle.domain.instance import Instance, InstanceState
@@ -147,3 +149,57 @@ def test_who_is_late_is_told_by_how_much(rig: Rig) -> None:
     assert told.overdue_by.ToTimedelta() == timedelta(minutes=1)
     fleet = rig.wire.ok("SummarizeFleet", srv.SummarizeFleetRequest(), caller=admin())
     assert (fleet.overdue_count, fleet.waits[0].code, fleet.waits[0].count) == (1, "BMC_SILENT", 1)
+
+
+def test_what_runs_by_itself_is_told(rig: Rig) -> None:
+    """
+    What the remedy does, how often it ran and may run, when it runs next; the wait's own limit, and where more stands.
+    """
+    rig.active(BLUE)
+    rig.hardware.machine(UUID).stuck_on = True
+    rig.ok("StopInstance", ins.StopInstanceRequest(name=WEB))
+    rig.pass_time(150)
+    told, server = diagnosis(rig), rig.server(UUID)
+    own = told.self_remedy
+
+    assert told.blocked_on == "POWER_NOT_OFF"
+    assert told.runbook == "docs/runbook.md#power_not_off"
+    assert told.wait_limit.ToTimedelta() == timedelta(minutes=2)
+    assert server.wait is not None
+    assert told.wait_overdue_by.ToTimedelta() == rig.clock.now() - server.wait.since - timedelta(minutes=2)
+    assert (own.attempts, own.budget, own.left) == (2, 3, 1)
+    assert own.next_time.ToDatetime(UTC) == own.last_time.ToDatetime(UTC) + timedelta(minutes=1)
+    assert told.last_effects[0].type in ("remedy.tried", "server.overdue")
+
+
+def test_where_nothing_runs_by_itself_nothing_is_told_of_it(rig: Rig) -> None:
+    """
+    A BMC that is silent has no remedy that is safe; what rests may rest as long as it likes.
+    """
+    rig.register()
+    told = diagnosis(rig)
+    assert told.blocked_on == "ENROLLED"
+    assert not told.HasField("wait_limit")
+    rig.hardware.machine(UUID).silent = True
+    rig.ok("ProvideServer", srv.ProvideServerRequest(name=f"servers/{UUID}"), admin())
+    rig.worker.tick(rig.clock.now())
+    told = diagnosis(rig)
+
+    assert told.blocked_on == "BMC_SILENT"
+    assert not told.HasField("self_remedy")
+    assert not told.HasField("wait_overdue_by")
+
+
+def test_a_failed_operation_leads_to_the_runbook(rig: Rig) -> None:
+    """
+    The Help of its error is a path in the product's own tree.
+    """
+    rig.register()
+    rig.hardware.machine(UUID).login_refused = True
+    operation = rig.ok("ProvideServer", srv.ProvideServerRequest(name=f"servers/{UUID}"), admin())
+    rig.settle()
+    error = rig.operation(operation)[0].error
+    help_ = error_details_pb2.Help()
+    assert any(detail.Unpack(help_) for detail in error.details)
+
+    assert help_.links[0].url == "docs/runbook.md#bmc_login_refused"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from google.longrunning.operations_pb2 import Operation
 
     from bms.inventory.v1.server_pb2 import Server
+    from bms.lifecycle.v1.server_status_pb2 import DiagnoseServerResponse
 
 _LOOK_SECONDS = 0.2
 
@@ -228,10 +229,13 @@ def diagnose(session: Session, name: str) -> None:
             ("Since", f"{when(found.since)} ({age(found.since)} ago)" if found.since.seconds else ""),
             ("Meaning", found.meaning),
             ("Detail", found.status.wait.reason or found.status.fault_message),
-            ("Overdue by", seconds(found.overdue_by)),
+            ("May last", seconds(found.wait_limit)),
+            ("Overdue by", seconds(found.wait_overdue_by) or seconds(found.overdue_by)),
+            ("By itself", _by_itself(found) if found.HasField("self_remedy") else ""),
             ("Who must act", found.who_must_act),
             ("Remedy", found.remedy),
             ("Run", "\n".join(found.commands)),
+            ("More", found.runbook),
             ("Lately", "\n".join(f"{when(each.time)}  {each.type}  {each.message}" for each in found.last_effects)),
         ],
     )
@@ -267,6 +271,13 @@ def wait_for(session: Session, names: tuple[str, ...], selector: str, wanted: st
         pause.wait(_LOOK_SECONDS)
     for each in machines:
         session.screen.print(f"{each.label}  {each.state}  {each.waits}".rstrip())
+
+
+def _by_itself(found: DiagnoseServerResponse) -> str:
+    """What runs by itself, how often it did, and when it does next."""
+    own = found.self_remedy
+    following = f"next {when(own.next_time)}" if own.HasField("next_time") else "not again"
+    return f"{own.description}; {own.attempts} of {own.budget} tries made, {own.left} left, {following}"
 
 
 def _limit(text: str) -> str:

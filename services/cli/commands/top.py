@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from services.cli.commands.brake import headline
 from services.cli.failures import ExitCode
 from services.cli.screen import age, as_dict, seconds, short, style_of, word
 from services.cli.session import Session, reads
@@ -72,7 +73,7 @@ def _overdue(each: ServerStatus) -> tuple[str, str, str, str, str]:
         state,
         age(each.state_since),
         seconds(each.state_limit),
-        each.wait.code,
+        each.wait.code or each.fault,
     )
 
 
@@ -83,6 +84,8 @@ def _headline(found: SummarizeFleetResponse) -> str:
 def _print(session: Session, found: SummarizeFleetResponse) -> None:
     screen = session.screen
     screen.print(_headline(found))
+    if found.HasField("brake"):
+        screen.print(screen.styled(headline(found.brake), "bold red"))
     if found.states:
         screen.table(("STATE", "SERVERS", ""), [(state, str(count), bar) for state, count, bar in _states(found)])
     if found.waits:
@@ -115,6 +118,8 @@ def _picture(found: SummarizeFleetResponse) -> RenderableType:
     for late in found.overdue:
         overdue.add_row(*(Text(cell, style="red") for cell in _overdue(late)))
     parts: list[RenderableType] = [Text(_headline(found), style="bold"), Text(""), states]
+    if found.HasField("brake"):
+        parts.insert(1, Text(headline(found.brake), style="bold red"))
     if found.waits:
         parts += [Text(""), waits]
     if found.overdue:

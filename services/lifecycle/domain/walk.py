@@ -18,6 +18,7 @@ from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
+from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import Intent, Power, Server, Wait
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.waits import BLOCKERS
@@ -172,6 +173,7 @@ def fail(
         f"{intent.kind.value} failed at {intent.step.name.value}: {message}",
         remedy=BLOCKERS[reason].remedy if reason in BLOCKERS else "",
         fault=reason, step=intent.step.name.value, server=server.name,
+        **({"runbook": anchor(reason)} if reason in BLOCKERS else {}),
     )  # fmt: skip
     failed = note(server, server, "server.failed", now, reason=reason, message=message)
     if way is OnFailure.SILENT:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a look at a server in use may find: its isolation at stake, or only its use lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.server import PortClass, Power, Server
+from services.lifecycle.domain.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was asked for.
+
+    Attributes:
+        code: registered in waits.py.
+        backend: the switch that told so; "" where it was the BMC.
+        message: a sentence.
+        cut: isolation is at stake: it calls for quarantine.
+    """
+
+    code: str
+    backend: str
+    message: str
+    cut: bool = False
+
+
+NOTED = frozenset({"PORTS_LOST", "POWER_LOST", "BRAKE_PULLED"})
+"""The codes that a server at rest may stand under; the next look takes them away when they no longer hold."""
+
+_IN_USE = frozenset({State.ACTIVE, State.RESCUED})
+
+
+def found(server: Server, instance: Instance | None) -> Finding | None:
+    """What is to be said of *server* as it was last read; the worst first. None: nothing, or nobody uses it."""
+    if instance is None or server.intent is not None or server.state not in _IN_USE:
+        return None
+    return _astray(server, instance) or _lost(server, instance)
+
+
+def _astray(server: Server, instance: Instance) -> Finding | None:
+    """A port on a network that is none of the instance's, or of a class that nobody asked for."""
+    own = {wish.network for wish in instance.networks}
+    for port in server.linked_ports:
+        strange = sorted({tag.network for tag in port.networks} - own)
+        if port.observed is PortClass.TENANT and strange:
+            message = f"{port.name} was found on {strange[0]}, which is no network of {instance.name}"
+            return Finding("PORTS_MOVED_UNPLANNED", port.switch_name, message, cut=True)
+        if port.observed in (PortClass.TENANT, PortClass.QUARANTINE, PortClass.UNKNOWN):
+            continue
+        if port.observed is PortClass.RESCUE and server.state is State.RESCUED:
+            continue
+        message = f"{port.name} was found on a network of class {port.observed.value} while an instance has the server"
+        return Finding("PORTS_MOVED_UNPLANNED", port.switch_name, message, cut=True)
+    return None
+
+
+def _lost(server: Server, instance: Instance) -> Finding | None:
+    """A network or the power that a running instance should have and has not."""
+    if server.state is not State.ACTIVE or instance.state is not InstanceState.ACTIVE:
+        return None
+    seen = {tag.network for port in server.linked_ports if port.observed is PortClass.TENANT for tag in port.networks}
+    for wish in instance.networks:
+        if wish.network not in seen:
+            switch = next((port.switch_name for port in server.linked_ports if not port.networks), "")
+            return Finding("PORTS_LOST", switch, f"no port was found on {wish.network}")
+    if server.power is Power.OFF:
+        return Finding("POWER_LOST", "", "it was found powered off, and nobody here asked for that")
+    return None

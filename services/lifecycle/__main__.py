@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from google.longrunning import operations_pb2_grpc
@@ -25,6 +26,11 @@ from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClien
 from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.follower import Follower
+from services.lifecycle.judging.bench import Bench
+from services.lifecycle.judging.hearing import Hearing
+from services.lifecycle.judging.sentence import Sentence
+from services.lifecycle.judging.sources import IpamLog
+from services.lifecycle.judging.sources import own as own_log
 from services.lifecycle.loop import Loop, Pool
 from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.checks import Checks
@@ -115,6 +121,14 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         brakes,
         own.pace.budget,
     )
+    judge = Bench(
+        (
+            Hearing("lifecycle", partial(own_log, log), database),
+            Hearing("ipam", IpamLog(base.peer("ipam")), database),
+        ),
+        Sentence(database, store, base.ids, brakes),
+    )
+    judging = Loop("judge", judge.tick, base.clock)
     settling = Settling()
     auditor = AuditServicer.build(
         database,
@@ -145,11 +159,13 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     notary.start()
     working.start()
     following.start()
+    judging.start()
     try:
         serve(bound, drain=(log.drain, operations.news.drain, settling.drain))
     finally:
         to_log.close()
         following.stop()
+        judging.stop()
         working.stop()
         pool.stop()
         # Now that nobody writes any more: everything committed is covered by a checkpoint.

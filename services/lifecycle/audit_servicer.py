@@ -12,7 +12,7 @@ import grpc
 
 from bms.lifecycle.v1 import audit_service_pb2, audit_service_pb2_grpc
 from services.kernel.clock import Clock
-from services.kernel.errors import InvalidField
+from services.kernel.errors import InvalidField, NotFound
 from services.kernel.names import SERVER
 from services.lifecycle import wire
 from services.lifecycle.audits.leaks import Kind, Leak
@@ -21,12 +21,15 @@ from services.lifecycle.audits.repairs import Repairs
 from services.lifecycle.audits.shelves import shelves
 from services.lifecycle.audits.stores import Stores
 from services.lifecycle.audits.sweep import Pause, Sweep
+from services.lifecycle.judging import docket
+from services.lifecycle.judging.wire import stream_verdict
 from services.lifecycle.peers import Addresses, Networks
 from services.lifecycle.store import Store
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Writer
+from services.verifier.verdict import Interval
 
 SETTLE = timedelta(seconds=2)
 """The time between the two looks, where a request says nothing else."""
@@ -36,13 +39,18 @@ KINDS = {kind: audit_service_pb2.Leak.Kind.Value(f"KIND_{kind.name}") for kind i
 """Every kind has its number in the contract; a test holds both to each other."""
 _KIND_OF = {number: kind for kind, number in KINDS.items()}
 
+_JUDGED = ("lifecycle", "ipam")
+
 Context = grpc.ServicerContext
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     """bms.lifecycle.v1.AuditService."""
 
-    def __init__(self, writer: Writer, sweep: Sweep, repairs: Repairs, page_tokens: PageTokens) -> None:
+    def __init__(
+        self, database: Database, writer: Writer, sweep: Sweep, repairs: Repairs, page_tokens: PageTokens
+    ) -> None:
+        self._database = database
         self._writer = writer
         self._sweep = sweep
         self._repairs = repairs
@@ -63,7 +71,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> Self:
         """The audits over lifecycle's own rows and the other services."""
         sweep = Sweep(shelves(database, stores), clock, pause)
-        return cls(writer, sweep, Repairs(database, store, sweep, stores, networks, addresses), page_tokens)
+        return cls(database, writer, sweep, Repairs(database, store, sweep, stores, networks, addresses), page_tokens)
 
     def AuditLeaks(
         self, request: audit_service_pb2.AuditLeaksRequest, context: Context
@@ -77,6 +85,39 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             next_page_token=self._pages.next(part.following, call),
             book=part.book,
             examined_count=part.examined,
+        )
+
+    def AuditIsolation(
+        self, request: audit_service_pb2.AuditIsolationRequest, context: Context
+    ) -> audit_service_pb2.AuditIsolationResponse:
+        """See the contract."""
+        since = request.since.ToMicroseconds() if request.HasField("since") else 0
+        parts = (request.stream, str(since), str(request.flawed_only))
+        call = current_call()
+        page = self._pages.request(request, call, *parts)
+
+        def look(tx: Transaction) -> tuple[dict[str, list[Interval]], list[int]]:
+            found = docket.verdicts(
+                tx, stream=request.stream, since=since, flawed_only=request.flawed_only, after=page.after,
+                most=page.size + 1,
+            )  # fmt: skip
+            return found, [docket.place(tx, service) for service in _JUDGED]
+
+        found, places = self._database.read(look)
+        if request.stream and not found and not page.after:
+            msg = f"nothing of {request.stream} was judged"
+            raise NotFound(
+                msg, remedy="Name a server as servers/{uuid}; a new one is judged in a moment.", name=request.stream
+            )
+        names = sorted(found)
+        following = names[page.size - 1] if len(names) > page.size else ""
+        return audit_service_pb2.AuditIsolationResponse(
+            verdicts=[stream_verdict(name, found[name]) for name in names[: page.size]],
+            next_page_token=self._pages.next(following, call, *parts),
+            logs=[
+                audit_service_pb2.JudgedLog(service=service, position=place)
+                for service, place in zip(_JUDGED, places, strict=True)
+            ],
         )
 
     def RepairLeak(

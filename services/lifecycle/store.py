@@ -51,6 +51,11 @@ class Store:
         row = tx.one("SELECT * FROM servers WHERE uuid = ?", (uuid,))
         return server_of(row) if row else None
 
+    def holding_address(self, tx: Transaction, address: str) -> list[Server]:
+        """Servers that may hold *address*, in whichever VRF: a scan, for what happens once in a blue moon."""
+        rows = tx.all("SELECT * FROM servers WHERE closed = 0 AND doc LIKE ?", (f'%"{address}"%',))
+        return [server_of(row) for row in rows]
+
     def insert_server(self, tx: Transaction, server: Server, events: Sequence[Event]) -> None:
         """Adds a server that was never seen, with its first events; Stale if somebody else did so meanwhile."""
         try:

@@ -238,6 +238,15 @@ _ALL = (
         _RECOVER,
     ),
     Blocker(
+        "ISOLATION_VIOLATED",
+        _K.FAULT,
+        "The verifier found an invariant of isolation broken in the server's log.",
+        "administrator",
+        "Look at the finding and its two witness events, find the cause, then recover: everything is inspected and"
+        " erased anew.",
+        ("bms audit isolation --server {server}", *_RECOVER),
+    ),
+    Blocker(
         "DISK_APPEARED",
         _K.FAULT,
         "The clean pass met a disk that inspection had not found.",

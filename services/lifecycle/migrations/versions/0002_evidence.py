@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from services.lifecycle.migrations.brake import create_brake, drop_brake
-from services.lifecycle.migrations.brake import create_brake, drop_brake
+from services.lifecycle.migrations.verdicts import create_verdicts, drop_verdicts
 from services.runtime import schema
 
 revision = "0002"
@@ -18,14 +18,14 @@ def upgrade() -> None:
     """Makes the tables."""
     schema.create_checkpoints()
     create_brake()
-    create_brake()
     _create_forced_actions()
+    create_verdicts()
 
 
 def downgrade() -> None:
     """Drops the tables."""
+    drop_verdicts()
     op.drop_table("forced_actions")
-    drop_brake()
     drop_brake()
     schema.drop_checkpoints()
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Acts on what was found broken: an event on the server's stream, and quarantine, under the brake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+from services.kernel.calls import Call, Caller, Role
+from services.kernel.clock import Ids
+from services.kernel.names import SERVER, stable_uuid
+from services.lifecycle.brakes import Brakes
+from services.lifecycle.domain import walk
+from services.lifecycle.domain.brake import Held
+from services.lifecycle.domain.instance import InstanceState
+from services.lifecycle.domain.notes import LIFECYCLE, note
+from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.server import Intent, Server
+from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.walk import Change
+from services.lifecycle.judging import docket
+from services.lifecycle.judging.docket import Violation
+from services.lifecycle.operations.beginning import is_quarantining, taken_over
+from services.lifecycle.store import Store, Within
+from services.runtime.database import Database, Transaction
+
+FAULT = "ISOLATION_VIOLATED"
+_AT_ONCE = 20
+_UNTOUCHED = frozenset({State.ENROLLED, State.UNEXPECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Acts on violations, each in one transaction that also strikes it off."""
+
+    database: Database
+    store: Store
+    ids: Ids
+    brakes: Brakes = field(default_factory=Brakes)
+
+    def pass_on(self, now: datetime) -> int:
+        """Acts on what is waiting; answers on how many."""
+        waiting = self.database.read(lambda tx: docket.violations(tx, _AT_ONCE))
+        for violation in waiting:
+            self.database.transact(partial(self._act, violation=violation, now=now), label="sentence")
+        return len(waiting)
+
+    def _act(self, tx: Transaction, violation: Violation, now: datetime) -> None:
+        if not docket.acted(tx, violation):
+            return
+        for uuid in self._servers(tx, violation.stream):
+            server = self.store.find_server(tx, uuid)
+            if server is not None and not server.closed:
+                self._set_aside(tx, server, violation, now)
+
+    def _set_aside(self, tx: Transaction, server: Server, violation: Violation, now: datetime) -> None:
+        books = Within(self.store, tx)
+        finding = violation.finding
+        message = f"{finding.invariant}: {finding.message}"
+        told = note(
+            server, server, "server.violated", now, actor=LIFECYCLE, reason=FAULT, message=message,
+            facts={
+                "invariant": finding.invariant,
+                "stream": violation.stream,
+                "witness_first": finding.witnesses[0].event,
+                "witness_second": finding.witnesses[1].event,
+            },
+        )  # fmt: skip
+        aside = is_quarantining(server) or (server.state is State.QUARANTINED and server.intent is None)
+        if aside or server.unmanaged or server.state in _UNTOUCHED:
+            books.write(Change(server, (told,)), now, due=now)
+            return
+        if server.instance:
+            said = self.brakes.may_quarantine(tx, server, FAULT, "", now)
+            if isinstance(said, Held):
+                events = [told]
+                if said.pulls:
+                    facts = {"cause": FAULT, "backend": "", "finding": message}
+                    events.append(
+                        note(server, server, "brake.pulled", now, reason="BRAKE_PULLED", message=said.why, facts=facts)
+                    )
+                books.write(Change(server, tuple(events)), now, due=now)
+                return
+        instance = books.find_instance(server.instance)
+        call = Call(Caller(LIFECYCLE, frozenset({Role.SERVICE})), "judge", "", now)
+        calm = taken_over(books, call, server, instance, "an invariant of isolation was found broken")
+        if instance is not None and instance.state is not InstanceState.DELETING:
+            instance = replace(
+                instance, state=InstanceState.ERROR, error=message, operation="", resume=None, update_time=now
+            )
+        marked = replace(calm, fault=FAULT, fault_message=message, clean_time=None)
+        intent = Intent(self.ids.uuid(), IntentKind.QUARANTINE, "", LIFECYCLE, now, now)
+        change = walk.begin(marked, instance, intent, now, trigger=Trigger.QUARANTINE)
+        books.write(replace(change, events=(told, *change.events)), now, due=now)
+
+    def _servers(self, tx: Transaction, stream: str) -> list[str]:
+        """The servers that a violation in *stream* is about."""
+        if stream.startswith("servers/"):
+            return list(SERVER.parse(stream))
+        vrf, _, address = stream.removeprefix("vrfs/").partition("/addresses/")
+        holding = self.store.holding_address(tx, address)
+        return [
+            server.uuid
+            for server in holding
+            if any(lease.address == address and stable_uuid("vrf", lease.vrf) == vrf for lease in server.leases)
+        ]

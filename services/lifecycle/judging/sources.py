@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the verifier at work reads the logs: lifecycle's own, and ipam's over its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bms.event.v1 import event_pb2
+from services.runtime.eventlog import EventLog
+from services.runtime.outbound import Peer
+
+_BATCH = 1000
+
+
+def own(log: EventLog, after: int) -> Sequence[event_pb2.StoredEvent]:
+    """The events of this service's log after a position."""
+    return [
+        event_pb2.StoredEvent(
+            header=row.header, body=row.body, body_digest=row.body_digest, previous=row.previous, digest=row.digest,
+            position=row.position,
+        )
+        for row in log.list(after=after, limit=_BATCH, wait=0).events
+    ]  # fmt: skip
+
+
+class IpamLog:
+    """ipam's log, as the bytes that were stored."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        # Stubs answer parsed events, whose bytes are not those that were hashed: the twin message keeps them.
+        self._list = peer.channel.unary_unary(
+            "/bms.ipam.v1.IpamService/ListEvents",
+            request_serializer=event_pb2.ListEventsRequest.SerializeToString,
+            response_deserializer=event_pb2.ListStoredEventsResponse.FromString,
+        )
+
+    def __call__(self, after: int) -> Sequence[event_pb2.StoredEvent]:
+        """The events after a position.
+
+        Raises:
+            PeerUnavailable, DeadlineExceeded: ipam does not answer.
+        """
+        request = event_pb2.ListEventsRequest(after=after, page_size=_BATCH)
+        return self._peer.call(self._list, request).events

@@ -4,7 +4,7 @@
 python -m services.runtime.logadmin rotate-key SERVICE   a new key signs from the next checkpoint on
 python -m services.runtime.logadmin new-log SERVICE      the database was restored: go on as another log
 
-Both leave a file for the service, which acts on it within a second of running.
+Both leave a file for the service, which acts on it within seconds.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from services.runtime.witness import Witness
 
 PACE = 1.0
 """Seconds between two looks for something new."""
+REFUSED_PACE = 5.0
+"""The same while it cannot sign: a look may then go over all heads."""
 
 _log = structlog.get_logger("bms.checkpoints")
 
@@ -71,16 +73,18 @@ class Notary:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            more = False
+            pause = PACE
             try:
-                more = self._checkpointer.tick(self._clock.now())
+                if self._checkpointer.tick(self._clock.now()):
+                    pause = 0.0
                 self._complaint = ""
             except BmsError as error:
                 self._complain(error)
+                pause = REFUSED_PACE
             except Exception:  # noqa: BLE001 -- a defect must not end the thread for good and unseen
                 _log.exception("checkpoint.defect")
-            if not more:
-                self._stopping.wait(PACE)
+                pause = REFUSED_PACE
+            self._stopping.wait(pause)
 
     def _complain(self, error: BmsError) -> None:
         # Every second the same: said once, until it has changed.

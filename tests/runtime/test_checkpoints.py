@@ -25,6 +25,9 @@ from services.runtime.database import Database, Transaction, open_database
 from services.runtime.eventlog import EventLog
 from services.runtime.signing import KeyFiles
 from services.runtime.witness import Witness
+from services.verifier.chain import START as START_OF_LOG
+from services.verifier.chain import Heads, root_of, running_digest
+from services.verifier.keys import Keys
 from tests.runtime import recompute
 from tests.support.clocks import START, SequentialIds
 from tests.support.stores import MakeDatabase
@@ -229,6 +232,32 @@ def test_streams_are_proven_alone(rig: Rig) -> None:
         assert rig.wire.call("GetStreamProof", event_pb2.GetStreamProofRequest(stream="later")).code.name == "NOT_FOUND"
         rig.start()
     assert rig.proof("s4").digest == rig.events()[11].digest
+
+
+def test_the_verifier_reads_the_same(rig: Rig) -> None:
+    """
+    Service and verifier were written from the contract apart from each other; keys, signatures, digests and root of one
+    are those of the other, over a rotation.
+    """
+    rig.append("a", "b", "a", "é")
+    rig.tick_on()
+    rig.keys.rotate()
+    rig.append("c", "a")
+    rig.tick_on()
+
+    keys, heads, running = Keys("lifecycle", None), Heads(), START_OF_LOG
+    assert [keys.take(key) for key in rig.signing_keys()] == ["", ""]
+    checkpoints = {each.position: each for each in rig.checkpoints()}
+    for event in rig.events():
+        header = event_pb2.EventHeader.FromString(event.header)
+        running = running_digest(running, event.position, event.digest)
+        heads.put(header.stream, header.sequence, event.digest)
+        if checkpoint := checkpoints.pop(event.position, None):
+            assert (running, heads.root()) == (checkpoint.running_digest, checkpoint.heads_root)
+    assert not checkpoints
+    for signed in rig.signed():
+        assert keys.verify(signed, event_pb2.Checkpoint.FromString(signed.checkpoint)) == ""
+    assert root_of(rig.proof("é"), len(heads)) == heads.root()
 
 
 # ---- what is done to a log afterwards

@@ -158,6 +158,7 @@ def test_a_refusal_to_sign_is_said_once(process: Process, monkeypatch: pytest.Mo
     The same complaint is not repeated every second.
     """
     monkeypatch.setattr("services.runtime.notary.PACE", 0.01)
+    monkeypatch.setattr("services.runtime.notary.REFUSED_PACE", 0.01)
     process.append()
     process.notary.start()
     eventually(lambda: _covered(process) == 1)

@@ -292,3 +292,8 @@ def _listens(port: int, log: Path) -> None:
 def digest_of(content: bytes) -> str:
     """The checksum of an image, as the catalogue takes it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+if __name__ == "__main__":
+    # CI installs beside other stages.
+    environment()

@@ -19,12 +19,14 @@ from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
 from services.lifecycle.ports import Bmc as BmcLogin
 from services.lifecycle.ports import Target
+from services.verifier.verdict import Verdict
 from tests.openstack.bed import BMC_USER, SERIAL, Bed, Bmc, digest_of
 from tests.openstack.images import Images
 from tests.site.audit import logs_are_whole, read_logs
 from tests.site.client import Client, wait_for
 from tests.site.furnish import lay_ground, statuses_of, wait_known
 from tests.site.rig import Site
+from tests.support.judging import judged
 
 pytestmark = [
     pytest.mark.openstack,
@@ -269,6 +271,17 @@ def test_given_back_it_is_cleaned_and_available_again(life: Life) -> None:
         each for each in told if each in ("power.observed", "port.detach_observed", "address.cooling", "clean.passed")
     ]
     assert order[:4] == ["power.observed", "port.detach_observed", "address.cooling", "clean.passed"]
+
+
+def test_the_verifier_finds_nothing(life: Life) -> None:
+    """
+    Judged by its log alone, nothing in this life broke an invariant: no server's stream, no address's.
+    """
+    logs = read_logs(life.site)
+    for service in ("lifecycle", "ipam"):
+        reports = judged(service, logs.events[service])
+        assert reports
+        assert {stream: report.verdict for stream, report in reports.items()} == dict.fromkeys(reports, Verdict.PASS)
 
 
 def test_what_is_switched_on_behind_ironics_back_reads_on(life: Life) -> None:

@@ -24,9 +24,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "prefix": ("prefix", "Prefixes: the address ranges of networks."),
     "lease": ("lease", "Address leases, of bare metal and virtual machines."),
     "instance": ("instance", "Instances: a tenant's hold on a server."),
+    "force": ("force", "Forced actions: what lacks its proof, done because two administrators answer for it."),
     "operation": ("operation", "Long-running operations: list, show, wait."),
     "event": ("event", "Events of all services: list, watch, and prove where a stream ends."),
     "checkpoint": ("checkpoint", "Signed checkpoints of the services' logs, and the keys that signed them."),
+    "audit": ("audit", "Audits: proof of isolation, evidence to keep, what leaked."),
     "uve": ("uve", "What analytics knows of an object now."),
     "message": ("message", "Raw Sandesh messages as collectors received them."),
     "top": ("top", "Live view of the fleet by state, waits and what is overdue."),
@@ -82,7 +84,8 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 not understood, 3 a service does not answer, 4 timed out. "
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 not understood, 3 a service does not answer, 4 timed out, "
+    "5 not proven. "
     "`bms NOUN --help` lists a noun's verbs.",
 )
 @click.option(

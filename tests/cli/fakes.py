@@ -23,7 +23,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import catalogue_pb2, inventory_service_pb2_grpc, pool_pb2, server_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
-from bms.lifecycle.v1 import instance_pb2, lifecycle_service_pb2_grpc, operation_pb2, server_status_pb2
+from bms.lifecycle.v1 import (
+    forced_action_pb2,
+    instance_pb2,
+    lifecycle_service_pb2_grpc,
+    operation_pb2,
+    server_status_pb2,
+)
 from bms.network.v1 import network_pb2, network_service_pb2_grpc
 from bms.telemetry.v1 import telemetry_pb2, telemetry_service_pb2_grpc
 from services.kernel.errors import AlreadyExists, BmsError, NotFound, WrongState
@@ -64,6 +70,7 @@ class World:
     prefixes: dict[str, prefix_pb2.Prefix] = field(default_factory=dict)
     leases: dict[str, lease_pb2.AddressLease] = field(default_factory=dict)
     instances: dict[str, instance_pb2.Instance] = field(default_factory=dict)
+    forced: dict[str, forced_action_pb2.ForcedAction] = field(default_factory=dict)
     operations: dict[str, operations_pb2.Operation] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
     faults: list[server_pb2.ImportFault] = field(default_factory=list)
@@ -290,6 +297,7 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         self.ProvideServer = self._server_verb("provide", erases=True)
         self.RecoverServer = self._server_verb("recover", erases=True)
         self.QuarantineServer = self._server_verb("quarantine")
+        self.AdoptServer = self._server_verb("adopt")
 
     def _server_verb(self, verb: str, *, erases: bool = False) -> Any:
         def call(request: Any, context: Any) -> Any:
@@ -335,6 +343,35 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
             remedy="Bring it back.",
             commands=["bms server recover X", "bms status"],
         )
+
+    def CreateForcedAction(self, request: Any, context: Any) -> Any:
+        action = forced_action_pb2.ForcedAction()
+        action.CopyFrom(request.forced_action)
+        action.name = f"{request.parent}/forcedActions/{uuid.uuid5(uuid.NAMESPACE_OID, request.parent)}"
+        action.requester, action.state, action.etag = "ann", forced_action_pb2.ForcedAction.STATE_PENDING, '"1"'
+        action.shown.extend(["state quarantined", "power unknown"])
+        if not request.validate_only:
+            self.world.forced[action.name] = action
+        return action
+
+    def GetForcedAction(self, request: Any, context: Any) -> Any:
+        return _found(self.world.forced, request.name, context)
+
+    def ListForcedActions(self, request: Any, context: Any) -> Any:
+        rows, token = _paged(request, list(self.world.forced.values()))
+        return forced_action_pb2.ListForcedActionsResponse(forced_actions=rows, next_page_token=token)
+
+    def ApproveForcedAction(self, request: Any, context: Any) -> Any:
+        action = _found(self.world.forced, request.name, context)
+        if request.validate_only:
+            return self.world.plan("force_release", request.name)
+        action.state, action.approver = forced_action_pb2.ForcedAction.STATE_APPROVED, "bob"
+        return self.world.begin("force_release", "servers/" + request.name.split("/")[1])
+
+    def DeleteForcedAction(self, request: Any, context: Any) -> Any:
+        action = _found(self.world.forced, request.name, context)
+        action.state, action.withdrawer = forced_action_pb2.ForcedAction.STATE_WITHDRAWN, "ann"
+        return action
 
     def SetMaintenance(self, request: Any, context: Any) -> Any:
         status = _found(self.world.statuses, request.name, context)

@@ -138,6 +138,10 @@ class Plausible:
             return ("", *self._servers, *(f"{server}/x" for server in self._servers[:1]))
         if name == "port":
             return tuple(f"{server}/ports/0c0000000001" for server in self._servers)
+        if name == "parent" and "ForcedAction" in message:
+            return (*self._servers, "servers/-")
+        if name == "without_proof":
+            return ("", "", *self._servers[:1])
         if name in _TEXTS:
             if message == "Bmc" and name == "address":
                 return tuple(f"10.250.0.{number}" for number in range(1, 20))
@@ -145,6 +149,8 @@ class Plausible:
         return _IDS
 
     def _named(self, message: str) -> Sequence[str]:
+        if "ForcedAction" in message:
+            return tuple(f"{server}/forcedActions/{uuid.UUID(int=3, version=4)}" for server in self._servers)
         if message in ("GetServerStatusRequest", "ServerStatus"):
             return tuple(f"{server}/status" for server in self._servers)
         if message == "ListOperationsRequest":

@@ -30,6 +30,7 @@ _NAMES = (
     *("projects/tenant-a/instances/web", "projects/tenant-b/instances/web", "projects/tenant-a/instances/none"),
     *("projects/tenant-a/networks/blue", "projects/site/networks/cleaning", "projects/tenant-b/networks/none"),
     *("projects/tenant-a/prefixes/blue-v4", f"projects/tenant-a/leases/{_ZERO}", "flavors/any", "flavors/none"),
+    *(f"servers/{_ZERO}/forcedActions/{_ZERO}", "servers/-/forcedActions/x"),
     *("images/debian", "images/../../etc/passwd", f"operations/lifecycle-{_ZERO}", "operations/inventory-nonsense"),
     *(f"projects/tenant-a/operations/lifecycle-{_ZERO}", "operations", "/", "//", "uves/server/x", "uves/none/*"),
 )

@@ -129,7 +129,7 @@ def show(session: Session, name: str) -> None:
     session.screen.one(found, _card(found))
 
 
-def _network(session: Session, text: str) -> InstanceNetwork:
+def network_of(session: Session, text: str) -> InstanceNetwork:
     """``NAME[,address=..][,vlan=..]``."""
     from bms.lifecycle.v1.instance_pb2 import InstanceNetwork
 
@@ -197,7 +197,7 @@ def create(
     wanted = Instance(
         flavor=full_name(flavor, "flavors"),
         image=full_name(image, "images"),
-        networks=[_network(session, text) for text in networks],
+        networks=[network_of(session, text) for text in networks],
         hostname=hostname,
         ssh_public_keys=_keys(key_files, keys),
         user_data=user_data.read() if user_data else b"",
@@ -358,7 +358,7 @@ def attach(session: Session, name: str, network: str, wait: bool, timeout: timed
     """Put an instance on one more network."""
     from bms.lifecycle.v1.instance_pb2 import AttachNetworkRequest
 
-    wanted = _network(session, network)
+    wanted = network_of(session, network)
     return _for_each(
         session, (name,), lambda full: AttachNetworkRequest(name=full, network=wanted), "AttachNetwork",
         wait=wait, limit=timeout,

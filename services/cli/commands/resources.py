@@ -25,6 +25,7 @@ _RESOURCES = (
     _Resource("flavor", "flavors/{flavor}", "inventory", "what a tenant asks a server to be"),
     _Resource("image", "images/{image}", "inventory", "what can be written to a disk"),
     _Resource("pool", "pools/{kind}.{value}", "inventory", "servers that have something in common, counted"),
+    _Resource("force", "servers/{uuid}/forcedActions/{uuid}", "lifecycle", "what two administrators answer for"),
     _Resource("instance", "projects/{project}/instances/{instance}", "lifecycle", "a tenant's hold on a server"),
     _Resource("operation", "[projects/{project}/]operations/{service}-{uuid}", "its own", "long work, to be followed"),
     _Resource("network", "projects/{project}/networks/{network}", "network", "what server ports are attached to"),

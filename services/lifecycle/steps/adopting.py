@@ -10,7 +10,7 @@ from services.kernel.events import Evidence
 from services.lifecycle.domain.adoption import disagreement
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.server import Port, PortClass, Report, Server
+from services.lifecycle.domain.server import Port, PortClass, Power, Report, Server
 from services.lifecycle.peers import Inventory, Networks, Reading
 from services.lifecycle.ports import Hardware, Target
 from services.lifecycle.steps.attaching import connected, port_seen
@@ -103,7 +103,7 @@ class AdoptingSteps:
             replace(port, observed=PortClass.UNKNOWN, networks=(), read_time=None, requested=None, wanted=())
             for port in server.ports
         )
-        return Done(replace(server, ports=ports, isolated=False, reported=left))
+        return Done(replace(server, ports=ports, isolated=False, power=Power.NEVER, power_time=None, reported=left))
 
 
 def _judged(server: Server, instance: Instance, readings: tuple[Reading, ...]) -> Outcome | None:

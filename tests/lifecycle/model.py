@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.kernel.calls import Call, Caller, Role
-from services.kernel.errors import BmsError, NotFound
+from services.kernel.errors import AlreadyExists, BmsError, NotFound
 from services.kernel.events import DiskSeen, Event, Head
 from services.lifecycle.domain import walk
+from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
 from services.lifecycle.domain.plans import IntentKind, StepName
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.walk import Change
+from services.lifecycle.operations.adopting import Adopting
 from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.following import close
+from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.steps.addresses import with_lease
@@ -53,12 +56,12 @@ class Place:
         server, instance = self.server, self.instance
         intent = server.intent and replace(
             server.intent, id="", operation="o" * bool(server.intent.operation), actor="", create_time=START,
-            step_since=START, warnings=(), request_id="", tried=(), cure="",
+            step_since=START, warnings=(), request_id="", tried=(), cure="", forced="f" * bool(server.intent.forced),
         )  # fmt: skip
         plain = replace(
             server, state_since=START, power_time=None, intent=intent, wait=None, reported=None, head=Head(), version=0,
             fence=0, fault=server.fault and "F", fault_message="", disks=(), facts=None,
-            clean_time=server.clean_time and START,
+            clean_time=server.clean_time and START, tainted_since=None, tainted_by="",
             ports=tuple(replace(port, read_time=None) for port in server.ports),
         )  # fmt: skip
         held = instance and replace(
@@ -111,7 +114,10 @@ class OneBook:
         return change
 
     def insert_instance(self, instance: Instance, user_data: bytes | None, due: datetime | None) -> None:
-        raise NotImplementedError
+        if self.place.instance is not None:
+            msg = "there is one"
+            raise AlreadyExists(msg)
+        self.place = Place(self.place.server, instance)
 
     def write_instance(self, instance: Instance, *, due: datetime | None, user_data: bytes | None = None) -> Instance:
         self.place = Place(self.place.server, instance)
@@ -134,9 +140,43 @@ def written(before: Place, change: Change) -> Place:
 
 _IDS = SequentialIds("model")
 CALL = Call(Caller("admin", frozenset({Role.ADMIN})), "", "", START)
+OTHER = replace(CALL, caller=Caller("other", frozenset({Role.ADMIN})))
 _BEGINNINGS = Beginnings(_IDS, lambda uuid, project: f"operations/{uuid}")
 SERVERS, INSTANCES = ServerVerbs(_BEGINNINGS), InstanceVerbs(_BEGINNINGS, lambda plain, _context: plain)
+FORCED, ADOPTING = ForcedVerbs(_BEGINNINGS), Adopting(_BEGINNINGS, lambda plain, _context: plain)
 Verb = Callable[[OneBook], object]
+
+
+class OneForced:
+    """The forced actions, of which one at a time is asked for."""
+
+    def action(self, name: str) -> ForcedAction:
+        raise NotImplementedError
+
+    def pending(self, server: str, kind: ForcedKind) -> list[ForcedAction]:
+        return []
+
+    def insert(self, action: ForcedAction) -> None:
+        """It is approved at once."""
+
+    def save(self, action: ForcedAction) -> ForcedAction:
+        return action
+
+
+def forced(kind: ForcedKind) -> Verb:
+    """Asked for by one administrator and approved by another."""
+
+    def verb(books: OneBook) -> None:
+        table = OneForced()
+        FORCED.approve(books, table, OTHER, FORCED.request(books, table, CALL, UUID, kind, "smoke"))
+
+    return verb
+
+
+def adopt(books: OneBook) -> None:
+    """A server in use is taken over."""
+    wanted = Instance(WEB, "demo", "flavors/f", "", (NetworkWish(BLUE, "10.0.0.1"),), START, START)
+    ADOPTING.adopt(books, CALL, UUID, wanted, b"")
 
 
 def create(books: OneBook) -> None:
@@ -170,6 +210,8 @@ VERBS: dict[str, Verb] = {
     "rescue": lambda books: INSTANCES.simple(books, CALL, WEB, IntentKind.RESCUE),
     "unrescue": lambda books: INSTANCES.simple(books, CALL, WEB, IntentKind.UNRESCUE),
     "create": create,
+    "adopt": adopt,
+    **{f"force {kind.value}": forced(kind) for kind in ForcedKind},
     "close": lambda books: close(books, UUID, Intent("c", IntentKind.CLOSE, "", "inventory", START, START)),
 }
 """What anybody may ask for; refused by an error where it is not possible."""
@@ -230,6 +272,8 @@ def happened(place: Place) -> tuple[Server, Instance | None]:
             if all(lease.network != wish.network for lease in server.leases):
                 lease = Lease(f"leases/{wish.network}", wish.network, "vrf", "10.0.0.1", 24, "10.0.0.254", 1)
                 server, instance = replace(server, leases=(*server.leases, lease)), with_lease(instance, wish, lease)
+    if name in (_N.FORCE_ADDRESSES, _N.WITHDRAW_ADDRESSES):
+        server = replace(server, leases=())
     if name is _N.COOL_ADDRESSES:
         kept = tuple(one for one in server.leases if intent.kind is IntentKind.DETACH and one.network != intent.network)
         server = replace(server, leases=kept)
@@ -285,6 +329,7 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
         _moved,
     ),
     _N.FIND_PORTS: _found,
+    _N.FORGET_PORTS: lambda server, _: replace(server, ports=_PORTS, isolated=False),
 }
 
 

@@ -21,6 +21,8 @@ class ExitCode(enum.IntEnum):
     """A service does not answer; the same line may go through later."""
     TIMED_OUT = 4
     """What was waited for is not done yet; it goes on."""
+    UNPROVEN = 5
+    """Nothing is known to be wrong, and not everything is proven: a verdict is UNKNOWN or TAINTED."""
 
 
 class CliError(Exception):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bms.event.v1.event_log_service_pb2_grpc import EventLogServiceStub
     from bms.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
     from bms.ipam.v1.ipam_service_pb2_grpc import IpamServiceStub
+    from bms.lifecycle.v1.audit_service_pb2_grpc import AuditServiceStub
     from bms.lifecycle.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
     from bms.network.v1.network_service_pb2_grpc import NetworkServiceStub
     from bms.telemetry.v1.telemetry_service_pb2_grpc import TelemetryServiceStub
@@ -85,6 +86,13 @@ class Session:
         from bms.lifecycle.v1.lifecycle_service_pb2_grpc import LifecycleServiceStub
 
         return LifecycleServiceStub(self.channel("lifecycle"))
+
+    @cached_property
+    def audits(self) -> AuditServiceStub:
+        """What leaked between the services."""
+        from bms.lifecycle.v1.audit_service_pb2_grpc import AuditServiceStub
+
+        return AuditServiceStub(self.channel("lifecycle"))
 
     @cached_property
     def ipam(self) -> IpamServiceStub:

@@ -522,6 +522,7 @@ def test_an_address_is_given_back_though_another_instance_is_on_its_network(rig:
 
     assert rig.addresses.leases[name][2] == "cooling"
     assert audit.kinds() == []
+    assert not rig.events(f"servers/{uuid}")[-1].body.evidence.ports
 
 
 def test_a_server_at_work_is_left_alone(rig: Rig, audit: Auditor) -> None:

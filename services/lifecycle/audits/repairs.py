@@ -134,7 +134,9 @@ class Repairs:
         else:
             free = None
         seen = AddressSeen(lease.name, lease.vrf, lease.address, lease.epoch, "cooling", free)
-        ports = tuple(port_seen(reading) for uuid in ended_on for reading in readings[uuid])
+        # The owner's project may read the event; what another instance's ports are on by now is not for it.
+        free_servers = [uuid for uuid in ended_on if not known[uuid].server.instance]
+        ports = tuple(port_seen(reading) for uuid in free_servers for reading in readings[uuid])
         return Repair(
             leak,
             ended_on[0],

@@ -6,19 +6,27 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from bms.event.v1 import event_pb2
-from services.runtime.database import Database
+from bms.event.v1 import event_log_service_pb2_grpc, event_pb2
+from services.runtime.checkpoint_servicer import EventLogServicer
+from services.runtime.database import Database, open_database
 from telemetry.anchors import FLUSH_SECONDS, SEND_MICROS, Anchors, fields
+from telemetry.peers import AioPeer
 from telemetry.sandesh.encode import body_text
 from telemetry.sandesh.messages import BMS_LOG_CHECKPOINT
 from telemetry.sandesh.schema import Message
 from telemetry.store import Store
-from tests.support.stores import MakeDatabase
+from tests.runtime.test_checkpoints import SAMPLE
+from tests.runtime.test_checkpoints import Rig as Signing
+from tests.support.clocks import SequentialIds
+from tests.support.loopback import running
+from tests.support.stores import MakeDatabase, _sqlite_copy
+from tests.support.wire import service
 from tests.telemetry.fakes import FakeLog
 from tests.telemetry.rig import rig
 
@@ -182,9 +190,9 @@ def test_analytics_can_prove_it_alone() -> None:
 async def _in_our_store(database: Database) -> Any:
     log = FakeLog("lifecycle")
     log.signed.append(signed(3))
-    async with rig(database, {"lifecycle": log}) as running:
-        return await running.eventually(
-            lambda: running.stub.ListSandeshMessages(_asked(), metadata=(("authorization", "Bearer admin"),)),
+    async with rig(database, {"lifecycle": log}) as telemetry:
+        return await telemetry.eventually(
+            lambda: telemetry.stub.ListSandeshMessages(_asked(), metadata=(("authorization", "Bearer admin"),)),
             lambda answer: bool(answer.messages),
         )
 
@@ -205,3 +213,30 @@ def test_our_store_can_be_asked(make_database: MakeDatabase) -> None:
 
     assert "<number" in answer.messages[0].xml
     assert base64.b64encode(signed(3).checkpoint).decode() in answer.messages[0].xml
+
+
+async def _over_the_wire(address: str, log: str) -> list[list[int]]:
+    peer = AioPeer("ipam", address, token="good", tls=None, ids=SequentialIds())
+    try:
+        answers = [await peer.checkpoints(*asked) for asked in ((), (1, log), (3, log), (1, "another"))]
+    finally:
+        await peer.close()
+    return [[event_pb2.Checkpoint.FromString(each.checkpoint).number for each in answer] for answer in answers]
+
+
+def test_a_genuine_service_is_asked(tmp_path: Path) -> None:
+    """
+    The newest, the one behind a number, nothing behind the last, and nothing of a log that is not there.
+    """
+    database = open_database(_sqlite_copy(SAMPLE, tmp_path / "sample.sqlite"))
+    made = Signing(database, tmp_path)
+    for _ in range(3):
+        made.append("a")
+        made.tick_on()
+    servicer = EventLogServicer("ipam", database, made.checkpointer)
+    add = event_log_service_pb2_grpc.add_EventLogServiceServicer_to_server
+    with running([(add, servicer)], service()) as server:
+        found = asyncio.run(_over_the_wire(server.address, made.checkpoints()[0].log))
+    database.close()
+
+    assert found == [[3], [2], [], []]

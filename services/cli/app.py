@@ -29,7 +29,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "event": ("event", "Events of all services: list, watch, and prove where a stream ends."),
     "checkpoint": ("checkpoint", "Signed checkpoints of the services' logs, and the keys that signed them."),
     "audit": ("audit", "Audits: proof of isolation, evidence to keep, what leaked."),
-    "audit": ("audit", "Audits: proof of isolation, evidence to keep, what leaked."),
     "uve": ("uve", "What analytics knows of an object now."),
     "message": ("message", "Raw Sandesh messages as collectors received them."),
     "top": ("top", "Live view of the fleet by state, waits and what is overdue."),

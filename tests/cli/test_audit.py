@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import server_pb2
+from bms.lifecycle.v1.audit_service_pb2 import (
+    VERDICT_FAIL,
+    VERDICT_PASS,
+    AuditIsolationResponse,
+    JudgedLog,
+    StreamVerdict,
+    VerdictFinding,
+    VerdictInterval,
+    WitnessEvent,
+)
+from services.cli.session import Session
 from services.cli.supervise.plan import SERVICES
 from services.cli.transitions import sanitized
 from tests.cli.conftest import Shell
@@ -161,6 +173,40 @@ def _written(keys: list[bytes], form: str) -> str:
         for key in keys
     ]
     return b"".join(pem).decode()
+
+
+def test_the_service_may_be_asked_instead(site: Site, good: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What lifecycle's own verifier says is shown alike, and that it is only its word.
+    """
+    witness = WitnessEvent(event="e-1", position=9, sequence=4, type="port.attach_requested")
+    finding = VerdictFinding(invariant="I3", message="nobody held it", witnesses=[witness, witness])
+    interval = VerdictInterval(verdict=VERDICT_FAIL, first_sequence=1, last_sequence=4, findings=[finding])
+    passing = VerdictInterval(verdict=VERDICT_PASS, first_sequence=1, last_sequence=3)
+    answers = {
+        "": AuditIsolationResponse(
+            verdicts=[StreamVerdict(stream=SERVER, verdict=VERDICT_FAIL, intervals=[interval])],
+            next_page_token="more",
+        ),
+        "more": AuditIsolationResponse(
+            verdicts=[
+                StreamVerdict(stream=OTHER, verdict=VERDICT_PASS, intervals=[passing]),
+                StreamVerdict(stream="vrfs/x/addresses/10.0.0.1", verdict=VERDICT_PASS, intervals=[passing]),
+            ],
+            logs=[JudgedLog(service="lifecycle", position=90), JudgedLog(service="ipam", position=7)],
+        ),
+    }
+    service = SimpleNamespace(AuditIsolation=lambda request: answers[request.page_token])
+    monkeypatch.setattr(Session, "audits", service)
+    with site(good) as bms:
+        said = bms("audit isolation --ask-service")
+        assert bms("audit", "isolation", "--ask-service", "--from-file", __file__).code == 2
+
+    assert said.code == 1, said
+    assert "r1-01: I3" in said.out
+    assert "e-1" in said.out
+    assert "ipam: PASS, 1 addresses" in said.out
+    assert "of itself" in said.err
 
 
 # -- export

@@ -15,7 +15,7 @@ from services.cli.commands.audit_noun import audit
 from services.cli.counting import Counter
 from services.cli.evidence import LOGS, judged, trusted_keys
 from services.cli.failures import BadUsage, CliError, ExitCode
-from services.cli.fleet import complete_server, find, load
+from services.cli.fleet import Machine, complete_server, find, load
 from services.cli.nouns import Since
 from services.cli.screen import Screen
 from services.cli.selector import Selector
@@ -34,6 +34,14 @@ KEY_FILE = click.option(
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found of one log, and the keys that signed it; none where a service was asked for its own verdict."""
+
+    report: Report
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One interval of one stream, as the table shows it."""
 
@@ -48,9 +56,17 @@ class Row:
 @click.option("--since", type=Since(), metavar="WHEN", help="Only what reaches into this time: 2h, 2026-11-22.")
 @click.option("--from-file", type=_FILE, help="Judge what `bms audit export` wrote, without asking any service.")
 @KEY_FILE
+@click.option(
+    "--ask-service", is_flag=True, help="Believe lifecycle's own verifier instead: quick, and proves nothing."
+)
 @reads
 def isolation(
-    session: Session, server: str, since: datetime | None, from_file: Path | None, key_file: Path | None
+    session: Session,
+    server: str,
+    since: datetime | None,
+    from_file: Path | None,
+    key_file: Path | None,
+    ask_service: bool,
 ) -> ExitCode:
     """Judge the evidence on this machine: PASS, FAIL, TAINTED or UNKNOWN for each server, and why.
 
@@ -58,36 +74,62 @@ def isolation(
     """
     from services.verifier.verdict import worst
 
+    if ask_service and (from_file or key_file):
+        raise BadUsage("a file, or the service?", remedy="Leave out --ask-service to judge on this machine.")
     if from_file is not None and server and "/" not in server:
         raise BadUsage("which server of the file?", remedy="Name it as servers/UUID: no service is asked for names.")
-    trusted = trusted_keys(key_file)
-    with Counter() as counter:
-        tell = lambda count: counter.add(count, "events")  # noqa: E731 -- one word for it is enough
-        if from_file is not None:
-            judges, names = _of_file(from_file, trusted, counter), dict[str, str]()
-        elif server:
-            record = find(session, server)
-            names = {record.name: record.display_name}
-            server = record.name
-            judges = [judged(session, "lifecycle", record.name, trusted, tell)]
-        else:
-            judges = [judged(session, service, "", trusted, tell) for service in LOGS]
-            names = {each.name: each.label for each in load(session, Selector(), with_status=False)}
-    reports = [judge.report() for judge in judges]
-    rows = [row for report in reports for row in _rows(report, names, server, since)]
+    names: dict[str, str] = {}
+    if from_file is None:
+        records = [find(session, server)] if server else [each.server for each in _all(session)]
+        names = {record.name: record.display_name for record in records}
+        server = records[0].name if server else ""
+    judged_logs = _judged(session, server, since, from_file, key_file, ask_service=ask_service)
+    rows = [row for each in judged_logs for row in _rows(each.report, names, server, since)]
     screen = session.screen
     if screen.structured:
-        screen.data([_report_data(judge, report, server, since) for judge, report in zip(judges, reports, strict=True)])
+        screen.data([_report_data(each, server, since) for each in judged_logs])
     elif screen.format == "name":
         for row in rows:
             click.echo(row.stream)
     else:
-        _show(screen, judges, reports, rows)
-        if trusted is None:
+        _show(screen, judged_logs, rows)
+        if ask_service:
+            screen.note("The service says so of itself. Leave out --ask-service to judge its log on this machine.")
+        elif key_file is None:
             screen.note("The keys are the log's own. Hold them against keys you got from elsewhere: --key-file.")
-    sound = [report for report in reports if report.events and not report.problems]
-    verdict = worst(*(row.interval.verdict for row in rows))
-    return _exit(verdict, whole=len(sound) == len(reports) and bool(rows))
+    sound = all(each.report.events and not each.report.problems for each in judged_logs)
+    return _exit(worst(*(row.interval.verdict for row in rows)), whole=sound and bool(rows))
+
+
+def _all(session: Session) -> Sequence[Machine]:
+    return load(session, Selector(), with_status=False)
+
+
+def _judged(
+    session: Session,
+    server: str,
+    since: datetime | None,
+    from_file: Path | None,
+    key_file: Path | None,
+    *,
+    ask_service: bool,
+) -> list[Judged]:
+    """What is known of each log: judged here, or as lifecycle's own verifier says."""
+    if ask_service:
+        from services.cli.asking import asked
+
+        return [Judged(report) for report in asked(session, server, since)]
+    trusted = trusted_keys(key_file)
+    with Counter() as counter:
+        if from_file is not None:
+            judges = _of_file(from_file, trusted, counter)
+        else:
+            services = ("lifecycle",) if server else LOGS
+            judges = [
+                judged(session, service, server, trusted, lambda count: counter.add(count, "events"))
+                for service in services
+            ]
+    return [Judged(judge.report(), tuple(key.key_id for key in judge.keys.known)) for judge in judges]
 
 
 def _exit(verdict: Verdict, *, whole: bool) -> ExitCode:
@@ -131,7 +173,7 @@ def _rows(report: Report, names: dict[str, str], server: str, since: datetime | 
             yield Row(label, report.service, stream.stream, interval)
 
 
-def _show(screen: Screen, judges: Sequence[Judge], reports: Sequence[Report], rows: Sequence[Row]) -> None:
+def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
     """The table of servers; of addresses those alone that do not pass; each log in a line; findings with witnesses."""
     from services.verifier.verdict import Verdict
 
@@ -142,14 +184,15 @@ def _show(screen: Screen, judges: Sequence[Judge], reports: Sequence[Report], ro
     for row in shown:
         for finding in row.interval.findings:
             _tell(screen, row.label, finding)
-    for judge, report in zip(judges, reports, strict=True):
+    for each in logs:
+        report = each.report
         for problem in report.problems:
             _tell(screen, report.service, problem)
-        keys = ", ".join(key.key_id for key in judge.keys.known) or "none"
+        keys = f", keys {', '.join(each.keys)}" if each.keys else ""
         streams = f"{len(report.streams)} {'servers' if report.service == 'lifecycle' else 'addresses'}"
         screen.print(
             f"{report.service}: {screen.styled(report.verdict.value, _COLORS[report.verdict.value])}, {streams},"
-            f" {report.events} events, proven up to position {report.judged_to}, keys {keys}"
+            f" {report.events} events, judged up to position {report.judged_to}{keys}"
         )
 
 
@@ -172,13 +215,14 @@ def _tell(screen: Screen, label: str, finding: Finding) -> None:
         screen.print(f"  {_when(witness.time)}  {witness.type}  sequence {witness.sequence}  {witness.event}")
 
 
-def _report_data(judge: Judge, report: Report, server: str, since: datetime | None) -> dict[str, Any]:
+def _report_data(each: Judged, server: str, since: datetime | None) -> dict[str, Any]:
+    report = each.report
     return {
         "service": report.service,
         "verdict": report.verdict.value,
         "events": report.events,
         "judged_to": report.judged_to,
-        "keys": [key.key_id for key in judge.keys.known],
+        "keys": list(each.keys),
         "problems": _findings(report.problems),
         "streams": [
             {

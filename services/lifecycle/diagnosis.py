@@ -12,11 +12,13 @@ from services.lifecycle import wire
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import sla_of
+from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.domain.runbook import anchor, cure_text
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.operations.beginning import is_quarantining
 from services.lifecycle.store import Store
 from services.runtime.database import Transaction
 
@@ -53,11 +55,16 @@ def diagnose(
         )
         project, name = INSTANCE.parse(server.instance) if server.instance else ("", "")
         answer.meaning, answer.who_must_act, answer.remedy = blocker.meaning, blocker.who, blocker.remedy
+        if blocker.who == "nobody" and answer.HasField("wait_overdue_by"):
+            # It should have passed by itself, and did not.
+            answer.who_must_act = "administrator"
         answer.commands.extend(
             command.format(server=uuid, instance=name, project=project)
             for command in blocker.commands
             if _helps(command, server)
         )
+        if server.state is State.QUARANTINED and server.intent is None and not server.isolated:
+            answer.commands.append(f"bms server quarantine {uuid} --reason REASON")
     return answer
 
 
@@ -82,8 +89,9 @@ def _self_remedy(server: Server, budget: Budget) -> server_status_pb2.SelfRemedy
 def _helps(command: str, server: Server) -> bool:
     """Whether *command* is one for *server* as it stands."""
     if command.startswith("bms server recover"):
-        # It leads out of quarantine alone; a server that only waits goes on by itself.
-        return server.state is State.QUARANTINED
+        # It leads out of quarantine alone, once every port was read there; a server that only waits goes on by itself.
+        cutting = not server.isolated and (server.intent is None or is_quarantining(server))
+        return server.state is State.QUARANTINED and not cutting
     _, _, network_class = command.partition(" --class ")
     return not network_class or server.wait is None or server.wait.reason.endswith(network_class)
 
@@ -93,6 +101,9 @@ def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime
     if server.wait is not None and server.state is not State.QUARANTINED:
         return server.wait.code, server.wait.since
     if server.state is State.QUARANTINED:
+        if server.wait is not None and server.intent is not None and server.intent.step.name is StepName.DETACH_ALL:
+            # Before all else its ports are cut: nothing leads out until they were read.
+            return server.wait.code, server.wait.since
         if instance is not None and instance.state is InstanceState.ERROR:
             return "INSTANCE_FAILED", server.state_since
         return server.fault or (server.wait.code if server.wait else ""), server.state_since

@@ -24,6 +24,7 @@ from bms.event.v1 import event_pb2
 from bms.inventory.v1 import catalogue_pb2, inventory_service_pb2_grpc, pool_pb2, server_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
 from bms.lifecycle.v1 import (
+    brake_pb2,
     forced_action_pb2,
     instance_pb2,
     lifecycle_service_pb2_grpc,
@@ -76,6 +77,7 @@ class World:
     faults: list[server_pb2.ImportFault] = field(default_factory=list)
     events: list[telemetry_pb2.SourcedEvent] = field(default_factory=list)
     streams: list[list[telemetry_pb2.WatchEventsResponse | grpc.StatusCode]] = field(default_factory=list)
+    brake: brake_pb2.Brake = field(default_factory=brake_pb2.Brake)
     steps: int = 2
     operation_error: BmsError | None = None
 
@@ -332,6 +334,8 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         answer.waits.add(code="BMC_SILENT", count=1)
         answer.overdue.extend(list(self.world.statuses.values())[:1])
         answer.overdue_count = 1
+        if self.world.brake.pulled:
+            answer.brake.CopyFrom(self.world.brake)
         return answer
 
     def DiagnoseServer(self, request: Any, context: Any) -> Any:
@@ -342,7 +346,22 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
             who_must_act="administrator",
             remedy="Bring it back.",
             commands=["bms server recover X", "bms status"],
+            wait_limit={"seconds": 300},
+            wait_overdue_by={"seconds": 60},
+            self_remedy=server_status_pb2.SelfRemedy(description="asks again", attempts=2, budget=3, left=1),
+            runbook="docs/runbook.md#bmc_silent",
         )
+
+    def GetBrake(self, request: Any, context: Any) -> Any:
+        return self.world.brake
+
+    def ReleaseBrake(self, request: Any, context: Any) -> Any:
+        if not self.world.brake.pulled:
+            refuse(context, WrongState("the brake is not pulled"))
+        released = brake_pb2.Brake(release_reason=request.reason, released_by="ann", release_time={"seconds": 1})
+        if not request.validate_only:
+            self.world.brake = released
+        return released
 
     def CreateForcedAction(self, request: Any, context: Any) -> Any:
         action = forced_action_pb2.ForcedAction()

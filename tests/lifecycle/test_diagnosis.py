@@ -53,24 +53,32 @@ def test_every_code_is_explained_with_what_to_do(rig: Rig, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "reason", "commands"),
+    ("state", "code", "reason", "isolated", "commands"),
     [
         # It only waits: recovering would be refused, and is not proposed.
-        (State.PROVISIONING, "BMC_SILENT", "no answer", ["bms server show", "bms event list"]),
-        (State.QUARANTINED, "", "", ["bms server show", "bms event list", "bms server recover"]),
+        (State.PROVISIONING, "BMC_SILENT", "no answer", False, ["bms server show", "bms event list"]),
+        (State.QUARANTINED, "", "", True, ["bms server show", "bms event list", "bms server recover"]),
+        # A port may be on a network still: it is cut off first.
+        (State.QUARANTINED, "", "", False, ["bms server show", "bms event list", "bms server quarantine"]),
         # Of the private networks only the one that is missing.
-        (State.RESCUING, "PRIVATE_NETWORK_MISSING", "no private network for rescue", ["bms network create rescue"]),
+        (
+            State.RESCUING,
+            "PRIVATE_NETWORK_MISSING",
+            "no private network for rescue",
+            False,
+            ["bms network create rescue"],
+        ),
     ],
 )
 def test_only_commands_that_help_now_are_told(
-    rig: Rig, state: State, code: str, reason: str, commands: list[str]
+    rig: Rig, state: State, code: str, reason: str, isolated: bool, commands: list[str]
 ) -> None:
     """
     A command that would be refused as the server stands, or that makes what is there already, is left out.
     """
     wait = Wait(code, reason, START) if code else None
     fault = "BMC_SILENT" if state is State.QUARANTINED else ""
-    server = replace(REST, state=state, intent=WORK if code else None, wait=wait, fault=fault)
+    server = replace(REST, state=state, intent=WORK if code else None, wait=wait, fault=fault, isolated=isolated)
     rig.database.transact(
         lambda tx: rig.store.insert_server(tx, server, (note(server, server, "test", START),)), label="test"
     )
@@ -106,6 +114,18 @@ def test_only_commands_that_help_now_are_told(
             "NO_DISKS",
         ),
         (replace(REST, state=State.ACTIVE), HELD, ""),
+        # Its ports are being cut: that comes before all.
+        (
+            replace(
+                REST,
+                state=State.QUARANTINED,
+                fault="NO_DISKS",
+                wait=Wait("FABRIC_SILENT", "", START),
+                intent=Intent("q", IntentKind.QUARANTINE, "", "admin", START, START),
+            ),
+            replace(HELD, state=InstanceState.ERROR),
+            "FABRIC_SILENT",
+        ),
     ],
 )
 def test_what_comes_first_is_told(server: Server, instance: Instance | None, code: str) -> None:
@@ -203,3 +223,20 @@ def test_a_failed_operation_leads_to_the_runbook(rig: Rig) -> None:
     assert any(detail.Unpack(help_) for detail in error.details)
 
     assert help_.links[0].url == "docs/runbook.md#bmc_login_refused"
+
+
+def test_what_should_pass_by_itself_and_does_not_is_an_administrators(rig: Rig) -> None:
+    """
+    Nobody must act on a wait that is young; on one that is overdue an administrator must.
+    """
+    rig.active(BLUE)
+    rig.networks.deaf = {port.name for port in rig.server(UUID).ports}
+    rig.ok("QuarantineServer", srv.QuarantineServerRequest(name=f"servers/{UUID}", reason="smoke"), admin())
+    rig.pass_time(60)
+    young = diagnosis(rig)
+    rig.pass_time(90)
+    old = diagnosis(rig)
+
+    assert (young.blocked_on, young.who_must_act) == ("PORTS_NOT_SETTLED", "nobody")
+    assert (old.blocked_on, old.who_must_act) == ("PORTS_NOT_SETTLED", "administrator")
+    assert not any("recover" in command for command in old.commands)

@@ -85,7 +85,7 @@ def _print(session: Session, found: SummarizeFleetResponse) -> None:
     screen = session.screen
     screen.print(_headline(found))
     if found.HasField("brake"):
-        screen.print(screen.styled(headline(found.brake), "bold red"))
+        screen.print(screen.styled(headline(found.brake), "red"))
     if found.states:
         screen.table(("STATE", "SERVERS", ""), [(state, str(count), bar) for state, count, bar in _states(found)])
     if found.waits:

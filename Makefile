@@ -12,6 +12,10 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 # How many tests run at once.
 JOBS ?= 2
+# What `make simulate` plays: SEED=n one seed, else SEEDS=n from FIRST=n on, or as many as begin within MINUTES=n.
+SERVERS ?= 20
+SIMULATE = $(foreach name,seed seeds first minutes faults trace,$(if $($(call upper,$(name))),--$(name) "$($(call upper,$(name)))"))
+upper = $(shell echo $(1) | tr a-z A-Z)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -91,6 +95,10 @@ test-all: dev ## every test; needs podman, RabbitMQ and the like
 slow: dev ## the tests that only take long
 	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story" --timeout=900 $(PYTEST_ARGS) \
 	  || test $$? -eq 5 # none there is no failure
+
+.PHONY: simulate
+simulate: dev ## play seeds of the simulated site, faults and all (SEED, SEEDS, FIRST, SERVERS, MINUTES, FAULTS, TRACE)
+	@PYTHONPATH=.:protos $(BIN)/python -m tests.simulation --servers $(SERVERS) --jobs $(JOBS) $(SIMULATE)
 
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way

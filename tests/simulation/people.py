@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
+from bms.event.v1 import event_log_service_pb2_grpc
+from bms.lifecycle.v1 import audit_service_pb2_grpc
 from services.runtime import status as statuses
 from tests.simulation.engine import Simulation
 from tests.simulation.site import Site
@@ -18,8 +20,15 @@ from tests.simulation.transport import Lost
 
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _LONGEST = 30.0
+_MOMENTS = 5
 _GIVE_UP = 86400.0
 """Seconds after which an operation that has not ended is taken for one that never will."""
+
+
+_STUBS: dict[str, tuple[str, Any]] = {
+    "operations": ("lifecycle", operations_pb2_grpc.OperationsStub),
+    "audit": ("lifecycle", audit_service_pb2_grpc.AuditServiceStub),
+}
 
 
 class NeverEnded(AssertionError):
@@ -63,7 +72,7 @@ class Person:
         """
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
-        pause = 0.5
+        pause, busy = 0.5, 0
         while True:
             try:
                 return getattr(self._stub(service), method)(request, timeout=20.0, metadata=self._metadata)
@@ -71,16 +80,12 @@ class Person:
                 refused = Refused(method, failure)
                 if failure.code() not in _PASSING and refused.reason not in ("BUSY", "STALE"):
                     raise refused from None
-                if refused.reason in ("BUSY", "STALE") and "request_id" in request.DESCRIPTOR.fields_by_name:
-                    self._unless_at_work(refused, pause)
+                busy += refused.reason == "BUSY"
+                if busy > _MOMENTS and service == "lifecycle":
+                    # Somebody else is at work on the same thing for longer than a moment: that is a refusal.
+                    raise refused from None
             self.sim.sleep(pause * (0.5 + self.chance.random()))
             pause = min(2 * pause, _LONGEST)
-
-    @staticmethod
-    def _unless_at_work(refused: Refused, pause: float) -> None:
-        """Somebody else is at work on the same thing for longer than a moment: then it is a refusal."""
-        if pause >= 8:
-            raise refused
 
     def pages(self, service: str, method: str, request: Any, field: str) -> list[Any]:
         """All of *field* over all pages."""
@@ -106,14 +111,13 @@ class Person:
 
     def _stub(self, service: str) -> Any:
         if service not in self._stubs:
-            if service == "operations":
-                self._stubs[service] = operations_pb2_grpc.OperationsStub(
-                    self.site.fabric.channel("lifecycle", self.name)
-                )
-            else:
+            serving, stub = _STUBS.get(service, (service, None))
+            if service.startswith("events of "):
+                serving, stub = service.removeprefix("events of "), event_log_service_pb2_grpc.EventLogServiceStub
+            if stub is None:
                 module = importlib.import_module(f"bms.{service}.v1.{service}_service_pb2_grpc")
                 stub = getattr(module, f"{service.capitalize()}ServiceStub")
-                self._stubs[service] = stub(self.site.fabric.channel(service, self.name))
+            self._stubs[service] = stub(self.site.fabric.channel(serving, self.name))
         return self._stubs[service]
 
 

@@ -22,7 +22,7 @@ from services.kernel.effect import observed
 from services.lifecycle.claims import next_due
 from services.runtime.migrations import migrate
 from services.simulated import control
-from tests.simulation import admins, audit
+from tests.simulation import admins, audit, leaks, verdicts
 from tests.simulation.engine import Simulation, Stuck
 from tests.simulation.gremlin import Gremlin
 from tests.simulation.people import NeverEnded, Person
@@ -47,6 +47,7 @@ class Outcome:
         digest: SHA-256 over all bytes of all logs.
         real: seconds of processor time that it took.
         virtual: seconds that passed in it.
+        leaked: what the audit found and repaired.
     """
 
     seed: int
@@ -63,6 +64,7 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     verbs: dict[str, int] = field(default_factory=dict)
     recovered: int = 0
+    leaked: tuple[str, ...] = ()
 
     @property
     def again(self) -> str:
@@ -104,8 +106,9 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
     outcome.classes = weather.classes
     projects = max(1, min(6, outcome.servers // 3))
     site = Site(name, folder, templates(), sim, weather, projects)
+    site.pace = drawn.one_of((1.0, 5.0, 20.0))
     try:
-        with observed(site.observe), polling(drawn.one_of((1.0, 5.0, 20.0))):
+        with observed(site.observe), polling(site.pace):
             try:
                 _story(outcome, site, projects)
             except (Stuck, NeverEnded) as error:
@@ -116,7 +119,9 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
                 sim.end()
     finally:
         site.close()
-    outcome.wrong += [f"{actor}: {type(error).__name__}: {error}"[:2000] for actor, error in sim.failures]
+    fallen = [f"{actor}: {type(error).__name__}: {error}"[:2000] for actor, error in sim.failures]
+    # What is left lying about after somebody fell is no finding.
+    outcome.wrong = fallen or outcome.wrong
     outcome.virtual, outcome.switches, outcome.calls = sim.seconds(), sim.switches, site.fabric.calls
     outcome.counts = weather.counts
 
@@ -157,6 +162,10 @@ def _story(outcome: Outcome, site: Site, projects: int) -> None:
     weather.end()
     control.clear(site.rack)
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
+    outcome.leaked = leaks.repair(admin)
+    _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest after repairs")
+    sim.sleep(2 * site.pace + 5)
+    outcome.wrong += [f"leaked: {leak}" for leak in leaks.find(admin)]
     outcome.lives, outcome.verbs, outcome.recovered = ledger.ended, ledger.verbs, mender.recovered
     _judge(outcome, site, admin, ledger, gremlin)
 
@@ -194,6 +203,7 @@ def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin:
     outcome.digest = audit.digest(logs)
     outcome.events = sum(len(events) for events in logs.events.values())
     outcome.wrong += audit.whole(logs)
+    outcome.wrong += verdicts.findings(admin, logs)
     outcome.wrong += audit.held(admin, outcome.servers)
     outcome.wrong += audit.unended(admin)
     powered = {f"servers/{server}" for server in gremlin.powered}

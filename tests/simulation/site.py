@@ -18,9 +18,10 @@ from typing import Any
 
 from google.longrunning import operations_pb2_grpc
 
+from bms.event.v1 import event_log_service_pb2_grpc
 from bms.inventory.v1 import inventory_service_pb2_grpc
 from bms.ipam.v1 import ipam_service_pb2_grpc
-from bms.lifecycle.v1 import lifecycle_service_pb2_grpc
+from bms.lifecycle.v1 import audit_service_pb2_grpc, lifecycle_service_pb2_grpc
 from bms.network.v1 import network_service_pb2_grpc
 from services.access import RULES
 from services.inventory.servicer import InventoryServicer
@@ -28,8 +29,12 @@ from services.ipam.__main__ import _sweep
 from services.ipam.servicer import IpamServicer
 from services.ipam.worker import Sweeper
 from services.kernel.calls import Caller
+from services.kernel.errors import PeerUnavailable
 from services.lifecycle import loop as loop_module
+from services.lifecycle.audit_servicer import AuditServicer
+from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.backends.simulated import SimulatedHardware
+from services.lifecycle.brakes import Brakes
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.instance import Instance
@@ -48,6 +53,8 @@ from services.lifecycle.wire import operation_row
 from services.lifecycle.worker import Pace, Worker
 from services.network.backends.simulated import SimulatedFabric
 from services.network.servicer import NetworkServicer
+from services.runtime.checkpoint_servicer import EventLogServicer
+from services.runtime.checkpoints import Checkpointer
 from services.runtime.database import Database, open_database
 from services.runtime.eventlog import EventLog
 from services.runtime.interceptors import interceptors
@@ -55,11 +62,13 @@ from services.runtime.operations import OperationsServicer, OperationStore, oper
 from services.runtime.outbound import Peer
 from services.runtime.page_tokens import PageTokens
 from services.runtime.secrets import Vault
+from services.runtime.signing import KeyFiles
+from services.runtime.witness import Witness
 from services.runtime.writing import Replies, Writer
 from services.simulated import control
 from services.simulated.rack import Rack
 from tests.simulation.engine import Process, Simulation
-from tests.simulation.locks import Turns
+from tests.simulation.locks import Turn, Turns
 from tests.simulation.pool import Walkers
 from tests.simulation.transport import Fabric, Serve, Server, Tokens
 from tests.simulation.weather import Weather
@@ -93,12 +102,17 @@ class Site:
     Args:
         folder: for the databases; in memory if it is to be quick.
         templates: a migrated file for each service.
+
+    Attributes:
+        pace: seconds between two checkpoints, as between two looks of the loops.
     """
 
     def __init__(
         self, seed: str, folder: Path, templates: dict[str, Path], sim: Simulation, weather: Weather, projects: int
     ) -> None:
         self.seed = seed
+        self.folder = folder
+        self.pace = 1.0
         self.sim = sim
         self.weather = weather
         self.fabric = Fabric(sim, weather)
@@ -175,6 +189,25 @@ class Site:
     def _writer(self, name: str) -> Writer:
         return Writer(self.databases[name], Replies(_KEY))
 
+    def _notary(self, process: Process, ids: SeededIds) -> Serve:
+        """What services/runtime/notary.py does: checkpoints again and again, and the servicer that shows them."""
+        database, name = self.databases[process.service], process.service
+        witness = Witness(self.folder / f"{process}.checkpoint")
+        checkpointer = Checkpointer(name, database, ids, KeyFiles(self.folder / f"{name}.signing"), witness)
+        checkpointer._lock = Turn(self.sim)  # type: ignore[assignment]
+        self.sim.spawn(f"{process} notary", lambda: self._certify(checkpointer), process)
+        servicer = EventLogServicer(name, database, checkpointer)
+        return event_log_service_pb2_grpc.add_EventLogServiceServicer_to_server, servicer
+
+    def _certify(self, checkpointer: Checkpointer) -> None:
+        while True:
+            try:
+                more = checkpointer.tick(self.sim.now())
+            except PeerUnavailable:
+                more = False
+            if not more:
+                self.sim.sleep(self.pace)
+
     def _inventory(self, process: Process, ids: SeededIds) -> None:
         database = self.databases["inventory"]
         log, operations, pages = EventLog(database, ids, chained=False), OperationStore(), PageTokens(_KEY)
@@ -187,6 +220,7 @@ class Site:
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(database, operations, pages),
                 ),
+                self._notary(process, ids),
             ],
             ids,
         )
@@ -195,7 +229,8 @@ class Site:
         database = self.databases["ipam"]
         log = EventLog(database, ids, chained=True)
         servicer = IpamServicer(database, log, self._writer("ipam"), PageTokens(_KEY), ids)
-        self._serve(process, [(ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer)], ids)
+        served = (ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer)
+        self._serve(process, [served, self._notary(process, ids)], ids)
         stop: Any = self.sim.event()
         sweeper = Sweeper(database, servicer.store)
         self.sim.spawn("sweeper", lambda: _sweep(sweeper, self.sim, stop), process)
@@ -207,7 +242,8 @@ class Site:
         servicer = NetworkServicer(database, log, self._writer("network"), PageTokens(_KEY), ids, fabric)
         # Whoever waits for one of these must let the others go on.
         servicer._switching._locks = Turns(self.sim)  # type: ignore[assignment]
-        self._serve(process, [(network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer)], ids)
+        served = (network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer)
+        self._serve(process, [served, self._notary(process, ids)], ids)
 
     def _lifecycle(self, process: Process, ids: SeededIds) -> None:
         sim, database = self.sim, self.databases["lifecycle"]
@@ -228,16 +264,16 @@ class Site:
             return config_drive(instance, self.vault.open(sealed, f"{instance.name}/user_data") if sealed else b"")
 
         beginnings = Beginnings(ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
-        walkers = Walkers(sim, process, _WALKERS)
+        walkers, brakes, pace = Walkers(sim, process, _WALKERS), Brakes(), Pace()
         worker = Worker(
             database,
             store,
             steps(hardware, inventory, networks, addresses, drive),
             Placement(database, store, inventory, sim, ids),
-            Patrol(hardware, networks, ids.uuid),
+            Patrol(hardware, networks, ids.uuid, brakes),
             sim,
             ids,
-            Pace(),
+            pace,
             run=walkers.run,
             slots=_WALKERS,
             news=wake,
@@ -252,15 +288,30 @@ class Site:
             Checks(inventory, networks, addresses),
             log,
             pages,
+            brakes,
+            pace.budget,
+        )
+        auditor = AuditServicer.build(
+            database,
+            store,
+            StoreClients(self._peer(process, "inventory"), self._peer(process, "ipam"), self._peer(process, "network")),
+            networks,
+            addresses,
+            self._writer("lifecycle"),
+            pages,
+            sim,
+            lambda length: sim.sleep(length.total_seconds()),
         )
         self._serve(
             process,
             [
                 (lifecycle_service_pb2_grpc.add_LifecycleServiceServicer_to_server, servicer),
+                (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, auditor),
                 (
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(database, operations, pages),
                 ),
+                self._notary(process, ids),
             ],
             ids,
         )

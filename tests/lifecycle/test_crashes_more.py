@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from services.kernel.effect import observed
 from services.lifecycle.domain.server import PortClass, Tag
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import JobKind
-from tests.lifecycle.portrait import assert_sound, portrait
+from tests.lifecycle.portrait import Portrait, assert_sound, portrait
 from tests.lifecycle.rig import BLUE, GREEN, Rig
 from tests.lifecycle.test_crashes import At, Case, Prepared, delete, held, kill, points, provide, quarantine, settled
 from tests.support.wire import admin
@@ -100,6 +101,12 @@ def answer(rig: Rig, uuid: str) -> None:
     rig.pass_time(30)
 
 
+def left(rig: Rig, uuid: str) -> Portrait:
+    """How it stands; of an enrolled server it does not matter whether somebody who took over read its power."""
+    found_ = portrait(rig, uuid)
+    return replace(found_, power="") if found_.state == State.ENROLLED else found_
+
+
 CASES = {
     "adopt": Case(settled(found), adopt),
     "adopt in vain": Case(settled(found), adopt_in_vain),
@@ -128,7 +135,7 @@ def test_a_kill_anywhere_changes_nothing(name: str, *, both: bool, tmp_path: Pat
     rig = next(forks)
     case.verb(rig, prepared.uuid)
     passed = points(rig, both=both)
-    wanted = portrait(rig, prepared.uuid)
+    wanted = left(rig, prepared.uuid)
     assert passed
     assert wanted.resting or name == "force release"  # what nobody can read is waited for
     answer(rig, prepared.uuid)
@@ -139,7 +146,7 @@ def test_a_kill_anywhere_changes_nothing(name: str, *, both: bool, tmp_path: Pat
         case.verb(rig, prepared.uuid)
         assert rig.killed_at(At(number, kill, both=both)), point
         rig.settle()
-        assert portrait(rig, prepared.uuid) == wanted, (number, point)
+        assert left(rig, prepared.uuid) == wanted, (number, point)
         answer(rig, prepared.uuid)
         assert_sound(rig, prepared.uuid)
     forks.close()
@@ -160,11 +167,11 @@ def test_a_deletion_may_come_at_any_moment_of_an_adoption(tmp_path: Path) -> Non
         with observed(At(number, partial(delete, rig, prepared.uuid))):
             rig.settle()
         rig.settle()
-        left = portrait(rig, prepared.uuid)
-        seen.add(left.state)
-        assert (left.resting, left.instance, left.reserved) == (True, None, {}), (number, point)
-        assert left.on is (left.state == State.ENROLLED), (number, point)
-        assert {state for _, _, state in left.leases} <= {"cooling"}, (number, point)
+        after = portrait(rig, prepared.uuid)
+        seen.add(after.state)
+        assert (after.resting, after.instance, after.reserved) == (True, None, {}), (number, point)
+        assert after.on is (after.state == State.ENROLLED), (number, point)
+        assert {state for _, _, state in after.leases} <= {"cooling"}, (number, point)
         assert_sound(rig, prepared.uuid)
     assert seen <= {State.ENROLLED, State.AVAILABLE}
     assert State.ENROLLED in seen

@@ -30,6 +30,7 @@ from bms.lifecycle.v1.audit_service_pb2 import (
 from services.cli.session import Session
 from services.cli.supervise.plan import SERVICES
 from services.cli.transitions import sanitized
+from services.kernel.errors import Forbidden
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World, serving
 from tests.cli.proving import OTHER, SERVER, Log, exposed, ipam_log, lifecycle_log, powered_on, proving
@@ -136,6 +137,19 @@ def test_one_server_is_judged_alone(site: Site, good: Log, bad: Log) -> None:
         assert bms("audit isolation --server r1-01").code == 1
 
 
+def test_who_may_not_see_the_servers_judges_their_log(site: Site, world: World, good: Log) -> None:
+    """
+    A tenant is refused inventory's names, and reads the logs all the same; one server he names by its UUID.
+    """
+    world.refusals["ListServers"] = world.refusals["GetServer"] = Forbidden("not you", subject="tenant", roles="admin")
+    with site(good) as bms:
+        said = bms("audit isolation")
+        assert bms("audit", "isolation", "--server", SERVER).code == 0
+
+    assert said.code == 0
+    assert SERVER.removeprefix("servers/") in said.out
+
+
 def test_only_what_reaches_into_a_time_is_told(site: Site, bad: Log) -> None:
     """
     What ended before --since is left out of the verdict.
@@ -205,7 +219,7 @@ def test_the_service_may_be_asked_instead(site: Site, good: Log, monkeypatch: py
     assert said.code == 1, said
     assert "r1-01: I3" in said.out
     assert "e-1" in said.out
-    assert "ipam: PASS, 1 addresses" in said.out
+    assert "ipam: PASS, 1 address," in said.out
     assert "of itself" in said.err
 
 

@@ -149,3 +149,18 @@ def test_a_repair_that_is_refused_says_why(bms: Shell, leaking: Audits) -> None:
 
     assert said.code == 1
     assert "its port is on the network" in said.out
+
+
+def test_two_leaks_of_one_server_are_repaired_in_one_go(bms: Shell, leaking: Audits) -> None:
+    """
+    The first repair is an event of the server; the second is not held to how the server stood before.
+    """
+    server = PORT.partition("/ports/")[0]
+    leaking.leaks[LEASE].server = server
+    del leaking.leaks[PORT]
+    leaking.leaks[server] = Leak(
+        kind=Leak.KIND_RESERVATION_OF_NOBODY, resource=server, server=server, repairable=True, etag='"b"'
+    )
+
+    assert bms("audit leaks --repair --yes").code == 0
+    assert [request.etag for request in leaking.repaired] == ['"a"', ""]

@@ -15,7 +15,7 @@ from services.cli.commands.audit_noun import audit
 from services.cli.counting import Counter
 from services.cli.evidence import LOGS, judged, trusted_keys
 from services.cli.failures import BadUsage, CliError, ExitCode
-from services.cli.fleet import Machine, complete_server, find, load
+from services.cli.fleet import complete_server, find, load
 from services.cli.nouns import Since
 from services.cli.screen import Screen
 from services.cli.selector import Selector
@@ -78,11 +78,10 @@ def isolation(
         raise BadUsage("a file, or the service?", remedy="Leave out --ask-service to judge on this machine.")
     if from_file is not None and server and "/" not in server:
         raise BadUsage("which server of the file?", remedy="Name it as servers/UUID: no service is asked for names.")
-    names: dict[str, str] = {}
-    if from_file is None:
-        records = [find(session, server)] if server else [each.server for each in _all(session)]
-        names = {record.name: record.display_name for record in records}
-        server = records[0].name if server else ""
+    names = dict[str, str]()
+    if from_file is None and not server.startswith("servers/"):
+        names = _names(session, server)
+        server = next(iter(names)) if server else ""
     judged_logs = _judged(session, server, since, from_file, key_file, ask_service=ask_service)
     rows = [row for each in judged_logs for row in _rows(each.report, names, server, since)]
     screen = session.screen
@@ -101,8 +100,19 @@ def isolation(
     return _exit(worst(*(row.interval.verdict for row in rows)), whole=sound and bool(rows))
 
 
-def _all(session: Session) -> Sequence[Machine]:
-    return load(session, Selector(), with_status=False)
+def _names(session: Session, server: str) -> dict[str, str]:
+    """The names people use, of *server* or of all; none for a caller who may see no more than the logs."""
+    import grpc
+
+    if server:
+        record = find(session, server)
+        return {record.name: record.display_name}
+    try:
+        return {each.name: each.label for each in load(session, Selector(), with_status=False)}
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+            return {}
+        raise
 
 
 def _judged(
@@ -177,6 +187,7 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
     """The table of servers; of addresses those alone that do not pass; each log in a line; findings with witnesses."""
     from services.verifier.verdict import Verdict
 
+    rows = sorted(rows, key=lambda row: (row.service != "lifecycle", row.label, row.interval.first))
     shown = [row for row in rows if row.stream.startswith("servers/") or row.interval.verdict is not Verdict.PASS]
     if shown:
         titles = ("SERVER", "FROM", "TO", "EVENTS", "VERDICT", "WHY")
@@ -189,7 +200,8 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         for problem in report.problems:
             _tell(screen, report.service, problem)
         keys = f", keys {', '.join(each.keys)}" if each.keys else ""
-        streams = f"{len(report.streams)} {'servers' if report.service == 'lifecycle' else 'addresses'}"
+        one, several = ("server", "servers") if report.service == "lifecycle" else ("address", "addresses")
+        streams = f"{len(report.streams)} {one if len(report.streams) == 1 else several}"
         screen.print(
             f"{report.service}: {screen.styled(report.verdict.value, _COLORS[report.verdict.value])}, {streams},"
             f" {report.events} events, judged up to position {report.judged_to}{keys}"

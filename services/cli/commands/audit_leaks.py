@@ -59,7 +59,7 @@ def leaks(session: Session, repair: bool, settle: timedelta | None) -> ExitCode:
             screen.note("  ".join((leak.resource, leak.remedy, *leak.commands)))
         return ExitCode.REFUSED if found else ExitCode.OK
     session.confirm(f"Repair {len(repairable)} of {len(found)} leaks?")
-    outcomes = [(leak, *(_repaired(session, leak) if leak.repairable else ("", ""))) for leak in found]
+    outcomes = _repair(session, found)
     screen.rows(
         outcomes,
         (
@@ -92,21 +92,31 @@ def _found(session: Session, settle: timedelta | None) -> Iterator[Leak]:
             request.page_token = part.next_page_token
 
 
-def _repaired(session: Session, leak: Leak) -> tuple[str, str]:
+def _repair(session: Session, found: Sequence[Leak]) -> list[tuple[Leak, str, str]]:
+    """Each leak, its outcome in a word ("" if it may not be repaired), and what was done or spoke against it."""
+    outcomes, touched = [], set[str]()
+    for leak in found:
+        if not leak.repairable:
+            outcomes.append((leak, "", ""))
+            continue
+        # A repair is itself an event of the server, after which the etags of its other leaks are old.
+        outcomes.append((leak, *_repaired(session, leak, "" if leak.server in touched else leak.etag)))
+        touched.add(leak.server)
+    return outcomes
+
+
+def _repaired(session: Session, leak: Leak, etag: str) -> tuple[str, str]:
     """What became of a repair: its outcome in a word, and what was done or spoke against it."""
     import grpc
 
     from bms.lifecycle.v1.audit_service_pb2 import RepairLeakRequest
 
-    request = RepairLeakRequest(kind=leak.kind, resource=leak.resource, etag=leak.etag)
+    against = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND)
+    request = RepairLeakRequest(kind=leak.kind, resource=leak.resource, etag=etag)
     try:
         done = session.audits.RepairLeak(session.fill(request, leak.resource)).done
     except grpc.RpcError as error:
-        if error.code() not in (
-            grpc.StatusCode.FAILED_PRECONDITION,
-            grpc.StatusCode.ABORTED,
-            grpc.StatusCode.NOT_FOUND,
-        ):
+        if error.code() not in against:
             raise
         return _REFUSED, error.details() or ""
     return ("would be repaired" if session.options.validate_only else _DONE), done

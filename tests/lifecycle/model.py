@@ -266,7 +266,7 @@ def happened(place: Place) -> tuple[Server, Instance | None]:
     """The world after the step at work did what it is for."""
     server, instance, intent = place.server, place.instance, place.server.task
     name = intent.step.name
-    server = _WORLD.get(name, lambda one, _: one)(server, instance)
+    server = _WORLD.get(name, _nothing)(server, instance)
     if name is _N.LEASE_ADDRESSES and instance is not None:
         for wish in instance.networks:
             if all(lease.network != wish.network for lease in server.leases):
@@ -282,6 +282,10 @@ def happened(place: Place) -> tuple[Server, Instance | None]:
             faces = tuple(face for face in instance.interfaces if face.network != intent.network)
             instance = replace(instance, networks=left, interfaces=faces)
     return server, instance
+
+
+def _nothing(server: Server, _: Instance | None) -> Server:
+    return server
 
 
 def _power(power: Power) -> Callable[[Server, Instance | None], Server]:

@@ -12,7 +12,7 @@ from bms.event.v1 import event_log_service_pb2_grpc, event_pb2
 from services.runtime.checkpoint_servicer import EventLogServicer
 from services.runtime.database import open_database
 from tests.cli.conftest import Shell
-from tests.runtime.test_checkpoints import SAMPLE, Rig
+from tests.runtime.signed import SAMPLE, Rig
 from tests.support.loopback import running
 from tests.support.stores import _sqlite_copy
 from tests.support.wire import reader

@@ -1,124 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints say what the log says, and nothing can be taken from it afterwards without being seen."""
+"""Checkpoints say what the log says, whoever makes them and whenever he is killed."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from bms.event.v1 import event_pb2
 from services.kernel.effect import observed
-from services.kernel.errors import Corrupt, WrongState
-from services.kernel.events import Event, Head
+from services.kernel.errors import WrongState
 from services.runtime.checkpoint_servicer import EventLogServicer
 from services.runtime.checkpoints import EVENTS, STANDBY, Checkpointer
-from services.runtime.database import Database, Transaction, open_database
-from services.runtime.eventlog import EventLog
+from services.runtime.database import open_database
 from services.runtime.signing import KeyFiles
-from services.runtime.witness import Witness
 from services.verifier.chain import START as START_OF_LOG
 from services.verifier.chain import Heads, root_of, running_digest
 from services.verifier.keys import Keys
 from tests.runtime import recompute
-from tests.support.clocks import START, SequentialIds
+from tests.runtime.signed import SAMPLE, Rig
+from tests.support.clocks import START
 from tests.support.stores import MakeDatabase
 from tests.support.wire import Wire, reader
-
-SAMPLE = "tests.runtime.sample"
 
 
 class Crash(BaseException):
     """The process is killed here."""
-
-
-@dataclass
-class Rig:
-    """A log, its checkpointer, and whoever reads both over the wire."""
-
-    database: Database
-    folder: Path
-    chained: bool = True
-    seed: str = ""
-    heads: dict[str, Head] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.ids = SequentialIds(f"rig {self.seed}")
-        self.log = EventLog(self.database, self.ids, chained=self.chained)
-        self.now = START
-        self.start()
-
-    def start(self) -> None:
-        """A fresh process over the same files."""
-        self.keys = KeyFiles(self.folder / "sample.signing.key")
-        self.witness = Witness(self.folder / "sample.checkpoint")
-        self.checkpointer = Checkpointer("lifecycle", self.database, self.ids, self.keys, self.witness)
-        self.wire = Wire(EventLogServicer("lifecycle", self.database, self.checkpointer), reader())
-
-    def append(self, *streams: str) -> None:
-        """An event of each of *streams*, in one transaction."""
-
-        def write(tx: Transaction) -> None:
-            for stream in streams:
-                event = Event(stream=stream, type="note.written", time=START, actor="alice", project="demo")
-                self.heads[stream] = self.log.append(tx, event, self.heads.get(stream, Head()))
-
-        self.database.transact(write, label="append")
-        self.log.seal_all()
-
-    def tick(self, *, ending: bool = True) -> bool:
-        self.now += timedelta(seconds=1)
-        return self.checkpointer.tick(self.now, ending=ending)
-
-    def tick_on(self) -> None:
-        """Until there is nothing left."""
-        while self.tick():
-            pass
-
-    def events(self) -> list[event_pb2.StoredEvent]:
-        rows = self.log.list(after=0, limit=100_000, wait=0).events
-        return [
-            event_pb2.StoredEvent(
-                header=row.header,
-                body=row.body,
-                body_digest=row.body_digest,
-                previous=row.previous,
-                digest=row.digest,
-                position=row.position,
-            )
-            for row in rows
-        ]
-
-    def signed(self, **request: Any) -> list[event_pb2.SignedCheckpoint]:
-        answer = self.wire.ok("ListCheckpoints", event_pb2.ListCheckpointsRequest(**request))
-        return list(answer.checkpoints)
-
-    def signing_keys(self, **request: Any) -> list[event_pb2.SigningKey]:
-        return list(self.wire.ok("ListSigningKeys", event_pb2.ListSigningKeysRequest(**request)).keys)
-
-    def checkpoints(self, **request: Any) -> list[event_pb2.Checkpoint]:
-        """All of the log, each with a good signature."""
-        keys = self.signing_keys(log=request.get("log", ""))
-        return [recompute.opened(signed, keys) for signed in self.signed(**request)]
-
-    def proof(self, stream: str) -> event_pb2.StreamProof:
-        found: event_pb2.StreamProof = self.wire.ok("GetStreamProof", event_pb2.GetStreamProofRequest(stream=stream))
-        return found
-
-    def fits(self) -> bool:
-        """Whether the log is what its newest checkpoint says."""
-        return recompute.fits(self.signed(newest=True)[0], self.signing_keys(), self.events())
-
-    def execute(self, sql: str, *params: object) -> int:
-        return self.database.transact(lambda tx: tx.execute(sql, params), label="sabotage")
 
 
 @pytest.fixture
@@ -258,208 +169,6 @@ def test_the_verifier_reads_the_same(rig: Rig) -> None:
     for signed in rig.signed():
         assert keys.verify(signed, event_pb2.Checkpoint.FromString(signed.checkpoint)) == ""
     assert root_of(rig.proof("é"), len(heads)) == heads.root()
-
-
-# ---- what is done to a log afterwards
-
-
-def _cut(rig: Rig) -> None:
-    rig.execute("DELETE FROM events WHERE position > 7")
-
-
-def _drop(rig: Rig) -> None:
-    rig.execute("DELETE FROM events WHERE stream = 'b'")
-
-
-def _drop_and_close_up(rig: Rig) -> None:
-    # As somebody would who knows that positions are dense.
-    rig.execute("DELETE FROM events WHERE stream = 'c'")
-    rows = rig.database.read(lambda tx: tx.all("SELECT position FROM events ORDER BY position"))
-    for place, row in enumerate(rows, 1):
-        rig.execute("UPDATE events SET position = ? WHERE position = ?", place, row["position"])
-
-
-def _alter(rig: Rig) -> None:
-    events = rig.events()
-    body = event_pb2.EventBody.FromString(events[2].body)
-    body.actor = "nobody"
-    rig.execute("UPDATE events SET body = ? WHERE position = 3", body.SerializeToString())
-
-
-def _alter_and_chain_again(rig: Rig) -> None:
-    # As somebody would who knows the formulas: the whole stream is hashed anew.
-    previous = b""
-    for event in rig.events():
-        header = event_pb2.EventHeader.FromString(event.header)
-        if header.stream != "a":
-            continue
-        body = event_pb2.EventBody.FromString(event.body)
-        body.actor = "nobody"
-        event.body = body.SerializeToString()
-        digest = recompute.event_digest(event, previous)
-        hashed = sha256(b"bms.event.v1.body\0" + event.body).digest()
-        rig.execute(
-            "UPDATE events SET body = ?, body_digest = ?, previous = ?, digest = ? WHERE position = ?",
-            *(event.body, hashed, previous, digest, event.position),
-        )
-        previous = digest
-
-
-def _swap(rig: Rig) -> None:
-    for old, new in ((4, 104), (5, 4), (104, 5)):
-        rig.execute("UPDATE events SET position = ? WHERE position = ?", new, old)
-
-
-@pytest.mark.parametrize(
-    "sabotage", [_cut, _drop, _drop_and_close_up, _alter, _alter_and_chain_again, _swap], ids=lambda each: each.__name__
-)
-def test_what_is_done_to_a_log_is_seen(rig: Rig, sabotage: Callable[[Rig], None]) -> None:
-    """
-    Cut off, dropped, altered, hashed anew or put in another order: the log no longer is what its checkpoint says.
-    """
-    rig.append("a", "b", "a", "c", "b", "a", "d", "a", "d")
-    rig.tick_on()
-    assert rig.fits()
-
-    sabotage(rig)
-
-    assert not rig.fits()
-
-
-def test_a_log_whose_end_was_cut_off_is_not_signed_further(rig: Rig) -> None:
-    """
-    New events that take the places of those cut off are never covered by a checkpoint, however many come.
-    """
-    rig.append("a", "b", "a")
-    rig.tick_on()
-    rig.execute("DELETE FROM events WHERE position = 3")
-    rig.heads["a"] = Head(1, rig.events()[0].digest)
-    rig.append("a", "b", "b")
-
-    for _ in range(2):
-        with pytest.raises(Corrupt):
-            rig.tick_on()
-        rig.start()
-    assert len(rig.signed()) == 1
-
-    rig.witness.ask_for_new_log()
-    rig.tick_on()
-    assert [(each.number, each.position) for each in rig.checkpoints()] == [(1, 5)]
-    assert rig.fits()
-
-
-@pytest.mark.parametrize(
-    "sabotage",
-    [
-        "DELETE FROM events WHERE position = 5",
-        "UPDATE events SET sequence = 9 WHERE position = 5",
-        "UPDATE checkpoint_heads SET sequence = 7 WHERE stream = 'b'",
-        "DELETE FROM checkpoint_heads WHERE stream = 'b'",
-    ],
-)
-def test_what_does_not_fit_together_is_not_signed(rig: Rig, sabotage: str) -> None:
-    """
-    A hole in positions or sequences, or heads that are not those of the last checkpoint, stop the signing.
-    """
-    rig.append("a", "b", "a")
-    rig.tick_on()
-    rig.append("c", "a", "d")
-    rig.execute(sabotage)
-    rig.start()
-
-    with pytest.raises(Corrupt):
-        rig.tick_on()
-
-    assert len(rig.signed()) == 1
-
-
-# ---- restored databases
-
-
-def _backup(rig: Rig) -> Callable[[], None]:
-    """Copies all tables; answers what puts them back."""
-    tables = ("events", "checkpoint_logs", "checkpoints", "signing_keys", "checkpoint_heads")
-    kept = {table: rig.database.read(lambda tx, table=table: tx.all(f"SELECT * FROM {table}")) for table in tables}  # type: ignore[misc]  # a default
-    heads = dict(rig.heads)
-
-    def restore() -> None:
-        for table, rows in kept.items():
-            rig.execute(f"DELETE FROM {table}")
-            for row in rows:
-                names = [name for name in row if name != "ordinal" or table == "checkpoint_logs"]
-                marks = ", ".join("?" for _ in names)
-                rig.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", *(row[n] for n in names))
-        rig.heads = dict(heads)
-
-    return restore
-
-
-@pytest.mark.parametrize("more", [0, 1, 5], ids=lambda more: f"{more} more")
-def test_a_restored_database_goes_on_as_another_log(rig: Rig, more: int) -> None:
-    """
-    A database that is older than what the process has seen of it is said loudly, and never signed under the old log:
-    the new one covers everything again, names where the old one was, and both stay to be read.
-    """
-    rig.append("a", "b")
-    rig.tick_on()
-    restore = _backup(rig)
-    rig.append("a", "c")
-    rig.tick_on()
-    (old, _) = rig.checkpoints()
-    last_known = recompute.checkpoint_digest(rig.signed()[0])
-    restore()
-    for _ in range(more):
-        rig.append("b")
-
-    rig.start()
-    with capture_logs() as lines:
-        rig.tick_on()
-
-    (found,) = [line for line in lines if line["event"] == "log.restored"]
-    assert (found["log_level"], found["before"], found["seen"]) == ("error", old.log, 2)
-    (new,) = rig.checkpoints()
-    assert new.log != old.log
-    assert (new.number, new.position, new.previous, new.restored_from) == (1, 2 + more, b"", last_known)
-    assert rig.fits()
-    assert [each.number for each in rig.checkpoints(log=old.log)] == [1]
-    rig.start()
-    rig.append("a")
-    rig.tick_on()
-    assert [each.log for each in rig.checkpoints()] == [new.log] * 2
-
-
-def test_a_database_restored_under_a_running_process_is_noticed(rig: Rig) -> None:
-    """
-    It needs no restart: what the process has seen is compared before each checkpoint.
-    """
-    rig.append("a")
-    rig.tick_on()
-    old = rig.checkpoints()[0].log
-    restore = _backup(rig)
-    rig.append("a")
-    rig.tick_on()
-    restore()
-    rig.append("b")
-    rig.tick_on()
-
-    assert rig.checkpoints()[0].log != old
-    assert rig.fits()
-
-
-def test_a_lost_witness_is_no_restored_database(rig: Rig) -> None:
-    """
-    The file outside of the database is a memory, no proof: without it, or with nonsense in it, the log goes on.
-    """
-    for content in (None, b"", b"{}", b"[1]"):
-        rig.append("a")
-        rig.tick_on()
-        file = rig.folder / "sample.checkpoint"
-        file.unlink() if content is None else file.write_bytes(content)
-        rig.start()
-    rig.append("a")
-    rig.tick_on()
-
-    assert [each.number for each in rig.checkpoints()] == [1, 2, 3, 4, 5]
 
 
 # ---- keys

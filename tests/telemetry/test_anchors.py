@@ -21,8 +21,8 @@ from telemetry.sandesh.encode import body_text
 from telemetry.sandesh.messages import BMS_LOG_CHECKPOINT
 from telemetry.sandesh.schema import Message
 from telemetry.store import Store
-from tests.runtime.test_checkpoints import SAMPLE
-from tests.runtime.test_checkpoints import Rig as Signing
+from tests.runtime.signed import SAMPLE
+from tests.runtime.signed import Rig as Signing
 from tests.support.clocks import SequentialIds
 from tests.support.loopback import running
 from tests.support.stores import MakeDatabase, _sqlite_copy

@@ -12,9 +12,7 @@ from services.verifier.verdict import Finding
 
 def cleaned_between(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I2, before a tenant's image is written, and before his or the rescue network is asked for."""
-    if seen.type == "port.attach_requested" and all(
-        wish.port_class not in (TENANT, "rescue") for wish in body.evidence.ports
-    ):
+    if seen.type == "port.attach_requested" and all(wish.port_class not in (TENANT, "rescue") for wish in seen.ports):
         return None
     clean = picture.clean
     if clean is None:
@@ -88,12 +86,12 @@ def _ended(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding 
         return bad
     if picture.off is None and seen.after != "quarantined":
         msg = "the instance was ended before power was read off, and the server was not set aside"
-        return Finding("I4", msg, (picture.hold or seen.witness, seen.witness))
+        return Finding("I4", msg, (picture.power_asked or picture.hold or seen.witness, seen.witness))
     return None
 
 
 def _attaching(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
-    if all(wish.port_class != "cleaning" for wish in body.evidence.ports):
+    if all(wish.port_class != "cleaning" for wish in seen.ports):
         return None
     if picture.off is None:
         return Finding(
@@ -113,7 +111,7 @@ def _attaching(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Findi
 
 
 def _attached(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
-    if picture.leases and any(reading.port_class == "cleaning" for reading in body.evidence.ports):
+    if picture.leases and any(reading.port_class == "cleaning" for reading in seen.ports):
         lease, witness = next(iter(picture.leases.items()))
         return Finding(
             "I4",

@@ -78,7 +78,7 @@ class Heads:
     def __init__(self) -> None:
         self._index: dict[str, int] = {}
         self._levels: list[list[bytes]] = [[]]
-        self._changed: set[int] = set()
+        self._changed: dict[str, tuple[int, bytes]] = {}
 
     def __len__(self) -> int:
         """How many streams."""
@@ -86,16 +86,18 @@ class Heads:
 
     def put(self, stream: str, sequence: int, digest: bytes) -> None:
         """Where *stream* ends now."""
-        index = self._index.setdefault(stream, len(self._index))
-        leaves = self._levels[0]
-        if index == len(leaves):
-            leaves.append(b"")
-        leaves[index] = leaf(stream, sequence, digest)
-        self._changed.add(index)
+        self._changed[stream] = (sequence, digest)
+        if stream not in self._index:
+            self._index[stream] = len(self._index)
+            self._levels[0].append(b"")
 
     def root(self) -> bytes:
         """The root; empty if there is no stream."""
-        level, changed = 0, self._changed
+        changed = {self._index[stream] for stream in self._changed}
+        for stream, (sequence, digest) in self._changed.items():
+            self._levels[0][self._index[stream]] = leaf(stream, sequence, digest)
+        self._changed = {}
+        level = 0
         while len(self._levels[level]) > 1:
             below = self._levels[level]
             if level + 1 == len(self._levels):
@@ -107,7 +109,6 @@ class Heads:
                 right = 2 * index + 1
                 above[index] = node(below[2 * index], below[right]) if right < len(below) else below[2 * index]
             level += 1
-        self._changed = set()
         return self._levels[level][0] if self._levels[level] else b""
 
 

@@ -31,9 +31,6 @@ _INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_clean
 def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """Takes *seen* in."""
     picture.state = seen.after
-    fence = body.cause.fence
-    if fence > picture.fence:
-        picture.fence, picture.fenced = fence, seen.witness
     if seen.type in PORTS_ASKED:
         _ask(picture, seen, body)
     elif body.HasField("evidence"):
@@ -45,9 +42,9 @@ def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 
 def _ask(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """From now on each port counts as both what it was and what it is asked to be."""
-    for wish in body.evidence.ports:
-        port = picture.ports.setdefault(wish.port, Port())
-        networks = frozenset(wish.networks)
+    for wish in seen.ports:
+        port = _port(picture, wish.port)
+        networks = wish.networks
         port.asked.append(Asked(wish.port_class, networks, body.instance, seen.witness))
         if wish.port_class in (TENANT, "rescue"):
             use(picture, seen, body.instance)
@@ -63,27 +60,8 @@ def use(picture: Picture, seen: Seen, instance: str) -> None:
 def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """Takes readings of ports and power in."""
     evidence = body.evidence
-    settling = seen.type in SETTLING
-    tenants = any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
-    for reading in evidence.ports:
-        if not reading.HasField("read_time") or reading.port_class == UNKNOWN:
-            continue
-        port = picture.ports.setdefault(reading.port, Port())
-        if reading.port_class == QUARANTINE:
-            _lose_network(port)
-        port.observed, port.networks = reading.port_class, frozenset(reading.networks)
-        port.instance = body.instance if port.observed == TENANT else ""
-        port.read_time, port.witness = micros(reading.read_time), seen.witness
-        if settling and port.asked:
-            last = port.asked[-1]
-            if last.port_class == port.observed and (port.observed != TENANT or last.networks == port.networks):
-                port.asked.clear()
-        if port.observed in (TENANT, "rescue") and not port.asked:
-            use(picture, seen, body.instance)
-    if tenants and not any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values()):
-        picture.detach_time = max((port.read_time for port in picture.ports.values()), default=0)
-    if settling and picture.isolated:
-        picture.failed = None
+    if seen.ports:
+        _look_at_ports(picture, seen, body)
     if evidence.HasField("power"):
         power = evidence.power
         picture.power_time = micros(power.read_time)
@@ -93,6 +71,39 @@ def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
         elif power.power == "on":
             picture.off = None
             _may_have_run(picture, seen)
+
+
+def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
+    settling = seen.type in SETTLING
+    ports = picture.ports
+    tenants = any(port.may_be(TENANT) or port.may_be("rescue") for port in ports.values())
+    for reading in seen.ports:
+        observed = reading.port_class
+        if observed == UNKNOWN or not reading.read_time:
+            continue
+        port = _port(picture, reading.port)
+        if observed == QUARANTINE:
+            _lose_network(port)
+        port.observed, port.networks = observed, reading.networks
+        port.instance = body.instance if observed == TENANT else ""
+        port.read_time, port.witness = reading.read_time, seen.witness
+        if settling and port.asked:
+            last = port.asked[-1]
+            if last.port_class == observed and (observed != TENANT or last.networks == port.networks):
+                port.asked.clear()
+        if observed in (TENANT, "rescue") and not port.asked:
+            use(picture, seen, body.instance)
+    if tenants and not any(port.may_be(TENANT) or port.may_be("rescue") for port in ports.values()):
+        picture.detach_time = max((port.read_time for port in ports.values()), default=0)
+    if settling and picture.failed is not None and picture.isolated:
+        picture.failed = None
+
+
+def _port(picture: Picture, name: str) -> Port:
+    port = picture.ports.get(name)
+    if port is None:
+        port = picture.ports[name] = Port()
+    return port
 
 
 def _lose_network(port: Port) -> None:
@@ -143,7 +154,8 @@ def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 
 def _clean_requested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
     picture.off, picture.power_asked = None, seen.witness
-    detached = not any(port.may_be(TENANT) or port.may_be("rescue") for port in picture.ports.values())
+    ports = picture.ports.values()
+    detached = bool(ports) and not any(port.may_be(TENANT) or port.may_be("rescue") for port in ports)
     picture.cleaning = Pass(seen.witness, detached)
     picture.clean, picture.soiled, picture.flaw = None, seen.witness, "its last clean pass did not end"
 

@@ -12,13 +12,14 @@ from services.verifier.verdict import Finding
 _DIGEST = 32
 
 
-def newest_claim(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
-    """I5: nothing is recorded under a claim that another had taken over."""
-    fence = body.cause.fence
-    if fence and fence < picture.fence:
+def newest_claim(picture: Picture, seen: Seen, fence: int) -> tuple[Finding, ...]:
+    """I5: nothing is recorded under a claim that another had taken over; a newer one is taken in."""
+    if fence > picture.fence:
+        picture.fence, picture.fenced = fence, seen.witness
+    elif 0 < fence < picture.fence:
         msg = f"it was done under claim {fence}, after claim {picture.fence} had taken over"
-        return Finding("I5", msg, (picture.fenced or seen.witness, seen.witness))
-    return None
+        return (Finding("I5", msg, (picture.fenced or seen.witness, seen.witness)),)
+    return ()
 
 
 def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
@@ -35,19 +36,19 @@ def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Find
             msg = "power was observed by a reading from before it was asked for"
             return Finding("I5", msg, (picture.power_asked, seen.witness))
         return None
-    if not evidence.ports and picture.ports:
+    if not seen.ports and picture.ports:
         return Finding("I5", "ports were observed without citing a reading", (seen.witness, seen.witness))
-    for reading in evidence.ports:
+    for reading in seen.ports:
         if reading.port_class == UNKNOWN:
             return Finding(
                 "I5", f"{reading.port} was observed though it could not be read", (seen.witness, seen.witness)
             )
-        if len(reading.reading_digest) != _DIGEST or not reading.HasField("read_time"):
+        if len(reading.reading_digest) != _DIGEST or not reading.read_time:
             return Finding("I5", f"{reading.port} was observed without citing a reading", (seen.witness, seen.witness))
         port = picture.ports.get(reading.port)
         if port is None:
             continue
-        time = micros(reading.read_time)
+        time = reading.read_time
         if time < port.read_time:
             return Finding(
                 "I5",

@@ -14,6 +14,7 @@ not fit, until the next full clean.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
@@ -96,6 +97,7 @@ class Judge:
         self.number = 0
         self.last_checkpoint = b""
         self._waiting: deque[event_pb2.SignedCheckpoint] = deque()
+        self._next: float = inf
         self._proof: event_pb2.StreamProof | None = None
         self._events = 0
         self._beyond: dict[str, int] = {}
@@ -149,7 +151,7 @@ class Judge:
         if self.whole:
             self.running = chain.running_digest(self.running, stored.position, digest)
             self.heads.put(seen.stream, seen.sequence, digest)
-            if self._waiting:
+            if stored.position >= self._next:
                 self._check()
 
     def report(self) -> Report:
@@ -178,6 +180,7 @@ class Judge:
 
     def _check(self) -> None:
         """Compares with the checkpoints that end here."""
+        self._next = inf
         while self._waiting and self.whole:
             signed = self._waiting[0]
             try:
@@ -186,6 +189,7 @@ class Judge:
                 self._break("what should be a checkpoint is none", self._here("checkpoint"))
                 return
             if checkpoint.position > self.position:
+                self._next = checkpoint.position
                 return
             self._waiting.popleft()
             if problem := self._wrong(signed, checkpoint):

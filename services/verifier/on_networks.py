@@ -13,8 +13,8 @@ from services.verifier.verdict import Finding, Witness
 
 def read_as_asked(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I1, at a reading: every port is as it was read before, or as it was asked to be since."""
-    for reading in body.evidence.ports:
-        if not reading.HasField("read_time") or reading.port_class == UNKNOWN:
+    for reading in seen.ports:
+        if not reading.read_time or reading.port_class == UNKNOWN:
             continue
         port = picture.ports.get(reading.port)
         if port is None or port.witness is None:
@@ -25,7 +25,7 @@ def read_as_asked(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Fi
             continue
         if reading.port_class == QUARANTINE:
             continue  # a port that lost its network, or a controller that says so, exposes nobody
-        networks = frozenset(reading.networks)
+        networks = reading.networks
         if reading.port_class == port.observed and (port.observed != TENANT or networks <= port.networks):
             continue
         if any(_came_true(reading.port_class, networks, port, one.port_class, one.networks) for one in port.asked):
@@ -44,7 +44,7 @@ def _came_true(port_class: str, networks: frozenset[str], port: Port, asked: str
 
 def one_world(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I1, at a request: nothing else of the server may be in another tenant's networks, or in a private one."""
-    for wish in body.evidence.ports:
+    for wish in seen.ports:
         if wish.port_class != TENANT and wish.port_class not in PRIVATE:
             continue
         wanted = _world(wish.port_class, body.instance)
@@ -71,7 +71,7 @@ def _world(port_class: str, instance: str) -> str:
 
 def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I3, at a request: the instance holds the server; and it comes from quarantine off and with a verified image."""
-    wish = next((one for one in body.evidence.ports if one.port_class in (TENANT, "rescue")), None)
+    wish = next((one for one in seen.ports if one.port_class in (TENANT, "rescue")), None)
     if wish is None:
         return None
     before = _before(picture, seen)
@@ -93,9 +93,9 @@ def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) ->
     return None
 
 
-def private(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+def private(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
     """I3, at a request: a tenant's system never runs on a network of the administrator's; cleaning is I4's."""
-    wish = next((one for one in body.evidence.ports if one.port_class in ("provisioning", "rescue")), None)
+    wish = next((one for one in seen.ports if one.port_class in ("provisioning", "rescue")), None)
     if wish is None or picture.off is not None or picture.tenants_system is None:
         return None
     msg = f"{wish.port} was asked onto {wish.port_class} though what a tenant left on the disks may run"

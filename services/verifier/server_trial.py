@@ -12,7 +12,7 @@ from services.verifier.fresh import newest_claim, quarantine_first, read_afresh
 from services.verifier.on_networks import one_world, only_in_the_hold, private, read_as_asked, written_for_the_holder
 from services.verifier.picture import Picture
 from services.verifier.seen import Seen
-from services.verifier.verdict import Finding, Verdict
+from services.verifier.verdict import Finding, Verdict, worst
 
 Check = Callable[[Picture, Seen, event_pb2.EventBody], Finding | None]
 
@@ -35,8 +35,8 @@ _ON: dict[str, tuple[Check, ...]] = {
     "instance.ended": (given_back_in_order,),
     "server.state_changed": (given_back_in_order, quarantine_first),
 }
-"""Event type -> what it is held against; `newest_claim` besides, always."""
-
+"""Event type -> what it is held against; `newest_claim` besides, wherever the claim is another than before."""
+_FORCED = frozenset({"power.attested", "clean.skipped", "address.forced_free"})
 _NO_FORCE = frozenset({"forced.requested", "forced.withdrawn", "forced.expired"})
 
 
@@ -62,15 +62,22 @@ class ServerTrial:
             self.lose("the body of an event is withheld from whoever asks")
             return ()
         picture = self.picture
-        held_against = (check(picture, seen, body) for check in (newest_claim, *_ON.get(seen.type, ())))
-        found = tuple(finding for finding in held_against if finding is not None)
+        found: tuple[Finding, ...] = ()
+        fence = body.cause.fence
+        if fence != picture.fence:
+            found = newest_claim(picture, seen, fence)
+        for check in _ON.get(seen.type, ()):
+            finding = check(picture, seen, body)
+            if finding is not None:
+                found = (*found, finding)
         before = picture.clean
         follow(picture, seen, body)
-        if picture.clean is not None and picture.clean is not before and seen.type == "clean.passed":
+        kind = seen.type
+        if (kind == "clean.passed" and picture.clean is not None and picture.clean is not before) or (
+            kind == "server.adopted"
+        ):
             self.verdict, self.reason = Verdict.PASS, ""
-        if seen.type == "server.adopted":
-            self.verdict, self.reason = Verdict.PASS, ""
-        if self._forced(seen):
+        if _is_forced(kind):
             self._worsen(Verdict.TAINTED, f"administrators forced it: {body.reason or seen.type}")
         if found and self.verdict is not Verdict.UNKNOWN:
             # What follows a gap is not judged: what the verifier believes of the server may be wrong.
@@ -79,17 +86,14 @@ class ServerTrial:
         return ()
 
     def lose(self, reason: str) -> None:
-        """Something is missing here: nothing is known until the next full clean."""
+        """Something is missing here: nothing is known until the next full clean, nor what was known before."""
+        self.picture = Picture()
         self._worsen(Verdict.UNKNOWN, reason)
 
     def _worsen(self, verdict: Verdict, reason: str) -> None:
-        order = list(Verdict)
-        if order.index(verdict) > order.index(self.verdict):
+        if worst(verdict, self.verdict) is not self.verdict:
             self.verdict, self.reason = verdict, reason
 
-    def _forced(self, seen: Seen) -> bool:
-        return (seen.type.startswith("forced.") and seen.type not in _NO_FORCE) or seen.type in (
-            "power.attested",
-            "clean.skipped",
-            "address.forced_free",
-        )
+
+def _is_forced(kind: str) -> bool:
+    return kind in _FORCED or (kind[:7] == "forced." and kind not in _NO_FORCE)

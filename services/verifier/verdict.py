@@ -28,9 +28,10 @@ def worst(*verdicts: Verdict) -> Verdict:
     return max(verdicts, key=_RANK.__getitem__, default=Verdict.PASS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Witness:
-    """One event that a finding rests on.
+    """One event that a finding rests on. Never changed; not frozen, because one is made of every event, and freezing
+    would be a tenth of judging.
 
     Attributes:
         event: its id; "" where there is no event, such as a gap.

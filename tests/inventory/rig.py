@@ -30,11 +30,11 @@ CHECKSUM = "sha256:" + "ab" * 32
 class Rig:
     """inventory, a clock that stands still, and callers; by default the administrator."""
 
-    def __init__(self, database: Database, vault: Vault, *, private: bool = True) -> None:
+    def __init__(self, database: Database, vault: Vault, *, private: bool = True, process: str = "") -> None:
         self.database = database
         self.vault = vault
         self.clock = FakeClock()
-        self.log = EventLog(database, SequentialIds("log"), chained=False)
+        self.log = EventLog(database, SequentialIds(f"log{process}"), chained=False)
         self.operations = OperationStore()
         tokens = PageTokens(b"p" * 32)
         self.servicer = InventoryServicer(
@@ -42,7 +42,7 @@ class Rig:
             self.log,
             Writer(database, Replies(b"k" * 32)),
             tokens,
-            SequentialIds("inventory"),
+            SequentialIds(f"inventory{process}"),
             vault,
             self.operations,
             private=lambda context: private,

@@ -98,8 +98,9 @@ def _tell(outcome: Outcome) -> None:
 
 def _summary(outcome: Outcome) -> str:
     return (
-        f"seed {outcome.seed}: {outcome.lives} lives in {outcome.virtual / 3600:.1f} h of its own time, {outcome.real:.1f}"
-        f" s of one core; {outcome.events} events, {outcome.calls} calls, {outcome.switches} switches\n"
+        f"seed {outcome.seed}: {outcome.lives} lives in {outcome.virtual / 3600:.1f} h of its time,"
+        f" {outcome.real:.1f} s of one core; {outcome.events} events, {outcome.calls} calls,"
+        f" {outcome.switches} switches\n"
         f"faults: {outcome.counts}\nverbs: {outcome.verbs}\nrecovered {outcome.recovered}, leaks repaired:"
         f" {list(outcome.leaked)}\nlog: {outcome.digest}"
     )

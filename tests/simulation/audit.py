@@ -102,12 +102,20 @@ def unended(admin: Person) -> list[str]:
     return [f"{one.name} has not ended" for one in admin.pages("operations", "ListOperations", request, "operations")]
 
 
-def telemetry_has(logs: Logs, kept: Counter[tuple[str, int, bytes]]) -> list[str]:
-    """How telemetry's store differs from the logs."""
-    missing, more = logs.identities() - kept, kept - logs.identities()
-    return [f"telemetry lacks {sum(missing.values())} events"] * bool(missing) + [
-        f"telemetry has {sum(more.values())} events too many"
-    ] * bool(more)
+def telemetry_has(logs: Logs, kept: Counter[tuple[str, int, bytes]], told: Counter[str]) -> list[str]:
+    """How telemetry's store of events, and analytics' store of their object logs, differ from the logs."""
+    wrong = []
+    pairs: tuple[tuple[str, Counter[Any], Counter[Any]], ...] = (
+        ("telemetry", logs.identities(), kept),
+        ("analytics", logs.ids(), told),
+    )
+    for what, wanted, found in pairs:
+        missing, more = wanted - found, found - wanted
+        if missing:
+            wrong.append(f"{what} lacks {missing.total()} events, such as {next(iter(missing))}")
+        if more:
+            wrong.append(f"{what} has {more.total()} events too many, such as {next(iter(more))}")
+    return wrong
 
 
 def projects_of(admin: Person) -> dict[int, str]:

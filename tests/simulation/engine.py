@@ -137,6 +137,17 @@ class Simulation:
         """Seconds since the beginning."""
         return (self.micros - START) / 1_000_000
 
+    @property
+    def over(self) -> bool:
+        """Whether the director has ended it."""
+        return self._over
+
+    @property
+    def dying(self) -> bool:
+        """Whether these are last lines: everything is over, or the process that runs them was killed."""
+        frames = self.current.frames
+        return self._over or (bool(frames) and not frames[-1].alive)
+
     # -- actors
 
     def event(self) -> Event:

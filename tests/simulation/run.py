@@ -22,7 +22,7 @@ from services.kernel.effect import observed
 from services.lifecycle.claims import next_due
 from services.runtime.migrations import migrate
 from services.simulated import control
-from tests.simulation import admins, audit, leaks, verdicts
+from tests.simulation import admins, analytics, audit, leaks, verdicts
 from tests.simulation.engine import Simulation, Stuck
 from tests.simulation.gremlin import Gremlin
 from tests.simulation.people import NeverEnded, Person
@@ -130,6 +130,9 @@ def _story(outcome: Outcome, site: Site, projects: int) -> None:
     sim, weather = site.sim, site.weather
     clean = pace_of(weather, site.rack).total_seconds()
     quick = 0.5 + clean / 40
+    site.starts["telemetry"] = lambda process, _ids: sim.spawn(
+        "telemetry", lambda: analytics.live(site, process), process
+    )
     for name in site.starts:
         site.start(name)
     admin = Person(site, "admin", "admin", quick)
@@ -204,6 +207,10 @@ def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin:
     outcome.events = sum(len(events) for events in logs.events.values())
     outcome.wrong += audit.whole(logs)
     outcome.wrong += verdicts.findings(admin, logs)
+    kept = site.databases["telemetry"]
+    ends = {service: len(events) for service, events in logs.events.items()}
+    _until(site.sim, lambda: analytics.caught_up(kept, ends), 5, 3600, "telemetry")
+    outcome.wrong += audit.telemetry_has(logs, analytics.identities(kept), analytics.messages(kept))
     outcome.wrong += audit.held(admin, outcome.servers)
     outcome.wrong += audit.unended(admin)
     powered = {f"servers/{server}" for server in gremlin.powered}
@@ -220,7 +227,7 @@ class _Heard:
         self.lines: deque[str] = deque(maxlen=trace)
 
     def __call__(self, _logger: object, method: str, event: Any) -> Any:
-        if method in ("error", "exception", "critical"):
+        if method in ("error", "exception", "critical") and not (self.sim and self.sim.dying):
             trouble = event.get("exc_info")
             said = {key: value for key, value in event.items() if key != "exc_info"}
             shown = sys.exc_info()[1] if trouble is True else trouble
@@ -250,7 +257,8 @@ def templates() -> dict[str, Path]:
     """A migrated database file of each service; made once in a process."""
     if not _templates:
         folder = Path(tempfile.mkdtemp(prefix="bms-simulation-templates-"))
-        for service in SERVICES:
-            migrate(f"sqlite:///{folder / service}.sqlite", f"services.{service}")
+        for service in (*SERVICES, "telemetry"):
+            package = service if service == "telemetry" else f"services.{service}"
+            migrate(f"sqlite:///{folder / service}.sqlite", package)
             _templates[service] = folder / f"{service}.sqlite"
     return _templates

@@ -67,7 +67,7 @@ from services.runtime.witness import Witness
 from services.runtime.writing import Replies, Writer
 from services.simulated import control
 from services.simulated.rack import Rack
-from tests.simulation.engine import Process, Simulation
+from tests.simulation.engine import Crash, Process, Simulation
 from tests.simulation.locks import Turn, Turns
 from tests.simulation.pool import Walkers
 from tests.simulation.transport import Fabric, Serve, Server, Tokens
@@ -120,14 +120,14 @@ class Site:
         self.callers |= {f"t{number}": member(f"t{number}", f"t{number}") for number in range(projects)}
         self.tokens = Tokens(self.callers)
         self.databases: dict[str, Database] = {}
-        for name in SERVICES:
+        for name in (*SERVICES, "telemetry"):
             path = folder / f"{name}.sqlite"
             shutil.copyfile(templates[name], path)
             self.databases[name] = open_database(f"sqlite:///{path}")
         self.vault = Vault(folder / "key")
         self.rack = Rack(folder / "rack.sqlite")
         self.processes: dict[str, Process] = {}
-        self.starts: dict[str, Callable[[Process, SeededIds], None]] = {
+        self.starts: dict[str, Callable[[Process, SeededIds], object]] = {
             "inventory": self._inventory,
             "ipam": self._ipam,
             "network": self._network,
@@ -163,6 +163,8 @@ class Site:
         if not frames:
             return
         process = frames[-1]
+        if not process.alive:
+            raise Crash(process)
         if label.endswith(".commit"):
             if when == "after":
                 self.fabric.committed(process.service)

@@ -163,8 +163,8 @@ class Fabric:
         self.weather = weather
         self.servers: dict[str, list[Server]] = {}
         self.news: dict[str, Event] = {}
+        self.listeners: dict[str, Callable[[], None]] = {}
         self.calls = 0
-        self.observe: Callable[[str, str, str, BaseException | None], None] = lambda *_: None
 
     def up(self, server: Server) -> None:
         """*server* answers from now on."""
@@ -177,6 +177,8 @@ class Fabric:
 
     def committed(self, service: str) -> None:
         """*service* committed something: who waits for its news looks again."""
+        if service in self.listeners:
+            self.listeners[service]()
         if service in self.news:
             self.news[service].set()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from bms.lifecycle.v1.forced_action_pb2 import ForcedAction
+from bms.lifecycle.v1.server_status_pb2 import ServerStatus
 from services.cli.commands.force import MEANINGS
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
@@ -45,6 +46,17 @@ def test_what_is_asked_for_says_what_it_means_for_others(bms: Shell, world: Worl
     (asked,) = world.asked("CreateForcedAction")
     assert ForcedAction.Kind.Name(asked.forced_action.kind) == f"KIND_{kind.upper().replace('-', '_')}"
     assert f"bms force approve {next(iter(world.forced))}" in said.out
+
+
+def test_explaining_says_what_is_offered_though_it_is_not_clean(bms: Shell, world: World) -> None:
+    """
+    A server that was forced into the pool would do, and is named as tainted.
+    """
+    status = world.statuses.setdefault("servers/a", ServerStatus(server="servers/a"))
+    assert "tainted" not in bms("explain --flavor bm").out
+    status.tainted_by = "servers/a/forcedActions/x"
+
+    assert "tainted by a forced action: good" in bms("explain --flavor bm").out
 
 
 def test_the_kinds_are_the_contracts() -> None:

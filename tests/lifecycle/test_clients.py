@@ -273,6 +273,22 @@ def test_a_wish_carries_fence_project_and_networks(network: Other) -> None:
     assert isinstance(refused, Stale)
 
 
+@pytest.mark.parametrize("as_found", [True, False])
+def test_ports_are_registered_as_found_only_where_that_is_said(network: Other, *, as_found: bool) -> None:
+    """
+    Every plug is told; whether network may move them is told with it.
+    """
+    client = NetworkClient(network.peer)
+    port = Port(f"{SERVER}/ports/1", "0c:c4:7a:00:00:01", "leaf1", "xe-1")
+    _, (request,) = network.answers(
+        lambda: client.register(UUID, (port,), 5, "id", as_found=as_found),
+        ("RegisterServerPorts", attachment_pb2.RegisterServerPortsResponse()),
+    )
+
+    assert (request.server, request.fence, request.as_found) == (SERVER, 5, as_found)
+    assert [(link.port, link.switch_port) for link in request.links] == [(port.name, "xe-1")]
+
+
 def test_a_reading_is_what_the_fabric_showed(network: Other) -> None:
     """
     Class, networks, time and digest; a class nobody knows, such as one of a newer release, reads unknown.
@@ -358,6 +374,18 @@ def test_an_address_goes_back_with_epoch_and_proof(ipam: Other) -> None:
     assert (request.name, request.epoch, request.fence) == (LEASE, 3, 5)
     assert (request.detach.server, request.detach.reading_digest) == (SERVER, b"digest")
     assert found.free_time == START
+
+
+def test_without_proof_it_names_what_allowed_it(ipam: Other) -> None:
+    """
+    The forced action or server stands where the proof would, and no proof beside it.
+    """
+    client = IpamClient(ipam.peer)
+    found, (request,) = ipam.answers(lambda: client.release_unproven(OURS, SERVER, 5, "id"), ("ReleaseLease", leased()))
+
+    assert (request.name, request.epoch, request.fence, request.request_id) == (LEASE, 3, 5, "id")
+    assert (request.without_proof, request.HasField("detach")) == (SERVER, False)
+    assert found.lease == LEASE
 
 
 def test_a_network_is_served_if_it_has_a_prefix(ipam: Other) -> None:

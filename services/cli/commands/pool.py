@@ -103,3 +103,15 @@ def explain(session: Session, flavor: str, image: str, limit: int) -> None:
         none="There are no servers.",
     )
     session.screen.print(f"{answer.eligible_count} would do now.")
+    eligible = {each.server: each.display_name for each in candidates[:limit] if each.eligible}
+    if tainted := _tainted(session, eligible):
+        session.screen.print(f"Offered, but tainted by a forced action: {', '.join(tainted)}.")
+
+
+def _tainted(session: Session, eligible: dict[str, str]) -> list[str]:
+    """Those of the servers that would do which two administrators forced into the pool, by the names people use."""
+    from bms.lifecycle.v1.server_status_pb2 import ListServerStatusesRequest
+
+    request = ListServerStatusesRequest(page_size=PAGE, filter="state = available")
+    statuses = session.pages(session.lifecycle.ListServerStatuses, request, "statuses") if eligible else []
+    return sorted(eligible[each.server] for each in statuses if each.tainted_by and each.server in eligible)

@@ -98,11 +98,13 @@ def ended_on(tx: Transaction, owner: str) -> tuple[str, ...]:
 
 def _events_back(tx: Transaction, project: str) -> Iterator[tuple[str, event_pb2.EventBody]]:
     """The endings of a project's instances, the last first."""
-    before = (tx.one("SELECT max(position) AS latest FROM events") or {"latest": 0})["latest"] or 0
+    # PostgreSQL gives positions to what is committed a moment later: an ending counts from its commit on.
+    at = "ordinal" if tx.dialect == "postgresql" else "position"
+    latest = tx.one(f"SELECT max({at}) AS latest FROM events")
+    before = int(latest["latest"] or 0) if latest else 0
     while before > 0:
         rows = tx.all(
-            "SELECT stream, header, body FROM events WHERE position > ? AND position <= ? AND project = ?"
-            " ORDER BY position DESC",
+            f"SELECT stream, header, body FROM events WHERE {at} > ? AND {at} <= ? AND project = ? ORDER BY {at} DESC",
             (before - _STRIDE, before, project),
         )
         before -= _STRIDE

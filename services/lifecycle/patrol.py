@@ -74,7 +74,7 @@ class Patrol:
             return Look(Change(looked, written), instance, finding)
         if looked.wait is not None and looked.wait.code in NOTED:
             looked = replace(looked, wait=None)
-        if changed and server.state is State.AVAILABLE:
+        if server.state is State.AVAILABLE:
             if looked.power is Power.ON:
                 message = "it was found powered on though nobody held it"
                 return Look(self._set_aside(looked, None, written, now, "POWER_ON_UNPLANNED", message))

@@ -23,10 +23,11 @@ from services.kernel.events import Event
 from services.lifecycle.claims import Claim, give_back, next_due
 from services.lifecycle.claims import claim as claim_rows
 from services.lifecycle.domain import remedies, walk
+from services.lifecycle.domain.expected import must_be_off
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
 from services.lifecycle.domain.remedies import Budget
-from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.server import Power, Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
@@ -191,7 +192,11 @@ class Worker:
         """After a takeover: power and ports are read before the first act, whatever the one before was about to do."""
         now = self._clock.now()
         looked, events = self._patrol.look(server, now, "server.taken_over")
-        return self._commit(Change(looked, events), now, due=now, fence=claim.fence, release=False).server
+        change = Change(looked, events)
+        if looked.intent is not None and looked.power is Power.ON and must_be_off(looked):
+            found = Failed(replace(looked, clean_time=None), "POWER_ON_UNPLANNED", _FOUND_ON, events)
+            change = self._failed(found, self._instance_of(looked), now, OnFailure.QUARANTINE)
+        return self._commit(change, now, due=now, fence=claim.fence, release=False).server
 
     def _step(self, server: Server, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
         """One look at the present step: what to commit, and when to look again (None: at once)."""
@@ -241,11 +246,13 @@ class Worker:
         next_try = now + self._delay(server, outcome, now)
         return walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try), next_try
 
-    def _failed(self, outcome: Failed, instance: Instance | None, now: datetime) -> Change:
+    def _failed(
+        self, outcome: Failed, instance: Instance | None, now: datetime, way: OnFailure | None = None
+    ) -> Change:
         server = outcome.server
         if outcome.may_retry and server.intent is not None and server.intent.attempt <= server.intent.step.retries:
             return walk.again(server, instance, outcome.events, now, outcome.reason, outcome.message)
-        if remedies.may_begin_anew(server, outcome.reason, self._pace.budget):
+        if way is None and remedies.may_begin_anew(server, outcome.reason, self._pace.budget):
             trying = remedies.begin_try(server, outcome.reason, self._pace.budget, now)
             events = (*outcome.events, *trying.events)
             return walk.again(remedies.made(trying.server), instance, events, now, outcome.reason, outcome.message)
@@ -258,6 +265,7 @@ class Worker:
             outcome.message,
             new_id=self._ids.uuid,
             cause=outcome.cause,
+            on_failure=way,
         )
         _log.warning("server.failed", server=server.name, reason=outcome.reason, error=outcome.message)
         return change
@@ -299,6 +307,8 @@ class Worker:
             lambda tx: self._store.write(tx, change, now, due=due, fence=fence, release=release), label=f"step.{label}"
         )
 
+
+_FOUND_ON = "it was found powered on by whoever took over, and nobody here had powered it on"
 
 _TELLING = frozenset({"BMC_SILENT", "POWER_NOT_OFF", "POWER_NOT_ON", "FABRIC_SILENT", "PRIVATE_NETWORK_MISSING"})
 """Waits whose code says more than that a step took too long."""

@@ -350,6 +350,7 @@ def test_a_server_at_work_takes_no_second_verb(rig: Rig) -> None:
     rig.hardware.machine(UUID).slow = True
     rig.ok("ProvideServer", srv.ProvideServerRequest(name=SERVER), admin())
     rig.ok("QuarantineServer", srv.QuarantineServerRequest(name=SERVER, reason="smoke"), admin())
+    rig.settle(rounds=5)
     rig.networks.silent = True
     recovery = rig.ok("RecoverServer", srv.RecoverServerRequest(name=SERVER), admin())
     rig.settle(rounds=5)

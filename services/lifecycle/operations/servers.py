@@ -59,6 +59,15 @@ class ServerVerbs:
                 subject=server.name,
                 instance=instance.name,
             )
+        if not server.isolated and (server.intent is None or is_quarantining(server)):
+            msg = f"{server.name} may still be on a network: not every port of it was read in quarantine"
+            raise WrongState(
+                msg,
+                remedy=f"See what it waits for: bms server diagnose {uuid}. If nothing is at work on it, have its "
+                f"ports cut again: bms server quarantine {uuid} --reason WHY.",
+                subject=server.name,
+                state=server.state.value,
+            )
         calm = replace(server, intent=None) if is_quarantining(server) else server
         return self._begin(books, call, calm, IntentKind.RECOVER, Trigger.RECOVER, instance=instance)
 
@@ -66,7 +75,9 @@ class ServerVerbs:
         """Any state -> quarantined; takes over whatever is being done."""
         short_enough(reason, "reason")
         server = books.server(uuid)
-        if is_quarantining(server) or (server.state is State.QUARANTINED and server.intent is None):
+        at_rest = server.state is State.QUARANTINED and server.intent is None
+        # One whose ports somebody moved since is cut off anew.
+        if is_quarantining(server) or (at_rest and server.isolated):
             msg = f"{server.name} is in quarantine already"
             raise WrongState(
                 msg,

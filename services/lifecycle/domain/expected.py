@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a server must be for its plan to go on, as far as a fresh look tells."""
+
+from __future__ import annotations
+
+from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.states import State
+
+_FREE = frozenset({State.AVAILABLE, State.RESERVED})
+_PRIVATE = frozenset({State.CLEANING, State.SWITCHING, State.REBUILDING, State.RESCUING})
+
+
+def must_be_off(server: Server) -> bool:
+    """Whether what comes next relies on power off having been read: a clean pass, or a move between two worlds.
+
+    A server that is found on nevertheless was powered on by somebody else.
+    """
+    intent = server.intent
+    if server.state in _FREE:
+        return intent is None or intent.kind is not IntentKind.CLOSE
+    if intent is None or server.state not in _PRIVATE or intent.step.name is not StepName.DETACH_ALL:
+        return False
+    return intent.index > 0 and plan_of(intent.kind)[intent.index - 1].name is StepName.POWER_OFF

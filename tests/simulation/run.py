@@ -108,7 +108,7 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
     site = Site(name, folder, templates(), sim, weather, projects)
     site.pace = drawn.one_of((1.0, 5.0, 20.0))
     try:
-        with observed(site.observe), polling(site.pace):
+        with observed(site.observe):
             try:
                 _story(outcome, site, projects)
             except (Stuck, NeverEnded) as error:
@@ -129,15 +129,23 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
 def _story(outcome: Outcome, site: Site, projects: int) -> None:
     sim, weather = site.sim, site.weather
     clean = pace_of(weather, site.rack).total_seconds()
-    quick = 0.5 + clean / 40
+    # Where everything takes long, looking often would be most of the work.
+    site.pace *= max(1.0, clean / 120)
     site.starts["telemetry"] = lambda process, _ids: sim.spawn(
         "telemetry", lambda: analytics.live(site, process), process
     )
     for name in site.starts:
         site.start(name)
+    with polling(site.pace):
+        _lives(outcome, site, projects, clean)
+
+
+def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
+    sim, weather, quick = site.sim, site.weather, 0.5 + clean / 40
     admin = Person(site, "admin", "admin", quick)
     sealed, weather.over = weather.over, True
-    admins.lay_ground(admin, projects, int(weather.uniform(1, 900)))
+    cool_down = int(weather.uniform(1, 900))
+    admins.lay_ground(admin, projects, cool_down)
     servers = admins.bring_in(admin, outcome.servers)
     weather.over = sealed
     gremlin = Gremlin(sim, weather, site.rack, [server.removeprefix("servers/") for server in servers])
@@ -167,7 +175,8 @@ def _story(outcome: Outcome, site: Site, projects: int) -> None:
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
     outcome.leaked = leaks.repair(admin)
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest after repairs")
-    sim.sleep(2 * site.pace + 5)
+    # Until the last address has rested, and a checkpoint covers that.
+    sim.sleep(cool_down + 2 * site.pace + 15)
     outcome.wrong += [f"leaked: {leak}" for leak in leaks.find(admin)]
     outcome.lives, outcome.verbs, outcome.recovered = ledger.ended, ledger.verbs, mender.recovered
     _judge(outcome, site, admin, ledger, gremlin)

@@ -63,7 +63,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of the simulation; when leaving, whatever is waited for is over at once."""
         return self._sim.seconds() + self._selector_.skipped
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]  # as wide as it is used
         """Also from other actors: only one runs at a time."""
         self._outside.set()
         return super().call_soon(callback, *args, context=context)

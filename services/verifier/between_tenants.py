@@ -90,7 +90,7 @@ def _ended(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding 
     return None
 
 
-def _attaching(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+def _attaching(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
     if all(wish.port_class != "cleaning" for wish in seen.ports):
         return None
     if picture.off is None:
@@ -110,7 +110,7 @@ def _attaching(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Findi
     return None
 
 
-def _attached(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+def _attached(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
     if picture.leases and any(reading.port_class == "cleaning" for reading in seen.ports):
         lease, witness = next(iter(picture.leases.items()))
         return Finding(

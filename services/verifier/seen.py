@@ -75,7 +75,8 @@ def read(stored: event_pb2.StoredEvent) -> Seen:
 
 
 def _port(reading: event_pb2.PortReading) -> PortEvidence:
-    time = micros(reading.read_time) if reading.HasField("read_time") else 0
+    stamp = reading.read_time
+    time = stamp.seconds * 1_000_000 + stamp.nanos // 1000
     return PortEvidence(reading.port, reading.port_class, frozenset(reading.networks), time, reading.reading_digest)
 
 

@@ -47,9 +47,13 @@ class Track:
         hashed = chain.body_digest(stored.body) if stored.body else stored.body_digest
         previous = stored.previous if chained else b""
         digest = chain.event_digest(previous, stored.header, hashed)
-        findings: tuple[Finding, ...] = ()
-        wrong = self._wrong(stored, seen, hashed, digest, chained=chained)
-        if wrong:
+        findings: tuple[Finding, ...]
+        if (
+            seen.sequence != self.sequence + 1
+            or hashed != stored.body_digest
+            or (chained and (digest != stored.digest or stored.previous != self.digest))
+        ):
+            wrong = self._wrong(stored, seen, hashed, digest)
             self.trial.lose(wrong)
             findings = (Finding("LOG", wrong, (seen.witness, seen.witness)),)
         else:
@@ -73,16 +77,14 @@ class Track:
             intervals.append(Interval(Verdict.UNKNOWN, first, span.last, span.begin, span.end, why, found))
         return StreamReport(self.stream, tuple(intervals))
 
-    def _wrong(self, stored: event_pb2.StoredEvent, seen: Seen, hashed: bytes, digest: bytes, *, chained: bool) -> str:
+    def _wrong(self, stored: event_pb2.StoredEvent, seen: Seen, hashed: bytes, digest: bytes) -> str:
         if seen.sequence != self.sequence + 1:
             return f"after sequence {self.sequence} comes {seen.sequence}"
         if hashed != stored.body_digest:
             return f"the body of sequence {seen.sequence} is not the one that was recorded"
-        if chained and digest != stored.digest:
+        if digest != stored.digest:
             return f"sequence {seen.sequence} is not the event that was recorded"
-        if chained and stored.previous != self.digest:
-            return f"sequence {seen.sequence} follows another event than the one before it here"
-        return ""
+        return f"sequence {seen.sequence} follows another event than the one before it here"
 
     def _extend(self, seen: Seen, findings: tuple[Finding, ...]) -> None:
         trial = self.trial

@@ -2,8 +2,9 @@
 """Looking at servers at rest: power and ports are read, and what should not be is acted on.
 
 A server that nobody holds and that is found powered on, or on a network, is no longer clean: it goes to quarantine by
-itself. One that an instance holds goes there only if its isolation is at stake, a port on a network that is none of the
-instance's, and only as far as the brake allows. What merely costs its tenant the use of it is recorded and shown.
+itself, and one in quarantine that is found on a network is cut off anew. One that an instance holds goes there only if
+its isolation is at stake, a port on a network that is none of the instance's, and only as far as the brake allows. What
+merely costs its tenant the use of it is recorded and shown.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class Patrol:
             if any(port.linked and port.observed is not PortClass.QUARANTINE for port in looked.ports):
                 message = "a port was found on a network though nobody held the server"
                 return Look(self._set_aside(looked, None, written, now, "PORTS_MOVED_UNPLANNED", message))
+        if server.state is State.QUARANTINED and not looked.isolated:
+            # Nothing leads out before it was read there again.
+            message = "a port was found elsewhere though the server is in quarantine"
+            return Look(self._set_aside(looked, None, written, now, "PORTS_MOVED_UNPLANNED", message))
         return Look(Change(looked, written))
 
     def conclude(self, tx: Transaction, look: Look, now: datetime) -> Change:

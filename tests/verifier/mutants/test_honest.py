@@ -231,7 +231,7 @@ def test_recovery_waits_for_isolation(mutant: Mutant) -> None:
 
 def test_a_port_moved_in_quarantine_is_cut_again(mutant: Mutant) -> None:
     """
-    Somebody moves a port of a server that rests in quarantine: it is set aside anew, and then recovers.
+    Somebody moves a port of a server that rests in quarantine: found, cut off anew, and then it recovers to PASS.
     """
     rig = mutant.rig
     uuid = rig.active(BLUE)
@@ -241,7 +241,25 @@ def test_a_port_moved_in_quarantine_is_cut_again(mutant: Mutant) -> None:
     port.port_class, port.networks = PortClass.TENANT, (Tag(GREEN),)
     rig.clock.advance(1000)
     rig.settle(5)
-    assert not rig.server(uuid).isolated
+
+    assert (rig.server(uuid).isolated, rig.server(uuid).fault) == (True, "PORTS_MOVED_UNPLANNED")
+    assert port.port_class is PortClass.QUARANTINE
+    assert mutant.found(uuid) == ("I1", "port.detach_observed", "server.patrolled")
+    recover(rig, uuid)
+    assert rig.server(uuid).state is State.AVAILABLE
+    report = judged("lifecycle", stored_events(rig.database, rig.log))[f"servers/{uuid}"]
+    assert report.intervals[-1].verdict is Verdict.PASS
+
+
+def test_an_administrator_has_the_ports_cut_again(mutant: Mutant) -> None:
+    """
+    At rest in quarantine and not isolated all the same: set aside anew its ports are cut, and then it recovers.
+    """
+    rig = mutant.rig
+    uuid = rig.active(BLUE)
+    administer(rig, "Quarantine", uuid, reason="smoke")
+    rig.settle()
+    rig.database.transact(lambda tx: tx.execute("UPDATE servers SET isolated = 0", ()), label="moved")
     request = server_status_pb2.RecoverServerRequest(name=f"servers/{uuid}", take_from_instance=True)
     assert rig.wire.call("RecoverServer", request, caller=admin()).code.name == "FAILED_PRECONDITION"
 
@@ -249,3 +267,4 @@ def test_a_port_moved_in_quarantine_is_cut_again(mutant: Mutant) -> None:
     rig.settle()
     recover(rig, uuid)
     assert rig.server(uuid).state is State.AVAILABLE
+    assert verdict(rig, uuid) is Verdict.PASS

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -12,42 +14,21 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from bms.lifecycle.v1 import audit_service_pb2, instance_pb2, server_status_pb2
-from services.kernel.calls import Caller
+from services.kernel.errors import Busy
 from services.lifecycle.audit_servicer import KINDS
 from services.lifecycle.audits.leaks import Kind
 from services.lifecycle.audits.remedies import REMEDIES
 from services.lifecycle.audits.shelves import KINDS as FOUND_IN
-from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.server import PortClass, Report, Tag
-from services.lifecycle.domain.walk import Change
+from services.lifecycle.audits.sweep import MAX_PAUSING, Settling
 from tests.lifecycle.audited import Auditor, Leak
+from tests.lifecycle.leaking import SCENARIOS, delete, gone, late_lease
 from tests.lifecycle.rig import BLUE, GREEN, WEB, Crash, Rig
-from tests.support.wire import admin, auditor, fields, member, reader, reason, remedy, service
-
-NOBODY = "projects/demo/instances/nobody"
+from tests.support.wire import admin, fields
 
 
 @pytest.fixture
 def audit(rig: Rig) -> Auditor:
     return Auditor(rig)
-
-
-def delete(rig: Rig) -> None:
-    rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
-
-
-def gone(rig: Rig) -> str:
-    """A server that was web's and is available again."""
-    uuid = rig.active(BLUE)
-    delete(rig)
-    rig.settle()
-    assert rig.instance() is None
-    return uuid
-
-
-def late_lease(rig: Rig, owner: str = WEB) -> str:
-    """A lease call that was still inside ipam when its worker's claim ended; the lease's name."""
-    return rig.addresses.lease("demo", owner, BLUE, "", "", 1, "late").name
 
 
 # -- what is no leak
@@ -171,166 +152,6 @@ def test_what_changes_between_the_looks_is_no_leak_yet(rig: Rig, audit: Auditor)
 # -- what is
 
 
-def _late_lease(rig: Rig) -> tuple[str, str]:
-    gone(rig)
-    return "lease_of_ended_owner", late_lease(rig)
-
-
-def _unknown_owner(rig: Rig) -> tuple[str, str]:
-    return "lease_of_unknown_owner", late_lease(rig, NOBODY)
-
-
-def _lease_of_another_network(rig: Rig) -> tuple[str, str]:
-    rig.active(BLUE)
-    return "lease_not_kept", rig.addresses.lease("demo", WEB, GREEN, "", "", 1, "late").name
-
-
-def _lease_lost(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    name = rig.server(uuid).leases[0].name
-    rig.addresses.leases.pop(name)
-    return "lease_lost", name
-
-
-def _lease_regranted(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    name = rig.server(uuid).leases[0].name
-    lease, owner, _ = rig.addresses.leases[name]
-    rig.addresses.leases[name] = (lease, owner, "cooling")
-    return "lease_lost", name
-
-
-def _late_reservation(rig: Rig) -> tuple[str, str]:
-    uuid = gone(rig)
-    rig.inventory.reserved[WEB] = uuid
-    return "reservation_of_nobody", f"servers/{uuid}"
-
-
-def _second_reservation(rig: Rig) -> tuple[str, str]:
-    rig.active(BLUE)
-    other = rig.available(2)
-    rig.inventory.reserved = {WEB: other}
-    return "reservation_elsewhere", f"servers/{other}"
-
-
-def _reservation_lost(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    rig.inventory.reserved.clear()
-    return "held_not_reserved", f"servers/{uuid}"
-
-
-def _offered(rig: Rig) -> tuple[str, str]:
-    uuid = rig.register()
-    rig.inventory.pool[uuid] = Report(available=True, reason="", held_by="")
-    return "offer_differs", f"servers/{uuid}"
-
-
-def _not_followed(rig: Rig) -> tuple[str, str]:
-    uuid = "00000009-0000-4000-8000-000000000000"
-    known = rig.register()
-    rig.inventory.servers[uuid] = replace(rig.inventory.servers[known], uuid=uuid)
-    rig.inventory.pool[uuid] = rig.inventory.pool[known]
-    return "server_not_followed", f"servers/{uuid}"
-
-
-def _not_recorded(rig: Rig) -> tuple[str, str]:
-    uuid = rig.available()
-    del rig.inventory.servers[uuid], rig.inventory.pool[uuid]
-    return "server_not_recorded", f"servers/{uuid}"
-
-
-def _port_of_nobody(rig: Rig) -> tuple[str, str]:
-    uuid = rig.available()
-    name, port = next(iter(rig.networks.ports.items()))
-    ghost = name.replace(uuid, "00000009-0000-4000-8000-000000000000")
-    rig.networks.ports[ghost] = replace(port, server="00000009-0000-4000-8000-000000000000")
-    return "port_of_unknown_server", ghost
-
-
-def _port_left_on(rig: Rig) -> tuple[str, str]:
-    rig.available()
-    name, port = next(iter(rig.networks.ports.items()))
-    port.port_class, port.networks = PortClass.TENANT, (Tag(BLUE),)
-    return "port_not_in_quarantine", name
-
-
-def _port_moved(rig: Rig) -> tuple[str, str]:
-    rig.active(BLUE)
-    name, port = next((name, port) for name, port in rig.networks.ports.items() if port.networks)
-    port.networks = (Tag(GREEN),)
-    return "port_differs", name
-
-
-def _port_forgotten(rig: Rig) -> tuple[str, str]:
-    rig.available()
-    name = min(rig.networks.ports)
-    del rig.networks.ports[name]
-    return "port_unknown_to_network", name
-
-
-def _operation_left(rig: Rig) -> tuple[str, str]:
-    uuid = rig.register()
-    name = rig.ok("ProvideServer", server_status_pb2.ProvideServerRequest(name=f"servers/{uuid}"), admin())
-    _change(rig, uuid, intent=None)
-    return "operation_of_nobody", name
-
-
-def _stranded(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    _change_instance(rig, state=InstanceState.DEPLOYING)
-    assert rig.server(uuid).intent is None
-    return "instance_stranded", WEB
-
-
-def _held_by_nobody(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    rig.database.transact(lambda tx: tx.execute("DELETE FROM instances"), label="test")
-    return "hold_one_sided", f"servers/{uuid}"
-
-
-def _holds_nothing(rig: Rig) -> tuple[str, str]:
-    uuid = rig.active(BLUE)
-    for lease in list(rig.addresses.leases):
-        rig.addresses.leases.pop(lease)
-    _change(rig, uuid, instance="", leases=())
-    return "hold_one_sided", WEB
-
-
-def _asleep(rig: Rig) -> tuple[str, str]:
-    uuid = rig.register()
-    rig.ok("ProvideServer", server_status_pb2.ProvideServerRequest(name=f"servers/{uuid}"), admin())
-    rig.database.transact(lambda tx: tx.execute("UPDATE servers SET due = NULL"), label="test")
-    return "intent_asleep", f"servers/{uuid}"
-
-
-def _abandoned(rig: Rig) -> tuple[str, str]:
-    uuid = rig.register()
-    rig.ok("ProvideServer", server_status_pb2.ProvideServerRequest(name=f"servers/{uuid}"), admin())
-    rig.database.transact(lambda tx: tx.execute("UPDATE servers SET claim_until = due"), label="test")
-    rig.clock.advance(120)
-    return "claim_abandoned", f"servers/{uuid}"
-
-
-def _change(rig: Rig, uuid: str, **fields: Any) -> None:
-    """Writes what no code of ours would."""
-    broken = Change(replace(rig.server(uuid), **fields))
-    rig.database.transact(lambda tx: rig.store.write(tx, broken, rig.clock.now(), due=None), label="test")
-
-
-def _change_instance(rig: Rig, **fields: Any) -> None:
-    found = rig.instance()
-    assert found is not None
-    rig.database.transact(lambda tx: rig.store.write_instance(tx, replace(found, **fields), due=None), label="test")
-
-
-SCENARIOS: list[Callable[[Rig], tuple[str, str]]] = [
-    *(_late_lease, _unknown_owner, _lease_of_another_network, _lease_lost, _lease_regranted),
-    *(_late_reservation, _second_reservation, _reservation_lost, _offered, _not_followed, _not_recorded),
-    *(_port_of_nobody, _port_left_on, _port_moved, _port_forgotten),
-    *(_operation_left, _stranded, _held_by_nobody, _holds_nothing, _asleep, _abandoned),
-]
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.__name__.lstrip("_"))
 def test_every_leak_is_found(rig: Rig, audit: Auditor, scenario: Callable[[Rig], tuple[str, str]]) -> None:
     """
@@ -396,194 +217,25 @@ def test_a_service_that_does_not_answer_is_no_leak(rig: Rig, audit: Auditor) -> 
     assert rig.types(uuid) == before
 
 
-# -- who
-
-
-@pytest.mark.parametrize(
-    ("caller", "audits", "repairs"),
-    [
-        *((admin(), True, True), (auditor(), True, False), (service(), True, True)),
-        *((member(), False, False), (reader(), False, False)),
-    ],
-    ids=["admin", "auditor", "service", "member", "reader"],
-)
-def test_who_may(rig: Rig, audit: Auditor, caller: Caller, audits: bool, repairs: bool) -> None:
+def test_few_wait_at_a_time_and_nobody_while_it_stops() -> None:
     """
-    Auditors look, administrators and services repair, tenants do neither.
+    Each waiting caller holds a thread: further ones are refused; when the service stops, all are answered at once.
     """
-    _, name = _late_lease(rig)
-    request = audit_service_pb2.RepairLeakRequest(kind=Leak.KIND_LEASE_OF_ENDED_OWNER, resource=name)
+    settling = Settling()
+    refused: list[Busy] = []
 
-    looked = audit.wire.call("AuditLeaks", audit_service_pb2.AuditLeaksRequest(), caller=caller).code
-    assert (looked is grpc.StatusCode.OK) is audits
-    assert (audit.wire.call("RepairLeak", request, caller=caller).code is grpc.StatusCode.OK) is repairs
+    def pause() -> None:
+        try:
+            settling.pause(timedelta(seconds=60))
+        except Busy as error:
+            refused.append(error)
+            settling.drain()
 
+    callers = [threading.Thread(target=pause) for _ in range(MAX_PAUSING + 1)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=30)
 
-# -- repairs
-
-
-def test_a_late_lease_is_given_back(rig: Rig, audit: Auditor) -> None:
-    """
-    Its server is read back off the network, the address rests, and the log tells both what was meant and what was done.
-    """
-    uuid = gone(rig)
-    name = late_lease(rig)
-    (leak,) = audit.leaks()
-    assert (leak.owner, leak.server, leak.repairable) == (WEB, f"servers/{uuid}", True)
-    before = len(rig.types(uuid))
-
-    done = audit.wire.ok("RepairLeak", audit.request(leak))
-
-    assert "rests" in done.done
-    assert rig.addresses.leases[name][2] == "cooling"
-    asked, told = rig.events(f"servers/{uuid}")[before:]
-    assert [asked.header.type, told.header.type] == ["audit.repair_requested", "audit.repaired"]
-    assert told.body.reason == "LEASE_OF_ENDED_OWNER"
-    assert told.body.actor == "admin"
-    assert (told.body.instance, told.body.project) == (WEB, "demo")
-    assert [seen.lease for seen in told.body.evidence.addresses] == [name]
-    assert {port.port_class for port in told.body.evidence.ports} == {"quarantine"}
-    assert all(port.reading_digest for port in told.body.evidence.ports)
-    assert audit.kinds() == []
-
-
-def test_a_repair_may_be_repeated(rig: Rig, audit: Auditor) -> None:
-    """
-    The same request is answered the same; another one finds nothing left to repair.
-    """
-    gone(rig)
-    late_lease(rig)
-    (leak,) = audit.leaks()
-    request = audit.request(leak, request_id="00000000-0000-4000-8000-000000000001")
-
-    first = audit.wire.ok("RepairLeak", request)
-    assert audit.wire.ok("RepairLeak", request) == first
-    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.NOT_FOUND
-
-
-def test_a_rehearsed_repair_changes_nothing(rig: Rig, audit: Auditor) -> None:
-    """
-    With validate_only all is checked, and neither the address nor the log is touched.
-    """
-    uuid = gone(rig)
-    name = late_lease(rig)
-    (leak,) = audit.leaks()
-    before = rig.types(uuid)
-
-    assert audit.wire.ok("RepairLeak", audit.request(leak, validate_only=True)).done
-    assert rig.addresses.leases[name][2] == "leased"
-    assert rig.types(uuid) == before
-
-
-def _on_the_network(rig: Rig) -> None:
-    port = next(iter(rig.networks.ports.values()))
-    port.port_class, port.networks = PortClass.TENANT, (Tag(BLUE),)
-
-
-def _unreadable(rig: Rig) -> None:
-    rig.networks.unreadable.add(next(iter(rig.networks.ports)))
-
-
-def _forgotten(rig: Rig) -> None:
-    rig.networks.ports.clear()
-
-
-@pytest.mark.parametrize("unsafe", [_on_the_network, _unreadable, _forgotten])
-def test_an_address_is_kept_while_its_server_may_use_it(
-    rig: Rig, audit: Auditor, unsafe: Callable[[Rig], None]
-) -> None:
-    """
-    A port on the network, one that cannot be read, none that is known: the address stays leased, and why is said.
-    """
-    gone(rig)
-    name = late_lease(rig)
-    unsafe(rig)
-    leak = next(one for one in audit.leaks() if one.resource == name)
-
-    reply = audit.wire.call("RepairLeak", audit.request(leak))
-
-    assert reply.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert remedy(reply.status)
-    assert rig.addresses.leases[name][2] == "leased"
-
-
-def test_an_address_is_given_back_though_another_instance_is_on_its_network(rig: Rig, audit: Auditor) -> None:
-    """
-    Whoever holds the server now got it clean: the port on the network is his, not the one's who ended.
-    """
-    uuid = gone(rig)
-    rig.create(BLUE, name="next")
-    rig.settle()
-    assert rig.server(uuid).instance.endswith("/next")
-    name = late_lease(rig)
-    (leak,) = audit.leaks()
-
-    audit.wire.ok("RepairLeak", audit.request(leak))
-
-    assert rig.addresses.leases[name][2] == "cooling"
-    assert audit.kinds() == []
-    assert not rig.events(f"servers/{uuid}")[-1].body.evidence.ports
-
-
-def test_a_server_at_work_is_left_alone(rig: Rig, audit: Auditor) -> None:
-    """
-    ABORTED while somebody works on the server.
-    """
-    uuid = gone(rig)
-    late_lease(rig)
-    (leak,) = audit.leaks()
-    rig.hardware.machine(uuid).slow = True
-    rig.create(BLUE, name="next")
-    for _ in range(3):
-        rig.worker.tick(rig.clock.now())
-
-    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.ABORTED
-
-
-def test_an_owner_that_came_back_keeps_its_address(rig: Rig, audit: Auditor) -> None:
-    """
-    An instance made again under the same name takes the lease over: it is no leak any more.
-    """
-    gone(rig)
-    name = late_lease(rig)
-    (leak,) = audit.leaks()
-    rig.create(BLUE)
-    rig.settle()
-
-    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.NOT_FOUND
-    assert rig.addresses.leases[name][2] == "leased"
-    assert audit.kinds() == []
-
-
-@pytest.mark.parametrize("scenario", [_late_reservation, _second_reservation, _offered])
-def test_inventory_is_told_again(rig: Rig, audit: Auditor, scenario: Callable[[Rig], tuple[str, str]]) -> None:
-    """
-    What inventory has wrong is put right by a report of how the server stands, recorded in its log.
-    """
-    kind, resource = scenario(rig)
-    leak = next(one for one in audit.leaks() if one.resource == resource)
-    assert leak.repairable
-
-    audit.wire.ok("RepairLeak", audit.request(leak))
-    rig.settle()
-
-    assert (kind, resource) not in audit.kinds()
-    assert "audit.repaired" in rig.types(resource.removeprefix("servers/"))
-
-
-def test_only_what_is_safe_is_repaired(rig: Rig, audit: Auditor) -> None:
-    """
-    Anything else is refused with what to do instead; a leak that changed is another leak; nonsense is no kind.
-    """
-    _, name = _port_left_on(rig)
-    leak = next(one for one in audit.leaks() if one.resource == name)
-
-    refused = audit.wire.call("RepairLeak", audit.request(leak))
-    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert remedy(refused.status) == leak.remedy
-    stale = audit_service_pb2.RepairLeakRequest(kind=leak.kind, resource=leak.resource, etag='"x"')
-    assert reason(audit.wire.call("RepairLeak", stale).status) == "STALE"
-    for kind in (0, 99):
-        reply = audit.wire.call("RepairLeak", audit_service_pb2.RepairLeakRequest(kind=kind, resource=name))  # type: ignore[arg-type]  # any number crosses the wire
-        assert fields(reply.status) == ["kind"]
-    assert not [one for one in rig.events() if one.header.type.startswith("audit.")]
+    assert not any(caller.is_alive() for caller in callers)
+    assert [error.remedy for error in refused] == ["Try again in a few seconds."]

@@ -45,7 +45,9 @@ _IDS = (None, None, None, "x", "x" * 129, "x" * 3_000, "a b", "%00")
 for _service in SERVICES:
     importlib.import_module(f"bms.{_service}.v1.{_service}_service_pb2")
 importlib.import_module("bms.event.v1.event_log_service_pb2")
+importlib.import_module("bms.lifecycle.v1.audit_service_pb2")
 _OWN = {f"bms.{service}.v1.{service.capitalize()}Service": service for service in SERVICES}
+_OWN["bms.lifecycle.v1.AuditService"] = "lifecycle"
 
 
 def _targets() -> list[tuple[str, str]]:

@@ -205,6 +205,7 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         screen.print(
             f"{report.service}: {screen.styled(report.verdict.value, _COLORS[report.verdict.value])}, {streams},"
             f" {report.events} events, judged up to position {report.judged_to}{keys}"
+            + ("" if report.events else ": no event is covered by a checkpoint, so nothing is known")
         )
 
 

@@ -117,9 +117,9 @@ bench: dev ## the benchmarks; each prints ratios
 	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 .PHONY: wheels
-wheels: dev ## the product's wheel and the contracts' own, in dist/
+wheels: dev ## the wheels of the product, the contracts and the verifier, in dist/
 	@rm -rf dist
-	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./protos
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./protos ./services/verifier
 	@ls dist
 
 .PHONY: clean

@@ -9,7 +9,7 @@ import sys
 
 SERVICES = ("services.inventory", "services.lifecycle", "services.ipam", "services.network", "telemetry")
 
-DISTRIBUTIONS = {"product": "bms-manager", "contracts": "bms-contracts"}
+DISTRIBUTIONS = {"product": "bms-manager", "contracts": "bms-contracts", "verifier": "bms-verifier"}
 
 
 def modules_of(distribution: str) -> list[str]:
@@ -30,9 +30,13 @@ def main(kind: str) -> None:
     """
     modules = modules_of(DISTRIBUTIONS[kind])
     stubs = [name for name in modules if name.startswith("bms.")]
-    if not stubs:
+    if not stubs and kind != "verifier":
         sys.exit("no stubs were installed")
-    if kind == "contracts":
+    if kind == "verifier":
+        strange = [name for name in modules if not name.startswith("services.verifier")]
+        if strange or not modules:
+            sys.exit(f"more or less than the verifier: {strange}")
+    elif kind == "contracts":
         if stubs != modules:
             sys.exit(f"more than stubs: {sorted(set(modules) - set(stubs))}")
     else:

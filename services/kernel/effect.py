@@ -18,15 +18,25 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 def effect(label: str) -> AbstractContextManager[None]:
     """Marks the block as one effect called *label*, such as ``"network.AttachPort"``."""
-    # Every statement passes here: without an observer there is no generator to set up.
-    return _NOTHING if _observer is None else _shown(_observer, label)
+    # Every statement passes here: without an observer nothing is made.
+    return _NOTHING if _observer is None else _Shown(_observer, label)
 
 
-@contextmanager
-def _shown(observer: Observer, label: str) -> Iterator[None]:
-    observer(label, "before")
-    yield
-    observer(label, "after")
+class _Shown:
+    """One effect that is observed; what ends in an exception has no "after"."""
+
+    __slots__ = ("_label", "_observer")
+
+    def __init__(self, observer: Observer, label: str) -> None:
+        self._observer = observer
+        self._label = label
+
+    def __enter__(self) -> None:
+        self._observer(self._label, "before")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._observer(self._label, "after")
 
 
 @contextmanager

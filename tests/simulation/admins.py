@@ -151,6 +151,7 @@ class Operator:
 def available(admin: Person) -> bool:
     """Whether every server is at rest in the pool."""
     return all(
-        status.state == _STATUS.STATE_AVAILABLE and not status.operation and not status.HasField("wait")
+        status.state == _STATUS.STATE_AVAILABLE
+        and not (status.operation or status.maintenance or status.HasField("wait"))
         for status in statuses(admin)
     )

@@ -165,11 +165,11 @@ class Site:
         process = frames[-1]
         if not process.alive:
             raise Crash(process)
-        if label.endswith(".commit"):
-            if when == "after":
+        if not label.endswith(".statement"):
+            if not label.endswith(".commit"):
+                sim.point()
+            elif when == "after":
                 self.fabric.committed(process.service)
-        elif not label.endswith(".statement"):
-            sim.point()
         self.weather.strikes(process, label, when)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from services.kernel.events import Event
 from services.lifecycle.claims import Claim, give_back, next_due
 from services.lifecycle.claims import claim as claim_rows
 from services.lifecycle.domain import remedies, walk
-from services.lifecycle.domain.expected import must_be_off
+from services.lifecycle.domain.expected import came_back, must_be_off
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
 from services.lifecycle.domain.remedies import Budget
@@ -193,9 +193,10 @@ class Worker:
         now = self._clock.now()
         looked, events = self._patrol.look(server, now, "server.taken_over")
         change = Change(looked, events)
-        if looked.intent is not None and looked.power is Power.ON and must_be_off(looked):
+        if looked.intent is not None and looked.power is Power.ON and (must_be_off(looked) or came_back(looked)):
             found = Failed(replace(looked, clean_time=None), "POWER_ON_UNPLANNED", _FOUND_ON, events)
-            change = self._failed(found, self._instance_of(looked), now, OnFailure.QUARANTINE)
+            way = OnFailure.SILENT if came_back(looked) else OnFailure.QUARANTINE
+            change = self._failed(found, self._instance_of(looked), now, way)
         return self._commit(change, now, due=now, fence=claim.fence, release=False).server
 
     def _step(self, server: Server, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:

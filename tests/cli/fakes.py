@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from bms.event.v1 import event_pb2
@@ -346,8 +348,8 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
             who_must_act="administrator",
             remedy="Bring it back.",
             commands=["bms server recover X", "bms status"],
-            wait_limit={"seconds": 300},
-            wait_overdue_by={"seconds": 60},
+            wait_limit=Duration(seconds=300),
+            wait_overdue_by=Duration(seconds=60),
             self_remedy=server_status_pb2.SelfRemedy(description="asks again", attempts=2, budget=3, left=1),
             runbook="docs/runbook.md#bmc_silent",
         )
@@ -358,7 +360,7 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
     def ReleaseBrake(self, request: Any, context: Any) -> Any:
         if not self.world.brake.pulled:
             refuse(context, WrongState("the brake is not pulled"))
-        released = brake_pb2.Brake(release_reason=request.reason, released_by="ann", release_time={"seconds": 1})
+        released = brake_pb2.Brake(release_reason=request.reason, released_by="ann", release_time=Timestamp(seconds=1))
         if not request.validate_only:
             self.world.brake = released
         return released

@@ -103,7 +103,7 @@ def test_an_altered_header_is_seen(life: Evidence) -> None:
 def rewritten(events: Sequence[event_pb2.StoredEvent], drop: int) -> list[event_pb2.StoredEvent]:
     """What a forger who holds the database makes of it: an event is gone, all that follows is hashed anew."""
     heads: dict[str, tuple[int, bytes]] = {}
-    forged = []
+    forged: list[event_pb2.StoredEvent] = []
     for index, event in enumerate(events):
         if index == drop:
             continue

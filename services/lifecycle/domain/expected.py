@@ -9,6 +9,7 @@ from services.lifecycle.domain.states import State
 
 _FREE = frozenset({State.AVAILABLE, State.RESERVED})
 _PRIVATE = frozenset({State.CLEANING, State.SWITCHING, State.REBUILDING, State.RESCUING})
+_GIVING_BACK = frozenset({IntentKind.RELEASE, IntentKind.RELEASE_FOUND})
 
 
 def must_be_off(server: Server) -> bool:
@@ -22,3 +23,12 @@ def must_be_off(server: Server) -> bool:
     if intent is None or server.state not in _PRIVATE or intent.step.name is not StepName.DETACH_ALL:
         return False
     return intent.index > 0 and plan_of(intent.kind)[intent.index - 1].name is StepName.POWER_OFF
+
+
+def came_back(server: Server) -> bool:
+    """Whether *server* was read off while being given back, and its addresses are not at rest yet.
+
+    One that is found on nevertheless goes the way of a silent BMC: cut off first, its addresses held until it is off.
+    """
+    intent = server.intent
+    return intent is not None and intent.kind in _GIVING_BACK and server.state is State.DETACHING

@@ -177,7 +177,8 @@ def fail(
     )  # fmt: skip
     failed = note(server, server, "server.failed", now, reason=reason, message=message)
     if way is OnFailure.SILENT:
-        warning = "the server's BMC did not answer: its ports were cut without its power being read"
+        silent = "the server's BMC did not answer: its ports were cut without its power being read"
+        warning = message if reason == "POWER_ON_UNPLANNED" else silent
         following = Intent(
             new_id(), IntentKind.RELEASE_SILENT, intent.operation, intent.actor, intent.create_time, now,
             request_id=intent.request_id, warnings=(*intent.warnings, warning),

@@ -135,6 +135,23 @@ def test_a_worker_that_finds_a_cleaned_server_on_sets_it_aside(mutant: Mutant) -
     assert verdict(rig, uuid) is Verdict.PASS
 
 
+def test_a_server_that_comes_back_on_while_given_back_keeps_its_addresses(mutant: Mutant) -> None:
+    """
+    Read off, then found on by whoever takes over: cut off, quarantined, its addresses held until it is off again.
+    """
+    rig = mutant.rig
+    uuid = rig.active(BLUE)
+    rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+    die_at(rig, "network.attach")
+    rig.hardware.machine(uuid).on = True
+    rig.settle()
+
+    assert rig.instance() is None
+    assert rig.server(uuid).state is State.QUARANTINED
+    assert rig.server(uuid).isolated
+    assert verdict(rig, uuid) is Verdict.PASS
+
+
 def test_a_free_server_found_on_at_a_takeover_is_set_aside_at_the_next_look(mutant: Mutant) -> None:
     """
     A worker dies while it looks at a free server: who takes over sees it on, and acts on it.

@@ -129,10 +129,12 @@ class Operator:
         self._servers = servers
 
     def work(self, every: float) -> None:
-        """Goes on until the simulation ends."""
+        """Goes on until the weather clears."""
         me = self._me
-        while me.site.weather.has("operator"):
+        while True:
             me.sim.sleep(me.chance.expovariate(1 / every))
+            if not me.site.weather.has("operator"):
+                return
             server = me.chance.choice(self._servers)
             try:
                 if me.chance.random() < 0.6:

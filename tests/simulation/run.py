@@ -201,13 +201,15 @@ def _until(sim: Simulation, reached: Any, every: float, seconds: float, what: st
 
 
 def _standing(admin: Person) -> str:
-    """How every server stands that is not at rest in the pool."""
-    return "; ".join(
+    """How every server stands that is not at rest in the pool, and which operations have not ended."""
+    lines = audit.unended(admin)
+    lines += [
         f"{status.server[8:16]} {status.state} {status.operation} {status.instance} {status.wait.code}"
         f" {status.wait.reason} {status.fault}"
         for status in admins.statuses(admin)
         if status.operation or status.instance or status.fault or not status.isolated or status.HasField("wait")
-    )
+    ]
+    return "; ".join(lines)
 
 
 def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin: Gremlin) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
@@ -60,6 +61,11 @@ class Beginnings:
 
 def taken_over(books: Books, call: Call, server: Server, instance: Instance | None, why: str) -> Server:
     """*server* without what was being done to it; that operation fails with *why*."""
+    return let_go(books, call.now, server, instance, why)
+
+
+def let_go(books: Books, now: datetime, server: Server, instance: Instance | None, why: str) -> Server:
+    """As `taken_over`, where nobody called."""
     if server.intent is None:
         return server
     owed = instance.operation if instance is not None and instance.state is InstanceState.DELETING else ""
@@ -67,11 +73,11 @@ def taken_over(books: Books, call: Call, server: Server, instance: Instance | No
         # The tenant's deletion, which a forced release was carrying to its end.
         deletion = Progress(owed, IntentKind.RELEASE, instance.name, instance.actor, instance.update_time, server)
         error = OperationFailed(f"delete was ended: {why}", fault="TAKEN_OVER", server=server.name)
-        books.show_operation(replace(deletion, done=True, end_time=call.now, error=error), call.now)
+        books.show_operation(replace(deletion, done=True, end_time=now, error=error), now)
     if server.intent.operation:
         ended = progress_of(server, server.intent, instance)
         error = OperationFailed(f"{server.intent.kind.value} was ended: {why}", fault="TAKEN_OVER", server=server.name)
-        books.show_operation(replace(ended, wait=None, done=True, end_time=call.now, error=error), call.now)
+        books.show_operation(replace(ended, wait=None, done=True, end_time=now, error=error), now)
     return replace(server, intent=None, wait=None)
 
 

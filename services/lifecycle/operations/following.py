@@ -10,7 +10,7 @@ from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Intent, Port, Server
 from services.lifecycle.domain.walk import Change
-from services.lifecycle.operations.beginning import is_quarantining
+from services.lifecycle.operations.beginning import is_quarantining, let_go
 from services.lifecycle.operations.books import Books
 
 
@@ -42,7 +42,8 @@ def close(books: Books, uuid: str, intent: Intent) -> bool:
         return False
     if not server.connected:
         intent = replace(intent, index=len(plan_of(intent.kind)) - 1)
-    change = walk.begin(replace(server, intent=None), None, intent, intent.create_time)
+    calm = let_go(books, intent.create_time, server, None, "the server was deleted from inventory")
+    change = walk.begin(calm, None, intent, intent.create_time)
     books.write(change, intent.create_time, due=intent.create_time)
     return True
 

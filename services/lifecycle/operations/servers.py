@@ -68,8 +68,9 @@ class ServerVerbs:
                 subject=server.name,
                 state=server.state.value,
             )
-        calm = replace(server, intent=None) if is_quarantining(server) else server
-        return self._begin(books, call, calm, IntentKind.RECOVER, Trigger.RECOVER, instance=instance)
+        if is_quarantining(server):
+            server = taken_over(books, call, server, instance, "the server is being led out of quarantine")
+        return self._begin(books, call, server, IntentKind.RECOVER, Trigger.RECOVER, instance=instance)
 
     def quarantine(self, books: Books, call: Call, uuid: str, reason: str) -> Progress:
         """Any state -> quarantined; takes over whatever is being done."""

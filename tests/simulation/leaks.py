@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from bms.lifecycle.v1 import audit_service_pb2
-from tests.simulation.people import Person
+from tests.simulation.people import Person, Refused
 
 _KINDS = audit_service_pb2.Leak.Kind
 
@@ -22,8 +22,13 @@ def repair(admin: Person) -> tuple[str, ...]:
     for leak in _leaks(admin):
         if leak.repairable:
             request = audit_service_pb2.RepairLeakRequest(kind=leak.kind, resource=leak.resource, etag=leak.etag)
-            admin.call("audit", "RepairLeak", request)
-            repaired.append(_line(leak))
+            try:
+                admin.call("audit", "RepairLeak", request)
+            except Refused as refused:
+                # It has gone or changed meanwhile: the next look tells.
+                repaired.append(f"{_line(leak)}: {refused.reason}")
+            else:
+                repaired.append(_line(leak))
     return tuple(repaired)
 
 

@@ -72,7 +72,7 @@ class Person:
         """
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
-        pause, busy = 0.5, 0
+        pause, busy, began = 0.5, 0, self.sim.seconds()
         while True:
             try:
                 return getattr(self._stub(service), method)(request, timeout=20.0, metadata=self._metadata)
@@ -80,10 +80,12 @@ class Person:
                 refused = Refused(method, failure)
                 if failure.code() not in _PASSING and refused.reason not in ("BUSY", "STALE"):
                     raise refused from None
-                busy += refused.reason == "BUSY"
-                if busy > _MOMENTS and service == "lifecycle":
+                busy += refused.reason in ("BUSY", "STALE")
+                if busy > _MOMENTS and service in ("lifecycle", "audit"):
                     # Somebody else is at work on the same thing for longer than a moment: that is a refusal.
                     raise refused from None
+            if self.sim.seconds() - began > _GIVE_UP:
+                raise NeverEnded(str(refused))
             self.sim.sleep(pause * (0.5 + self.chance.random()))
             pause = min(2 * pause, _LONGEST)
 

@@ -35,6 +35,8 @@ LIVES = 3
 """Instances that every server has in its life."""
 _REST = 86400.0
 """Seconds in which everything must have come to rest once nothing goes wrong any more."""
+_PATROL = 1000.0
+"""Seconds in which every server at rest is looked at again."""
 _templates: dict[str, Path] = {}
 
 
@@ -175,8 +177,8 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
     outcome.leaked = leaks.repair(admin)
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest after repairs")
-    # Until the last address has rested, and a checkpoint covers that.
-    sim.sleep(cool_down + 2 * site.pace + 15)
+    # Until the last address has rested, every server was patrolled with all faults gone, and a checkpoint covers it.
+    sim.sleep(max(cool_down, _PATROL) + 2 * site.pace + 15)
     outcome.wrong += [f"leaked: {leak}" for leak in leaks.find(admin)]
     outcome.lives, outcome.verbs, outcome.recovered = ledger.ended, ledger.verbs, mender.recovered
     _judge(outcome, site, admin, ledger, gremlin)

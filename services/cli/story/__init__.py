@@ -7,10 +7,11 @@ from services.cli.story.analytics import ANALYTICS
 from services.cli.story.catalogue import CATALOGUE
 from services.cli.story.ending import ENDING
 from services.cli.story.faults import FAULTS
+from services.cli.story.proof import PROOF
 from services.cli.story.script import Line, Scene
 from services.cli.story.site import IMPORT, PROVIDE, SITE
 from services.cli.story.tenant import TENANT, VERBS
 
-STORY: tuple[Scene, ...] = (SITE, IMPORT, PROVIDE, CATALOGUE, TENANT, VERBS, FAULTS, ENDING, ANALYTICS)
+STORY: tuple[Scene, ...] = (SITE, IMPORT, PROVIDE, CATALOGUE, TENANT, VERBS, FAULTS, ENDING, ANALYTICS, PROOF)
 
 __all__ = ["STORY", "Line", "Scene"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import audit_service_pb2, instance_pb2, server_status_pb2
@@ -25,6 +28,7 @@ from services.lifecycle.judging.sentence import FAULT, Sentence
 from services.lifecycle.judging.sources import own
 from services.lifecycle.judging.wire import stream_verdict
 from services.verifier.verdict import Interval, Verdict
+from tests.lifecycle.audited import Auditor
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
 from tests.support.judging import judged, stored_events
 from tests.support.wire import admin
@@ -209,3 +213,38 @@ def test_verdicts_are_answered_as_the_contract_says(rig: Rig) -> None:
     assert answer.verdict == audit_service_pb2.VERDICT_PASS
     assert answer.intervals[0].last_sequence == len(rig.types(uuid))
     assert answer.intervals[0].start_time.ToMicroseconds() == interval.begin
+
+
+@pytest.mark.finds("I1")
+def test_verdicts_are_served_page_by_page(rig: Rig) -> None:
+    """
+    By stream, by time, the flawed alone; a token serves its own listing; what was never judged is not found.
+    """
+    servers = [rig.available(number) for number in (1, 2, 3)]
+    expose(rig, servers[1])
+    hear(rig)
+    audited = Auditor(rig)
+
+    def ask(**request: Any) -> audit_service_pb2.AuditIsolationResponse:
+        answer: audit_service_pb2.AuditIsolationResponse = audited.wire.ok(
+            "AuditIsolation", audit_service_pb2.AuditIsolationRequest(**request)
+        )
+        return answer
+
+    names = [f"servers/{uuid}" for uuid in servers]
+    first = ask(page_size=2)
+    rest = ask(page_size=2, page_token=first.next_page_token)
+    assert [one.stream for one in (*first.verdicts, *rest.verdicts)] == names
+    assert not rest.next_page_token
+    assert {log.service: log.position > 0 for log in rest.logs} == {"lifecycle": True, "ipam": False}
+    (flawed,) = ask(flawed_only=True).verdicts
+    assert (flawed.stream, flawed.verdict) == (names[1], audit_service_pb2.VERDICT_FAIL)
+    assert len(flawed.intervals[-1].findings[0].witnesses) == 2
+    assert ask(since=Timestamp(seconds=int(rig.clock.now().timestamp()) + 60)).verdicts == []
+    refused = audited.wire.call(
+        "AuditIsolation",
+        audit_service_pb2.AuditIsolationRequest(page_token=first.next_page_token, page_size=2, stream=names[0]),
+    )
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    unknown = audited.wire.call("AuditIsolation", audit_service_pb2.AuditIsolationRequest(stream="servers/none"))
+    assert unknown.code is grpc.StatusCode.NOT_FOUND

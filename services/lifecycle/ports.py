@@ -111,7 +111,8 @@ class JobReading:
         reason, message: of a FAILED job: an UPPER_SNAKE word and a sentence.
         facts: of a passed INSPECT.
         disks: of a passed INSPECT, all disks found; of a CLEAN, every disk that is there: those erased with method,
-            times and sample digest, others (which nobody inspected) without.
+            times and sample digest, others (which nobody inspected) without; of a passed DEPLOY, every disk that was
+            there, if the controller tells.
         image: of a passed DEPLOY, as verified by reading back.
     """
 

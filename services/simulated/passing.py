@@ -228,7 +228,8 @@ def _deployed(tx: Connection, job: Job, machine: Machine, faults: dict[FaultKind
     machine = replace(
         machine, disks=(replace(root, content=image, owner=job.request_id, written=actual), *machine.disks[1:])
     )
-    outcome = Outcome(actual_checksum=actual, root_disk=root.serial)
+    there = tuple(DiskOutcome(disk.serial, disk.size) for disk in machine.disks)
+    outcome = Outcome(disks=there, actual_checksum=actual, root_disk=root.serial)
     return replace(job, phase=Phase.PASSED, outcome=outcome), machine
 
 

@@ -207,6 +207,12 @@ def _verified(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     sound = image.expected_checksum and image.expected_checksum == image.actual_checksum
     meant = image.image and image.image == picture.writing and body.instance == picture.held
     picture.image = seen.witness if sound and meant else None
+    clean = picture.clean
+    if seen.after != "provisioning" or clean is None:
+        return  # what a tenant plugs in later is his
+    if strange := sorted(frozenset(disks(body.evidence.disks)) - clean.covered):
+        picture.clean, picture.soiled = None, seen.witness
+        picture.flaw = f"disk {', '.join(strange)} was there, which the last clean pass did not cover"
 
 
 def _leased(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:

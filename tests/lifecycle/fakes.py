@@ -114,7 +114,9 @@ class FakeHardware:
             root = min(machine.disks)
             machine.disks[root] = order.image.image
             actual = "sha256:" + "00" * 32 if machine.corrupt else order.image.checksum
-            return JobReading(JobPhase.PASSED, image=ImageSeen(order.image.image, order.image.checksum, actual, root))
+            there = tuple(DiskSeen(serial, 10**12) for serial in sorted(machine.disks))
+            seen = ImageSeen(order.image.image, order.image.checksum, actual, root)
+            return JobReading(JobPhase.PASSED, image=seen, disks=there)
         return JobReading(JobPhase.PASSED)
 
     def read_job(self, target: Target, *, request_id: str) -> JobReading:

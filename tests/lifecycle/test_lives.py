@@ -219,6 +219,39 @@ def test_networks_come_and_go_even_the_only_one(rig: Rig) -> None:
     ]  # fmt: skip
 
 
+def test_a_disk_plugged_in_after_the_clean_pass_reaches_no_tenant(rig: Rig) -> None:
+    """
+    The deploy meets a disk that nobody inspected: quarantine; recovered, it is erased with the others.
+    """
+    uuid = rig.available()
+    rig.hardware.machine(uuid).disks["disk-9"] = "somebody's"
+    rig.create(BLUE)
+    rig.settle()
+
+    assert (rig.server(uuid).state, rig.server(uuid).fault) == (State.QUARANTINED, "DISK_APPEARED")
+    assert "tenant" not in {port.port_class.value for port in rig.networks.ports.values()}
+    rig.ok(
+        "RecoverServer",
+        server_status_pb2.RecoverServerRequest(name=f"servers/{uuid}", take_from_instance=True),
+        admin(),
+    )
+    rig.settle()
+    assert rig.server(uuid).state is State.AVAILABLE
+    assert set(rig.hardware.machine(uuid).disks.values()) == {""}
+
+
+def test_a_disk_plugged_in_by_its_tenant_is_his(rig: Rig) -> None:
+    """
+    A rebuild for the same instance minds no disk that was added meanwhile.
+    """
+    uuid = rig.active(BLUE)
+    rig.hardware.machine(uuid).disks["disk-9"] = "his own"
+    rig.ok("RebuildInstance", instance_pb2.RebuildInstanceRequest(name=WEB))
+    rig.settle()
+
+    assert rig.server(uuid).state is State.ACTIVE
+
+
 def test_an_image_write_that_fails_is_tried_again(rig: Rig) -> None:
     """
     A failed write is retried on the same server, each failure an event, up to the number its plan allows.

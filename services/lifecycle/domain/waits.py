@@ -249,7 +249,7 @@ _ALL = (
     Blocker(
         "DISK_APPEARED",
         _K.FAULT,
-        "The clean pass met a disk that inspection had not found.",
+        "A clean pass, or a deploy, met a disk that inspection had not found.",
         "administrator",
         "Find out whose disk it is, then recover: everything is inspected and erased anew.",
         _RECOVER,

@@ -10,6 +10,7 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
 from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Power
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
@@ -109,11 +110,17 @@ class JobSteps:
 
     def _written(self, ctx: Context, reading: JobReading) -> Outcome:
         server, image = ctx.server, reading.image
+        if ctx.intent.kind is IntentKind.DEPLOY and server.disks:
+            inspected = {disk.serial for disk in server.disks}
+            if strange := sorted({disk.serial for disk in reading.disks} - inspected):
+                # Whatever is on it, no clean pass has seen it; a tenant's own later disks are his.
+                return Failed(server, "DISK_APPEARED", f"disks that no clean pass covered: {', '.join(strange)}")
         if image is None or image.actual_checksum != image.expected_checksum:
             found = image.actual_checksum if image else "nothing"
             return Failed(server, "IMAGE_CORRUPT", f"read back {found} from the disk", may_retry=True)
         voided = replace(server, clean_time=None)
-        return Done(voided, (note(server, voided, "image.verified", ctx.now, evidence=Evidence(image=image)),))
+        evidence = Evidence(image=image, disks=reading.disks)
+        return Done(voided, (note(server, voided, "image.verified", ctx.now, evidence=evidence),))
 
     def _rescued(self, ctx: Context, _reading: JobReading) -> Outcome:
         server = ctx.server

@@ -322,6 +322,23 @@ def test_an_image_that_nobody_verified(mutant: Mutant, made: Callable[[Context, 
     assert mutant.found(uuid) == ("I3", "server.state_changed", "port.attach_requested")
 
 
+def test_a_disk_that_the_deploy_saw_and_passed_over(mutant: Mutant) -> None:
+    """
+    I2: a disk that no clean pass covered was there when the image was written, and the tenant gets it all the same.
+    """
+
+    def blind(ctx: Context, honest: Act) -> Outcome:
+        return honest(replace(ctx, server=replace(ctx.server, disks=())))
+
+    uuid = mutant.rig.available()
+    mutant.rig.hardware.machine(uuid).disks["disk-9"] = "somebody's"
+    mutant.act(StepName.WRITE_IMAGE, blind)
+    mutant.rig.create(BLUE)
+    mutant.rig.settle(60)
+
+    assert mutant.found(uuid) == ("I2", "image.verified", "port.attach_requested")
+
+
 def test_the_verification_of_the_tenant_before(mutant: Mutant) -> None:
     """
     I3: what was verified in another hold says nothing of this one, of the same image and name either.

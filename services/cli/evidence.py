@@ -27,10 +27,15 @@ Tell = Callable[[int], None]
 """Told how many more events were read."""
 
 
-def evidence(session: Session, service: str, stream: str, tell: Tell) -> Iterator[Message]:
+def evidence(
+    session: Session, service: str, stream: str, tell: Tell, earlier: Judge | None = None
+) -> Iterator[Message]:
     """The log of *service* up to its newest checkpoint, or of one *stream*, in the order in which it is judged.
 
     Keys come first; each checkpoint, or the stream's proof, comes before the events that it covers.
+
+    Args:
+        earlier: who judged a first part of the whole log: only what follows is asked for.
     """
     from bms.event.v1.event_pb2 import GetStreamProofRequest, ListCheckpointsRequest
 
@@ -43,10 +48,11 @@ def evidence(session: Session, service: str, stream: str, tell: Tell) -> Iterato
         return
     newest = session.log(service).ListCheckpoints(ListCheckpointsRequest(newest=True)).checkpoints
     last = _checkpoint(newest[0]).position if newest else 0
-    yield from _keys(session, service)
-    checkpoints = _checkpoints(session, service, last)
-    covered = 0
-    for event in _events(session, service, "", last, tell):
+    known = earlier.keys.known[-1].from_number if earlier is not None and earlier.keys.known else 0
+    yield from _keys(session, service, known)
+    checkpoints = _checkpoints(session, service, last, earlier.number if earlier is not None else 0)
+    covered = after = earlier.position if earlier is not None else 0
+    for event in _events(session, service, "", last, tell, after):
         while covered < event.position and (signed := next(checkpoints, None)) is not None:
             covered = _checkpoint(signed).position
             yield signed
@@ -114,10 +120,10 @@ def _checkpoint(signed: SignedCheckpoint) -> Checkpoint:
     return Checkpoint.FromString(signed.checkpoint)
 
 
-def _keys(session: Session, service: str) -> Iterator[Message]:
+def _keys(session: Session, service: str, after: int = 0) -> Iterator[Message]:
     from bms.event.v1.event_pb2 import ListSigningKeysRequest
 
-    request = ListSigningKeysRequest(page_size=_PAGE)
+    request = ListSigningKeysRequest(page_size=_PAGE, after=after)
     while True:
         answer = session.log(service).ListSigningKeys(request)
         yield from answer.keys
@@ -126,11 +132,11 @@ def _keys(session: Session, service: str) -> Iterator[Message]:
         request.after = answer.next_after
 
 
-def _checkpoints(session: Session, service: str, last: int) -> Iterator[SignedCheckpoint]:
-    """The checkpoints up to the one that covers position *last*."""
+def _checkpoints(session: Session, service: str, last: int, after: int) -> Iterator[SignedCheckpoint]:
+    """The checkpoints after number *after*, up to the one that covers position *last*."""
     from bms.event.v1.event_pb2 import ListCheckpointsRequest
 
-    request = ListCheckpointsRequest(page_size=_PAGE)
+    request = ListCheckpointsRequest(page_size=_PAGE, after=after)
     while True:
         answer = session.log(service).ListCheckpoints(request)
         for signed in answer.checkpoints:
@@ -142,8 +148,10 @@ def _checkpoints(session: Session, service: str, last: int) -> Iterator[SignedCh
         request.after = answer.next_after
 
 
-def _events(session: Session, service: str, stream: str, last: int, tell: Tell) -> Iterator[StoredEvent]:
-    """The events up to position *last*, as the bytes that were hashed."""
+def _events(
+    session: Session, service: str, stream: str, last: int, tell: Tell, after: int = 0
+) -> Iterator[StoredEvent]:
+    """The events after position *after* up to position *last*, as the bytes that were hashed."""
     from bms.event.v1.event_pb2 import ListEventsRequest, ListStoredEventsResponse
 
     # Event's twin: parsed as Event and serialised again, the bytes need not be the same.
@@ -152,7 +160,7 @@ def _events(session: Session, service: str, stream: str, last: int, tell: Tell) 
         request_serializer=ListEventsRequest.SerializeToString,
         response_deserializer=ListStoredEventsResponse.FromString,
     )
-    request = ListEventsRequest(page_size=_PAGE, stream=stream)
+    request = ListEventsRequest(page_size=_PAGE, stream=stream, after=after)
     while request.after < last:
         answer = method(request)
         found = [event for event in answer.events if event.position <= last]

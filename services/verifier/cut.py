@@ -18,7 +18,7 @@ from bms.event.v1 import event_pb2
 from services.verifier.address_trial import Address
 from services.verifier.judge import Judge, trial_of
 from services.verifier.picture import Picture
-from services.verifier.track import Track
+from services.verifier.track import Span, Track
 from services.verifier.verdict import Verdict
 
 VERSION = 1
@@ -51,6 +51,8 @@ def state_of(judge: Judge) -> bytes:
                 "digest": track.digest.hex(),
                 "verdict": track.trial.verdict.value,
                 "reason": track.trial.reason,
+                # Since when it is not PASS is lost; until when is not.
+                "time": track.spans[-1].end if track.trial.verdict is not Verdict.PASS else 0,
                 "picture": pack(track.trial.picture),
             }
             for track in judge.tracks.values()
@@ -82,7 +84,12 @@ def resume(state: bytes, trusted: frozenset[bytes] | None = None) -> Judge:
                 kind = Address if judge.service == "ipam" else Picture
                 trial.picture = unpack(kind, each["picture"])
             digest = bytes.fromhex(each["digest"])
-            judge.tracks[each["stream"]] = Track(each["stream"], trial, each["sequence"], digest)
+            track = judge.tracks[each["stream"]] = Track(each["stream"], trial, each["sequence"], digest)
+            if trial.verdict is not Verdict.PASS:
+                # It lasts until something ends it, whether or not anything follows.
+                track.spans.append(
+                    Span(trial.verdict, track.sequence, track.sequence, each["time"], each["time"], trial.reason)
+                )
             judge.heads.put(each["stream"], each["sequence"], digest)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, NoState):

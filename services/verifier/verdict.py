@@ -123,7 +123,12 @@ class Report:
     problems: tuple[Finding, ...] = ()
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is known of the log: it has no event, and goes on behind none."""
+        return not self.events and not self.judged_to
+
+    @property
     def verdict(self) -> Verdict:
-        """The worst of all streams; UNKNOWN if the log as a whole is not sound."""
-        whole = (Verdict.UNKNOWN,) if self.problems or not self.events else ()
+        """The worst of all streams; UNKNOWN if the log as a whole is not sound, or nothing of it is known."""
+        whole = (Verdict.UNKNOWN,) if self.problems or self.empty else ()
         return worst(*whole, *(stream.verdict for stream in self.streams.values()))

@@ -145,7 +145,8 @@ class _EventLog(event_log_service_pb2_grpc.EventLogServiceServicer):
         self.log = log
 
     def ListSigningKeys(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the contract's name, as below
-        return event_pb2.ListSigningKeysResponse(keys=self.log.keys)
+        keys = [key for key in self.log.keys if key.from_number > request.after]
+        return event_pb2.ListSigningKeysResponse(keys=keys)
 
     def ListCheckpoints(self, request: Any, context: Any) -> Any:  # noqa: N802
         found = self.log.checkpoints[-1:] if request.newest else self.log.checkpoints[request.after :]

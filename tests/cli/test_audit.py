@@ -7,6 +7,7 @@ import json
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -239,6 +240,56 @@ def test_what_is_exported_is_judged_the_same(site: Site, offline: Shell, good: L
         assert written.code == 0, written
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert offline("audit", "isolation", "--from-file", str(path)).code == code
+
+
+def begun(log: Log) -> Log:
+    """The log as it was at its first checkpoint."""
+    position = event_pb2.Checkpoint.FromString(log.checkpoints[0].checkpoint).position
+    return replace(log, checkpoints=log.checkpoints[:1], events=log.events[:position])
+
+
+@pytest.mark.parametrize(("which", "code", "verdict"), [("good", 0, "PASS"), ("bad", 1, "FAIL")])
+def test_an_export_goes_on_where_an_archive_ended(
+    site: Site, addresses: Log, request: pytest.FixtureRequest, tmp_path: Path, which: str, code: int, verdict: str
+) -> None:
+    """
+    What follows an archive is written behind what the archive came to, and leads to the whole log's verdict; so does
+    what follows that, when nothing does.
+    """
+    log: Log = request.getfixturevalue(which)
+    first, second, third = (str(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
+    with site(begun(log)) as bms:
+        assert bms("audit", "export", "--to", first).code == 0
+    with site(log) as bms:
+        assert bms("audit", "export", "--after", first, "--to", second).code == 0
+        assert bms("audit", "export", "--after", second, "--to", third).code == 0
+        assert bms("audit", "isolation", "--from-file", second).code == code
+        assert f"lifecycle: {verdict}, 2 servers, 0 events" in bms("audit", "isolation", "--from-file", third).out
+
+    lengths = [Path(name).read_text().count('{"event":') for name in (first, second, third)]
+    assert lengths[0] + lengths[1] == len(log.events) + len(addresses.events)
+    assert lengths[2] == 0
+
+
+def test_what_is_no_archive_is_continued_by_nothing(site: Site, good: Log, tmp_path: Path) -> None:
+    """
+    No evidence, a single stream's, or one that does not fit its checkpoints: refused before anything is written.
+    """
+    one, cut, none = (tmp_path / name for name in ("one.jsonl", "cut.jsonl", "none.jsonl"))
+    with site(good) as bms:
+        bms("audit", "export", "--server", "r1-01", "--to", str(one))
+        bms("audit", "export", "--to", str(cut))
+        cut.write_text(
+            "".join(line for number, line in enumerate(cut.read_text().splitlines(keepends=True)) if number != 20)
+        )
+        none.write_text("hello\n")
+        for archive in (one, cut, none):
+            refused = bms("audit", "export", "--after", str(archive), "--to", str(tmp_path / "out.jsonl"))
+            assert refused.code != 0
+            assert "NO_ARCHIVE" in refused.err
+        wrong = bms("audit", "export", "--after", str(cut), "--server", "r1-01")
+        assert "whole logs" in wrong.err
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_one_server_is_exported_alone(site: Site, good: Log, tmp_path: Path) -> None:

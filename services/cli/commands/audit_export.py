@@ -7,18 +7,22 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from services.cli.commands.audit_noun import audit
 from services.cli.counting import Counter
 from services.cli.evidence import LOGS, Tell, evidence
+from services.cli.failures import CliError
 from services.cli.fleet import complete_server, find
 from services.cli.session import Session, reads
+
+if TYPE_CHECKING:
+    from services.verifier.judge import Judge
 
 
 @audit.command("export")
@@ -38,9 +42,18 @@ from services.cli.session import Session, reads
     help="jsonl: what `bms audit isolation --from-file` and bms-verify read. ncv: each server's transitions between "
     "tenancies, as NVIDIA's ai-cloud-validation suite takes them.",
 )
+@click.option(
+    "--after",
+    "archive",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier export of whole logs: it is judged, and only what follows is written, behind what it came to.",
+)
 @reads
-def export(session: Session, server: str, path: Path | None, form: str) -> None:
+def export(session: Session, server: str, path: Path | None, form: str, archive: Path | None) -> None:
     """Write the logs, with what proves them, up to the newest checkpoint; everything if you may see everything."""
+    if archive is not None and (server or form != "jsonl"):
+        msg = "--after goes with whole logs in form jsonl"
+        raise click.UsageError(msg)
     record = find(session, server) if server else None
     with Counter() as counter, _opened(path) as out:
         tell = lambda count: counter.add(count, "events")  # noqa: E731 -- one word for it is enough
@@ -49,19 +62,45 @@ def export(session: Session, server: str, path: Path | None, form: str) -> None:
 
             out.write(json.dumps(transitions(session, record, tell), indent=2) + "\n")
         else:
-            _write(session, out, record.name if record else "", tell)
+            _write(session, out, record.name if record else "", tell, _earlier(archive))
     if path is not None:
         session.screen.note(f"Written: {path}")
 
 
-def _write(session: Session, out: TextIO, stream: str, tell: Tell) -> None:
+def _write(session: Session, out: TextIO, stream: str, tell: Tell, earlier: Mapping[str, Judge]) -> None:
+    from services.verifier.cut import state_of
     from services.verifier.files import Writer
 
     writer = Writer(out)
     for service in ("lifecycle",) if stream else LOGS:
         writer.log(service, stream)
-        for message in evidence(session, service, stream, tell):
+        before = earlier.get(service)
+        if before is not None:
+            writer.state(state_of(before))
+        for message in evidence(session, service, stream, tell, before):
             writer.put(message)
+
+
+def _earlier(archive: Path | None) -> dict[str, Judge]:
+    """Who judged the logs in *archive*, by service.
+
+    Raises:
+        CliError: it is no evidence, or its logs are not whole up to their last checkpoints.
+    """
+    if archive is None:
+        return {}
+    from services.verifier.cut import NoState, state_of
+    from services.verifier.files import NoEvidence, judge_file
+
+    remedy = "Give a file that `bms audit export` wrote of whole logs, and that passes `bms-verify`."
+    try:
+        with archive.open(encoding="utf-8") as lines:
+            judges = {judge.service: judge for judge in judge_file(lines) if judge.position}
+        for judge in judges.values():
+            state_of(judge)
+    except (OSError, UnicodeDecodeError, NoEvidence, NoState) as error:
+        raise CliError(f"{archive}: {error}", reason="NO_ARCHIVE", remedy=remedy) from None
+    return judges
 
 
 @contextmanager

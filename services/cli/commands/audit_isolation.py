@@ -96,7 +96,7 @@ def isolation(
             screen.note("The service says so of itself. Leave out --ask-service to judge its log on this machine.")
         elif key_file is None:
             screen.note("The keys are the log's own. Hold them against keys you got from elsewhere: --key-file.")
-    sound = all(each.report.events and not each.report.problems for each in judged_logs)
+    sound = not any(each.report.empty or each.report.problems for each in judged_logs)
     return _exit(worst(*(row.interval.verdict for row in rows)), whole=sound and bool(rows))
 
 
@@ -205,7 +205,7 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         screen.print(
             f"{report.service}: {screen.styled(report.verdict.value, _COLORS[report.verdict.value])}, {streams},"
             f" {report.events} events, judged up to position {report.judged_to}{keys}"
-            + ("" if report.events else ": no event is covered by a checkpoint, so nothing is known")
+            + ("" if not report.empty else ": no event is covered by a checkpoint, so nothing is known")
         )
 
 

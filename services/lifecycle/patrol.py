@@ -16,15 +16,15 @@ from datetime import datetime
 from services.kernel.errors import BmsError
 from services.kernel.events import Event, Evidence, PowerSeen
 from services.lifecycle.brakes import Brakes
-from services.lifecycle.domain import findings, walk
+from services.lifecycle.domain import findings
+from services.lifecycle.domain.aside import brake_pulled, set_aside
 from services.lifecycle.domain.blocker import Kind
 from services.lifecycle.domain.brake import Held, Sign
 from services.lifecycle.domain.findings import NOTED, Finding
-from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
-from services.lifecycle.domain.server import Intent, PortClass, Power, Server, Wait, isolated
-from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.server import PortClass, Power, Server, Wait, isolated
+from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.peers import Networks, Reading
@@ -102,8 +102,7 @@ class Patrol:
                 return self._set_aside(server, look.instance, events, now, finding.code, finding.message)
             return _noted(server, events, now, finding.code, finding.message)
         if verdict.pulls:
-            facts = {"cause": finding.code, "backend": finding.backend, "finding": finding.message}
-            pulled = note(server, server, "brake.pulled", now, reason="BRAKE_PULLED", message=verdict.why, facts=facts)
+            pulled = brake_pulled(server, verdict, finding.code, finding.backend, finding.message, now)
             events = (*events, pulled)
         if finding.cut:
             return _noted(server, events, now, "BRAKE_PULLED", f"{finding.message}; {verdict.why}")
@@ -149,14 +148,8 @@ class Patrol:
         reason: str,
         message: str,
     ) -> Change:
-        intent = Intent(self.new_id(), IntentKind.QUARANTINE, "", "lifecycle", now, now)
-        marked = replace(server, fault=reason, fault_message=message, clean_time=None)
-        left = instance and replace(
-            instance, state=InstanceState.ERROR, error=message, operation="", resume=None, update_time=now
-        )
-        change = walk.begin(marked, left, intent, now, trigger=Trigger.QUARANTINE)
         found = note(server, server, "server.failed", now, reason=reason, message=message)
-        return replace(change, events=(*events, found, *change.events))
+        return set_aside(server, instance, (*events, found), now, reason, message, new_id=self.new_id)
 
 
 def _noted(server: Server, events: tuple[Event, ...], now: datetime, code: str, message: str) -> Change:

@@ -47,6 +47,17 @@ class StoredRow:
     position: int
     project: str
 
+    def stored(self, *, whole: bool = True) -> event_pb2.StoredEvent:
+        """As it is served and verified; not *whole*: its body is withheld."""
+        return event_pb2.StoredEvent(
+            header=self.header,
+            body=self.body if whole else b"",
+            body_digest=self.body_digest,
+            previous=self.previous,
+            digest=self.digest,
+            position=self.position,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -248,14 +259,7 @@ def serve_list_events(
     for event in listed.events:
         visible = sees_all or (event.project != "" and caller.may_read(event.project))
         # StoredEvent is Event's twin on the wire, with bytes where Event has messages.
-        data = event_pb2.StoredEvent(
-            header=event.header,
-            body=event.body if visible else b"",
-            body_digest=event.body_digest,
-            previous=event.previous,
-            digest=event.digest,
-            position=event.position,
-        ).SerializeToString()
+        data = event.stored(whole=visible).SerializeToString()
         parts += [b"\x0a", _varint(len(data)), data]
     parts.append(event_pb2.ListEventsResponse(next_after=listed.next_after).SerializeToString())
     return cast("event_pb2.ListEventsResponse", Stored(b"".join(parts)))

@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bms.event.v1 import event_pb2
-from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
+from services.verifier.picture import QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
 from services.verifier.seen import Seen, micros
 from services.verifier.verdict import Witness
 
 SKEW = 5_000_000
 """How far the clocks of a site may be apart, in microseconds: 5 s."""
-
-POWERS_BY_ITSELF = frozenset({"inspection.requested", "clean.requested", "image.write_requested", "rescue.requested"})
-"""What a controller may power a server on for."""
 
 CLEAN_WAIVED = frozenset({"available", "skip_clean"})
 """Kinds of forced actions after which a server is given out though no pass cleaned it."""
@@ -145,7 +142,6 @@ def disks(found: Sequence[event_pb2.DiskReading]) -> list[str]:
 
 def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     picture.inspected = frozenset(disks(body.evidence.disks))
-    picture.inspection = seen.witness
     clean = picture.clean
     if clean is not None and not picture.inspected <= clean.covered:
         picture.clean, picture.soiled = None, seen.witness
@@ -294,5 +290,3 @@ _TAKES: dict[str, Callable[[Picture, Seen, event_pb2.EventBody], None]] = {
     "server.closed": _closed,
     "power.attested": _attested,
 }
-
-__all__ = ["PORTS_ASKED", "PRIVATE", "QUARANTINE", "SETTLING", "SKEW", "follow"]

@@ -116,7 +116,11 @@ class Judge:
 
     def proof(self, proof: event_pb2.StreamProof) -> None:
         """Takes the proof of where the one stream ended; before its events."""
-        checkpoint = event_pb2.Checkpoint.FromString(proof.checkpoint.checkpoint)
+        try:
+            checkpoint = event_pb2.Checkpoint.FromString(proof.checkpoint.checkpoint)
+        except DecodeError:
+            self._break("what should be the proof's checkpoint is none", self._here("proof"))
+            return
         problem = self.keys.verify(proof.checkpoint, checkpoint)
         if not problem and chain.root_of(proof, checkpoint.streams) != checkpoint.heads_root:
             problem = f"the proof of {proof.stream} does not lead to the root of its checkpoint"
@@ -158,8 +162,9 @@ class Judge:
         """What was found so far."""
         problems = list(self._problems)
         if self._waiting and self.whole:
-            last = event_pb2.Checkpoint.FromString(self._waiting[-1].checkpoint)
-            msg = f"the log ends at position {self.position}, and a checkpoint covers it up to {last.position}"
+            # The first that waits was read already; what comes behind it may be anything.
+            next_ = event_pb2.Checkpoint.FromString(self._waiting[0].checkpoint)
+            msg = f"the log ends at position {self.position}, and a checkpoint covers it up to {next_.position}"
             problems.append(Finding("LOG", msg, (self._here("checkpoint"), self._here("checkpoint"))))
         beyond = self._beyond
         if self.stream:

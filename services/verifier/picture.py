@@ -116,7 +116,6 @@ class Picture:
     writing: str = ""
     image: Witness | None = None
     inspected: frozenset[str] = frozenset()
-    inspection: Witness | None = None
     detach_time: int = 0
     cleaning: Pass | None = None
     clean: Clean | None = None

@@ -115,6 +115,28 @@ def test_a_violation_is_an_event_and_sets_the_server_aside(rig: Rig) -> None:
 
 
 @pytest.mark.finds("I1")
+def test_a_violation_while_the_instance_is_being_deleted_leaves_it_to_be_deleted_again(rig: Rig) -> None:
+    """
+    The deletion is taken over and its operation says so; deleted again, the instance goes.
+    """
+    uuid = rig.active(BLUE)
+    hear(rig)
+    first = rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+    expose(rig, uuid)
+    hear(rig)
+    rig.settle()
+
+    assert rig.operation(first)[0].HasField("error")
+    instance = rig.instance()
+    assert instance is not None
+    assert instance.state is InstanceState.ERROR
+    rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+    rig.settle()
+    assert rig.instance() is None
+    assert rig.server(uuid).state is State.QUARANTINED
+
+
+@pytest.mark.finds("I1")
 @pytest.mark.parametrize("label", ["judge", "sentence"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_work_it_judges_once(rig: Rig, label: str, when: str) -> None:

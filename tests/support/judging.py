@@ -22,13 +22,7 @@ def stored_events(database: Database, log: EventLog) -> list[event_pb2.StoredEve
         listed = log.list(after=len(found), limit=1000, wait=0)
         if not listed.events:
             return found
-        found += [
-            event_pb2.StoredEvent(
-                header=row.header, body=row.body, body_digest=row.body_digest, previous=row.previous,
-                digest=row.digest, position=row.position,
-            )
-            for row in listed.events
-        ]  # fmt: skip
+        found += [row.stored() for row in listed.events]
 
 
 def judged(service: str, events: list[event_pb2.StoredEvent]) -> dict[str, StreamReport]:

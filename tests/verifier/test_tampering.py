@@ -243,3 +243,20 @@ def test_withheld_bodies_leave_the_chain_whole_and_the_verdict_unknown(life: Evi
     assert report.judged_to == len(life.events)
     assert report.verdict is Verdict.UNKNOWN
     assert not any(stream.findings for stream in report.streams.values())
+
+
+def test_what_is_no_checkpoint_is_told_and_breaks_nothing(life: Evidence) -> None:
+    """
+    Garbage where a later checkpoint, or a proof's, should be: a finding, not an error of the verifier.
+    """
+    garbage = event_pb2.SignedCheckpoint(checkpoint=b"\xff\xff")
+    early = replace(life, checkpoints=[*life.checkpoints[:1], life.checkpoints[1], garbage], events=life.events[:3])
+    assert early.judge().verdict is Verdict.UNKNOWN
+    assert replace(life, checkpoints=[*life.checkpoints[:-1], garbage]).judge().verdict is Verdict.UNKNOWN
+
+    stream = min(life.proofs)
+    judge = Judge("lifecycle", stream=stream)
+    judge.proof(event_pb2.StreamProof(stream=stream, checkpoint=garbage))
+    for event in life.events:
+        judge.event(event)
+    assert judge.report().verdict is Verdict.UNKNOWN

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -11,13 +11,11 @@ from services.kernel.calls import Call, Caller, Role
 from services.kernel.clock import Ids
 from services.kernel.names import SERVER, stable_uuid
 from services.lifecycle.brakes import Brakes
-from services.lifecycle.domain import walk
+from services.lifecycle.domain.aside import brake_pulled, set_aside
 from services.lifecycle.domain.brake import Held
-from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import IntentKind
-from services.lifecycle.domain.server import Intent, Server
-from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.states import State
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.judging import docket
 from services.lifecycle.judging.docket import Violation
@@ -74,25 +72,14 @@ class Sentence:
         if server.instance:
             said = self.brakes.may_quarantine(tx, server, FAULT, "", now)
             if isinstance(said, Held):
-                events = [told]
-                if said.pulls:
-                    facts = {"cause": FAULT, "backend": "", "finding": message}
-                    events.append(
-                        note(server, server, "brake.pulled", now, reason="BRAKE_PULLED", message=said.why, facts=facts)
-                    )
-                books.write(Change(server, tuple(events)), now, due=now)
+                pulled = (brake_pulled(server, said, FAULT, "", message, now),) if said.pulls else ()
+                books.write(Change(server, (told, *pulled)), now, due=now)
                 return
         instance = books.find_instance(server.instance)
         call = Call(Caller(LIFECYCLE, frozenset({Role.SERVICE})), "judge", "", now)
         calm = taken_over(books, call, server, instance, "an invariant of isolation was found broken")
-        if instance is not None and instance.state is not InstanceState.DELETING:
-            instance = replace(
-                instance, state=InstanceState.ERROR, error=message, operation="", resume=None, update_time=now
-            )
-        marked = replace(calm, fault=FAULT, fault_message=message, clean_time=None)
-        intent = Intent(self.ids.uuid(), IntentKind.QUARANTINE, "", LIFECYCLE, now, now)
-        change = walk.begin(marked, instance, intent, now, trigger=Trigger.QUARANTINE)
-        books.write(replace(change, events=(told, *change.events)), now, due=now)
+        change = set_aside(calm, instance, (told,), now, FAULT, message, new_id=self.ids.uuid)
+        books.write(change, now, due=now)
 
     def _servers(self, tx: Transaction, stream: str) -> list[str]:
         """The servers that a violation in *stream* is about."""

@@ -14,13 +14,7 @@ _BATCH = 1000
 
 def own(log: EventLog, after: int) -> Sequence[event_pb2.StoredEvent]:
     """The events of this service's log after a position."""
-    return [
-        event_pb2.StoredEvent(
-            header=row.header, body=row.body, body_digest=row.body_digest, previous=row.previous, digest=row.digest,
-            position=row.position,
-        )
-        for row in log.list(after=after, limit=_BATCH, wait=0).events
-    ]  # fmt: skip
+    return [row.stored() for row in log.list(after=after, limit=_BATCH, wait=0).events]
 
 
 class IpamLog:

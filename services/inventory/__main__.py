@@ -7,17 +7,13 @@ import os
 import sys
 
 import structlog
-from google.longrunning import operations_pb2_grpc
 
-from bms.inventory.v1 import inventory_service_pb2_grpc
 from services.access import RULES
-from services.inventory.servicer import InventoryServicer
+from services.inventory.compose import compose
 from services.kernel.errors import BmsError
-from services.runtime.eventlog import EventLog
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
 from services.runtime.notary import Notary
-from services.runtime.operations import OperationsServicer, OperationStore
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
 
@@ -28,29 +24,18 @@ def run(settings: Settings) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        log = EventLog(base.database, base.ids, chained=False)
-        notary = Notary(base, log)
-        operations = OperationStore()
-        servicer = InventoryServicer(
-            base.database, log, base.writer, base.page_tokens, base.ids, base.vault, operations
-        )
+        parts = compose(base)
+        notary = Notary(base, parts.log)
         bound = build_server(
             settings.server,
-            [
-                (inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, servicer),
-                (
-                    operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(base.database, operations, base.page_tokens),
-                ),
-                notary.served,
-            ],
+            [*parts.servicers, notary.served],
             interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
             metrics=base.metrics,
         )
-        log.start_sealer()
+        parts.log.start_sealer()
         notary.start()
         try:
-            serve(bound, drain=(log.drain, operations.news.drain))
+            serve(bound, drain=parts.drain)
         finally:
             notary.stop()
     finally:

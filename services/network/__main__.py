@@ -11,12 +11,10 @@ import sys
 
 import structlog
 
-from bms.network.v1 import network_service_pb2_grpc
 from services.access import RULES
 from services.kernel.errors import BmsError
 from services.network.backends.simulated import SimulatedFabric
-from services.network.servicer import NetworkServicer
-from services.runtime.eventlog import EventLog
+from services.network.compose import compose
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
 from services.runtime.notary import Notary
@@ -33,20 +31,18 @@ def run(settings: Settings) -> None:
     try:
         rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
-            log = EventLog(base.database, base.ids, chained=False)
-            notary = Notary(base, log)
-            fabric = SimulatedFabric(rack, base.clock)
-            servicer = NetworkServicer(base.database, log, base.writer, base.page_tokens, base.ids, fabric)
+            parts = compose(base, SimulatedFabric(rack, base.clock))
+            notary = Notary(base, parts.log)
             bound = build_server(
                 settings.server,
-                [(network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer), notary.served],
+                [*parts.servicers, notary.served],
                 interceptors(base.tokens, RULES, clock=base.clock, ids=base.ids, metrics=base.metrics),
                 metrics=base.metrics,
             )
-            log.start_sealer()
+            parts.log.start_sealer()
             notary.start()
             try:
-                serve(bound, drain=(log.drain,))
+                serve(bound, drain=parts.drain)
             finally:
                 notary.stop()
         finally:

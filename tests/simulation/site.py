@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The services as they run, put together over simulated ports: time, ids, the wire, the rack. All else is the product.
 
-Each part is what services/<service>/__main__.py builds. A process that is killed is built anew from its database; its
-database outlives it.
+Each process is composed by its service's own compose.py, as `__main__` does it. One that is killed is built anew from
+its database; its database outlives it.
 """
 
 from __future__ import annotations
@@ -12,53 +12,31 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from google.longrunning import operations_pb2_grpc
-
 from bms.event.v1 import event_log_service_pb2_grpc
-from bms.inventory.v1 import inventory_service_pb2_grpc
-from bms.ipam.v1 import ipam_service_pb2_grpc
-from bms.lifecycle.v1 import audit_service_pb2_grpc, lifecycle_service_pb2_grpc
-from bms.network.v1 import network_service_pb2_grpc
 from services.access import RULES
-from services.inventory.servicer import InventoryServicer
-from services.ipam.__main__ import _sweep
-from services.ipam.servicer import IpamServicer
-from services.ipam.worker import Sweeper
+from services.inventory.compose import compose as compose_inventory
+from services.ipam.compose import compose as compose_ipam
 from services.kernel.calls import Caller
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle import loop as loop_module
-from services.lifecycle.audit_servicer import AuditServicer
-from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.backends.simulated import SimulatedHardware
-from services.lifecycle.brakes import Brakes
-from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
-from services.lifecycle.config_drive import config_drive
-from services.lifecycle.domain.instance import Instance
-from services.lifecycle.follower import Follower
+from services.lifecycle.compose import Walks
+from services.lifecycle.compose import compose as compose_lifecycle
+from services.lifecycle.domain.brake import Policy
 from services.lifecycle.loop import Loop
-from services.lifecycle.operations.beginning import Beginnings
-from services.lifecycle.operations.checks import Checks
-from services.lifecycle.operations.instances import InstanceVerbs
-from services.lifecycle.operations.servers import ServerVerbs
-from services.lifecycle.patrol import Patrol
-from services.lifecycle.placement import Placement
-from services.lifecycle.servicer import LifecycleServicer
-from services.lifecycle.steps.table import steps
-from services.lifecycle.store import Store
-from services.lifecycle.wire import operation_row
-from services.lifecycle.worker import Pace, Worker
+from services.lifecycle.worker import Pace
 from services.network.backends.simulated import SimulatedFabric
-from services.network.servicer import NetworkServicer
+from services.network.compose import compose as compose_network
 from services.runtime.checkpoint_servicer import EventLogServicer
 from services.runtime.checkpoints import Checkpointer
+from services.runtime.compose import Served
 from services.runtime.database import Database, open_database
-from services.runtime.eventlog import EventLog
 from services.runtime.interceptors import interceptors
-from services.runtime.operations import OperationsServicer, OperationStore, operation_name
 from services.runtime.outbound import Peer
 from services.runtime.page_tokens import PageTokens
 from services.runtime.secrets import Vault
@@ -70,7 +48,7 @@ from services.simulated.rack import Rack
 from tests.simulation.engine import Crash, Process, Simulation
 from tests.simulation.locks import Turn, Turns
 from tests.simulation.pool import Walkers
-from tests.simulation.transport import Fabric, Serve, Server, Tokens
+from tests.simulation.transport import Fabric, Server, Tokens
 from tests.simulation.weather import Weather
 from tests.support.wire import admin, member, service
 
@@ -94,6 +72,25 @@ class SeededIds:
     def salt(self) -> bytes:
         """Sixteen fresh bytes."""
         return self._chance.randbytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a process stands on; see `services.runtime.compose.Ground`."""
+
+    clock: Simulation
+    ids: SeededIds
+    database: Database
+    vault: Vault
+    writer: Writer
+    page_tokens: PageTokens
+    fabric: Fabric
+    process: Process
+
+    def peer(self, service: str) -> Peer:
+        """A channel of the simulation."""
+        channel = self.fabric.channel(service, self.process.name)
+        return Peer("", token="service", tls=None, service=service, channel=channel)
 
 
 class Site:
@@ -180,25 +177,24 @@ class Site:
 
     # -- what each is made of
 
-    def _serve(self, process: Process, servicers: Sequence[Serve], ids: SeededIds) -> None:
-        chain = interceptors(self.tokens, RULES, clock=self.sim, ids=ids)
-        self.fabric.up(Server(process, servicers, chain))
+    def _base(self, process: Process, ids: SeededIds) -> Base:
+        database = self.databases[process.service]
+        return Base(
+            self.sim, ids, database, self.vault, Writer(database, Replies(_KEY)), PageTokens(_KEY), self.fabric, process
+        )
 
-    def _peer(self, process: Process, to: str) -> Peer:
-        channel = self.fabric.channel(to, process.name)
-        return Peer("", token="service", tls=None, service=to, channel=channel)
+    def _serve(self, base: Base, servicers: Sequence[Served]) -> None:
+        chain = interceptors(self.tokens, RULES, clock=self.sim, ids=base.ids)
+        self.fabric.up(Server(base.process, (*servicers, self._notary(base)), chain))
 
-    def _writer(self, name: str) -> Writer:
-        return Writer(self.databases[name], Replies(_KEY))
-
-    def _notary(self, process: Process, ids: SeededIds) -> Serve:
+    def _notary(self, base: Base) -> Served:
         """What services/runtime/notary.py does: checkpoints again and again, and the servicer that shows them."""
-        database, name = self.databases[process.service], process.service
+        name, process = base.process.service, base.process
         witness = Witness(self.folder / f"{process}.checkpoint")
-        checkpointer = Checkpointer(name, database, ids, KeyFiles(self.folder / f"{name}.signing"), witness)
+        checkpointer = Checkpointer(name, base.database, base.ids, KeyFiles(self.folder / f"{name}.signing"), witness)
         checkpointer._lock = Turn(self.sim)  # type: ignore[assignment]
         self.sim.spawn(f"{process} notary", lambda: self._certify(checkpointer), process)
-        servicer = EventLogServicer(name, database, checkpointer)
+        servicer = EventLogServicer(name, base.database, checkpointer)
         return event_log_service_pb2_grpc.add_EventLogServiceServicer_to_server, servicer
 
     def _certify(self, checkpointer: Checkpointer) -> None:
@@ -211,122 +207,41 @@ class Site:
                 self.sim.sleep(self.pace)
 
     def _inventory(self, process: Process, ids: SeededIds) -> None:
-        database = self.databases["inventory"]
-        log, operations, pages = EventLog(database, ids, chained=False), OperationStore(), PageTokens(_KEY)
-        servicer = InventoryServicer(database, log, self._writer("inventory"), pages, ids, self.vault, operations)
-        self._serve(
-            process,
-            [
-                (inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server, servicer),
-                (
-                    operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(database, operations, pages),
-                ),
-                self._notary(process, ids),
-            ],
-            ids,
-        )
+        base = self._base(process, ids)
+        self._serve(base, compose_inventory(base).servicers)
 
     def _ipam(self, process: Process, ids: SeededIds) -> None:
-        database = self.databases["ipam"]
-        log = EventLog(database, ids, chained=True)
-        servicer = IpamServicer(database, log, self._writer("ipam"), PageTokens(_KEY), ids)
-        served = (ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer)
-        self._serve(process, [served, self._notary(process, ids)], ids)
+        base = self._base(process, ids)
+        parts = compose_ipam(base)
+        self._serve(base, parts.servicers)
         stop: Any = self.sim.event()
-        sweeper = Sweeper(database, servicer.store)
-        self.sim.spawn("sweeper", lambda: _sweep(sweeper, self.sim, stop), process)
+        self.sim.spawn("sweeper", lambda: parts.sweep(stop), process)
 
     def _network(self, process: Process, ids: SeededIds) -> None:
-        database = self.databases["network"]
-        log = EventLog(database, ids, chained=False)
-        fabric = SimulatedFabric(self.rack, self.sim)
-        servicer = NetworkServicer(database, log, self._writer("network"), PageTokens(_KEY), ids, fabric)
+        base = self._base(process, ids)
+        parts = compose_network(base, SimulatedFabric(self.rack, self.sim))
         # Whoever waits for one of these must let the others go on.
-        servicer._switching._locks = Turns(self.sim)  # type: ignore[assignment]
-        served = (network_service_pb2_grpc.add_NetworkServiceServicer_to_server, servicer)
-        self._serve(process, [served, self._notary(process, ids)], ids)
+        parts.servicer._switching._locks = Turns(self.sim)  # type: ignore[assignment]
+        self._serve(base, parts.servicers)
 
     def _lifecycle(self, process: Process, ids: SeededIds) -> None:
-        sim, database = self.sim, self.databases["lifecycle"]
-        log, operations, pages = EventLog(database, ids, chained=True), OperationStore(), PageTokens(_KEY)
-        wakes: list[Loop] = []
-
-        def wake() -> None:
-            for loop in wakes:
-                loop.wake()
-
-        store = Store(log, operations, operation_row, wake)
-        inventory = InventoryClient(self._peer(process, "inventory"))
-        networks, addresses = NetworkClient(self._peer(process, "network")), IpamClient(self._peer(process, "ipam"))
-        hardware = SimulatedHardware(self.rack, inventory, sim)
-
-        def drive(instance: Instance) -> bytes:
-            sealed = database.read(lambda tx: store.user_data(tx, instance.name))
-            return config_drive(instance, self.vault.open(sealed, f"{instance.name}/user_data") if sealed else b"")
-
-        beginnings = Beginnings(ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
-        walkers, brakes, pace = Walkers(sim, process, _WALKERS), Brakes(), Pace()
-        worker = Worker(
-            database,
-            store,
-            steps(hardware, inventory, networks, addresses, drive),
-            Placement(database, store, inventory, sim, ids),
-            Patrol(hardware, networks, ids.uuid, brakes),
-            sim,
-            ids,
-            pace,
-            run=walkers.run,
-            slots=_WALKERS,
-            news=wake,
+        base = self._base(process, ids)
+        parts = compose_lifecycle(
+            base,
+            lambda credentials: SimulatedHardware(self.rack, credentials, self.sim),
+            Walks(Walkers(self.sim, process, _WALKERS).run, _WALKERS, Pace()),
+            Policy(),
+            lambda length: self.sim.sleep(length.total_seconds()),
         )
-        following = Follower(database, store, InventoryClient(self._peer(process, "inventory")), sim, ids)
-        servicer = LifecycleServicer(
-            database,
-            self._writer("lifecycle"),
-            store,
-            ServerVerbs(beginnings),
-            InstanceVerbs(beginnings, self.vault.seal),
-            Checks(inventory, networks, addresses),
-            log,
-            pages,
-            brakes,
-            pace.budget,
-        )
-        auditor = AuditServicer.build(
-            database,
-            store,
-            StoreClients(self._peer(process, "inventory"), self._peer(process, "ipam"), self._peer(process, "network")),
-            networks,
-            addresses,
-            self._writer("lifecycle"),
-            pages,
-            sim,
-            lambda length: sim.sleep(length.total_seconds()),
-        )
-        self._serve(
-            process,
-            [
-                (lifecycle_service_pb2_grpc.add_LifecycleServiceServicer_to_server, servicer),
-                (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, auditor),
-                (
-                    operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(database, operations, pages),
-                ),
-                self._notary(process, ids),
-            ],
-            ids,
-        )
-        wakes.append(self._loop(process, "worker", worker.tick))
-        self._loop(process, "follower", following.tick)
+        self._serve(base, parts.servicers)
+        self._run(process, "worker", parts.working)
+        self._run(process, "follower", parts.following)
 
-    def _loop(self, process: Process, name: str, tick: Callable[..., Any]) -> Loop:
+    def _run(self, process: Process, name: str, loop: Loop) -> None:
         """The product's loop, in an actor instead of a thread, on the simulation's time."""
-        loop = Loop(name, tick, self.sim)
         loop._woken = self.sim.event()  # type: ignore[assignment]
         loop._stopping = self.sim.event()  # type: ignore[assignment]
         self.sim.spawn(f"{process} {name}", loop._run, process)
-        return loop
 
 
 @contextmanager

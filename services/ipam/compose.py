@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ipam, put together over whatever it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from bms.ipam.v1 import ipam_service_pb2_grpc
+from services.ipam.servicer import IpamServicer
+from services.ipam.worker import Sweeper
+from services.kernel.clock import Clock
+from services.kernel.errors import BmsError
+from services.runtime.compose import Ground, Served
+from services.runtime.eventlog import EventLog
+
+_log = structlog.get_logger("bms.ipam")
+
+
+class Stop(Protocol):
+    """As much of a threading.Event as whoever sweeps needs."""
+
+    def wait(self, timeout: float) -> bool:
+        """Waits for *timeout* seconds; True at once when it is time to end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ipam:
+    """What was built.
+
+    Attributes:
+        drain: what ends the calls that wait.
+    """
+
+    log: EventLog
+    servicers: tuple[Served, ...]
+    drain: tuple[Callable[[], None], ...]
+    sweeper: Sweeper
+    clock: Clock
+
+    def sweep(self, stop: Stop) -> None:
+        """Frees what has rested, again and again until *stop*; a thread's whole work."""
+        pause = 0.0
+        while not stop.wait(pause):
+            now = self.clock.now()
+            try:
+                pause = (self.sweeper.tick(now) - now).total_seconds()
+            except BmsError as error:
+                # The database is away. What has rested stays so; the next look finds it.
+                _log.warning("sweep.failed", reason=error.reason, error=str(error))
+                pause = 1.0
+
+
+def compose(base: Ground) -> Ipam:
+    """Builds it; nothing runs yet."""
+    log = EventLog(base.database, base.ids, chained=True)
+    servicer = IpamServicer(base.database, log, base.writer, base.page_tokens, base.ids)
+    return Ipam(
+        log,
+        ((ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer),),
+        (log.drain,),
+        Sweeper(base.database, servicer.store),
+        base.clock,
+    )

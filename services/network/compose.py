@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""network, put together over whatever it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bms.network.v1 import network_service_pb2_grpc
+from services.network.ports import Fabric
+from services.network.servicer import NetworkServicer
+from services.runtime.compose import Ground, Served
+from services.runtime.eventlog import EventLog
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What was built.
+
+    Attributes:
+        drain: what ends the calls that wait.
+    """
+
+    log: EventLog
+    servicer: NetworkServicer
+    drain: tuple[Callable[[], None], ...]
+
+    @property
+    def servicers(self) -> tuple[Served, ...]:
+        """What is served."""
+        return ((network_service_pb2_grpc.add_NetworkServiceServicer_to_server, self.servicer),)
+
+
+def compose(base: Ground, fabric: Fabric) -> Network:
+    """Builds it over the switches of *fabric*; nothing runs yet."""
+    log = EventLog(base.database, base.ids, chained=False)
+    servicer = NetworkServicer(base.database, log, base.writer, base.page_tokens, base.ids, fabric)
+    return Network(log, servicer, (log.drain,))

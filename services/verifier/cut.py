@@ -88,9 +88,7 @@ def resume(state: bytes, trusted: frozenset[bytes] | None = None) -> Judge:
             track = judge.tracks[each["stream"]] = Track(each["stream"], trial, each["sequence"], digest)
             if trial.verdict is not Verdict.PASS:
                 # It lasts until something ends it, whether or not anything follows.
-                track.spans.append(
-                    Span(trial.verdict, track.sequence, track.sequence, each["time"], each["time"], trial.reason)
-                )
+                track.spans.append(Span(trial.verdict, track.sequence, each["time"], trial.reason))
             judge.heads.put(each["stream"], each["sequence"], digest)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, NoState):

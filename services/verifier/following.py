@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bms.event.v1 import event_pb2
 from services.verifier.picture import QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
@@ -20,6 +20,7 @@ CLEAN_WAIVED = frozenset({"available", "skip_clean"})
 PORTS_ASKED = frozenset({"port.attach_requested", "port.detach_requested"})
 SETTLING = frozenset({"port.attach_observed", "port.detach_observed"})
 
+_TENANTS = frozenset({TENANT, "rescue"})
 _MAY_RUN_CLEAN = frozenset({"cleaning", "provisioning"})
 _INSIDE = frozenset({"provisioning", "switching", "rebuilding", "rescuing", "releasing", "detaching", "cleaning"})
 _INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_cleaning", "attach_rescue", "power_on"})
@@ -28,11 +29,15 @@ _INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_clean
 def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     """Takes *seen* in."""
     picture.state = seen.after
-    if seen.type in PORTS_ASKED:
+    kind = seen.type
+    if kind in PORTS_ASKED:
         _ask(picture, seen, body)
-    elif body.HasField("evidence"):
-        _look(picture, seen, body)
-    take = _TAKES.get(seen.type)
+    elif (evidence := seen.evidence) is not None:
+        if seen.ports:
+            _look_at_ports(picture, seen, body)
+        if evidence.HasField("power"):
+            _look_at_power(picture, seen, evidence.power)
+    take = _TAKES.get(kind)
     if take is not None:
         take(picture, seen, body)
 
@@ -54,26 +59,20 @@ def use(picture: Picture, seen: Seen, instance: str) -> None:
         picture.clean = Clean(clean.witness, clean.covered, instance, seen.witness)
 
 
-def _look(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
-    """Takes readings of ports and power in."""
-    evidence = body.evidence
-    if seen.ports:
-        _look_at_ports(picture, seen, body)
-    if evidence.HasField("power"):
-        power = evidence.power
-        picture.power_time = micros(power.read_time)
-        # One that cannot be told says nothing: it is what it was.
-        if power.power == "off":
-            picture.off = seen.witness
-        elif power.power == "on":
-            picture.off = None
-            _may_have_run(picture, seen)
+def _look_at_power(picture: Picture, seen: Seen, power: event_pb2.PowerReading) -> None:
+    """Takes a reading of power in; one that cannot be told says nothing: it is what it was."""
+    picture.power_time = micros(power.read_time)
+    if power.power == "off":
+        picture.off = seen.witness
+    elif power.power == "on":
+        picture.off = None
+        _may_have_run(picture, seen)
 
 
 def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     settling = seen.type in SETTLING
     ports = picture.ports
-    tenants = any(port.may_be(TENANT) or port.may_be("rescue") for port in ports.values())
+    was_on = _on_tenants(ports)
     for reading in seen.ports:
         observed = reading.port_class
         if observed == UNKNOWN or not reading.read_time:
@@ -90,10 +89,21 @@ def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> N
                 port.asked.clear()
         if observed in (TENANT, "rescue") and not port.asked:
             use(picture, seen, body.instance)
-    if tenants and not any(port.may_be(TENANT) or port.may_be("rescue") for port in ports.values()):
+    if was_on and not _on_tenants(ports):
         picture.detach_time = max((port.read_time for port in ports.values()), default=0)
     if settling and picture.failed is not None and picture.isolated:
         picture.failed = None
+
+
+def _on_tenants(ports: Mapping[str, Port]) -> bool:
+    """Whether any may be on a tenant's network, or where a tenant's rescue system runs."""
+    for port in ports.values():
+        if port.observed in _TENANTS:
+            return True
+        for one in port.asked:
+            if one.port_class in _TENANTS:
+                return True
+    return False
 
 
 def _port(picture: Picture, name: str) -> Port:
@@ -150,8 +160,8 @@ def _inspected(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 
 def _clean_requested(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
     picture.off, picture.power_asked = None, seen.witness
-    ports = picture.ports.values()
-    detached = bool(ports) and not any(port.may_be(TENANT) or port.may_be("rescue") for port in ports)
+    ports = picture.ports
+    detached = bool(ports) and not _on_tenants(ports)
     picture.cleaning = Pass(seen.witness, detached)
     picture.clean, picture.soiled, picture.flaw = None, seen.witness, "its last clean pass did not end"
 

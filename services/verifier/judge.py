@@ -23,9 +23,9 @@ from bms.event.v1 import event_pb2
 from services.verifier import chain
 from services.verifier.address_trial import AddressTrial
 from services.verifier.keys import Keys
-from services.verifier.seen import Seen, micros, read
+from services.verifier.seen import Seen, micros
 from services.verifier.server_trial import ServerTrial
-from services.verifier.track import Track
+from services.verifier.track import Edge, Track
 from services.verifier.verdict import Finding, Report, Verdict, Witness
 
 CHAINED = frozenset({"lifecycle", "ipam"})
@@ -100,7 +100,7 @@ class Judge:
         self._next: float = inf
         self._proof: event_pb2.StreamProof | None = None
         self._events = 0
-        self._beyond: dict[str, int] = {}
+        self._beyond: dict[str, Edge] = {}
         self._problems: list[Finding] = []
         self.whole = True
 
@@ -134,28 +134,29 @@ class Judge:
     def event(self, stored: event_pb2.StoredEvent) -> None:
         """Takes an event."""
         self._events += 1
+        position = stored.position
         try:
-            seen = read(stored)
+            seen = Seen(stored)
         except DecodeError:
-            at = Witness("", stored.position, 0, "", 0)
-            self._break(f"what stands at position {stored.position} is no event", at)
+            self._break(f"what stands at position {position} is no event", Witness("", position, 0, "", 0))
             return
-        if not self.stream and stored.position != self.position + 1:
-            self._break(f"after position {self.position} stands position {stored.position}", seen.witness)
-        self.position = stored.position
-        track = self.tracks.get(seen.stream)
+        if position != self.position + 1 and not self.stream:
+            self._break(f"after position {self.position} stands position {position}", seen.witness)
+        self.position = position
+        stream = seen.stream
+        track = self.tracks.get(stream)
         if track is None:
-            track = self.tracks[seen.stream] = Track(seen.stream, trial_of(self.service, seen.stream))
-        digest = track.take(stored, seen, chained=self._chained)
+            track = self.tracks[stream] = Track(stream, trial_of(self.service, stream))
         if self.stream:
-            self._follow_proof(seen, digest)
+            self._take_proven(stored, seen, track)
             return
-        if seen.stream not in self._beyond:
-            self._beyond[seen.stream] = seen.sequence
+        if stream not in self._beyond:
+            self._beyond[stream] = Edge(seen.sequence, seen.time, track.end)
+        digest = track.take(stored, seen, chained=self._chained)
         if self.whole:
-            self.running = chain.running_digest(self.running, stored.position, digest)
-            self.heads.put(seen.stream, seen.sequence, digest)
-            if stored.position >= self._next:
+            self.running = chain.running_digest(self.running, position, digest)
+            self.heads.put(stream, seen.sequence, digest)
+            if position >= self._next:
                 self._check()
 
     def report(self) -> Report:
@@ -174,7 +175,7 @@ class Judge:
                 ends = track.sequence if track else 0
                 msg = f"{self.stream} ends at {ends}, and a checkpoint covers it up to {reached}"
                 problems.append(Finding("LOG", msg, (self._here("proof"), self._here("proof"))))
-                beyond = {self.stream: 1}
+                beyond = {self.stream: Edge(1)}
         return Report(
             service=self.service,
             judged_to=self.judged_to,
@@ -224,16 +225,19 @@ class Judge:
             return f"the ends of the streams at position {self.position} are not those that checkpoint {number} covers"
         return ""
 
-    def _follow_proof(self, seen: Seen, digest: bytes) -> None:
+    def _take_proven(self, stored: event_pb2.StoredEvent, seen: Seen, track: Track) -> None:
+        """Takes an event of the one stream, up to where its proof reaches."""
+        edge = Edge(seen.sequence, seen.time, track.end)
+        digest = track.take(stored, seen, chained=self._chained)
         proof = self._proof
         if proof is None or seen.sequence > proof.sequence:
-            self._beyond.setdefault(seen.stream, seen.sequence)
+            self._beyond.setdefault(seen.stream, edge)
         elif seen.sequence == proof.sequence:
             if digest == proof.digest:
-                self.judged_to = seen.witness.position
+                self.judged_to = seen.position
             else:
                 self._break(f"{seen.stream} at {seen.sequence} is not what its checkpoint covers", seen.witness)
-                self._beyond[seen.stream] = 1
+                self._beyond[seen.stream] = Edge(1)
 
     def _break(self, message: str, at: Witness) -> None:
         """From the last good checkpoint on, nothing of this log is known."""

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.event.v1 import event_pb2
 from services.verifier.verdict import Witness
 
+_NO_NETWORKS: frozenset[str] = frozenset()
 
-@dataclass(slots=True)
+
 class PortEvidence:
     """What an event says of one port; see bms.event.v1.PortReading.
 
@@ -20,64 +20,74 @@ class PortEvidence:
         read_time: in microseconds; 0 for what was only asked for.
     """
 
-    port: str
-    port_class: str
-    networks: frozenset[str]
-    read_time: int
-    reading_digest: bytes
+    __slots__ = ("networks", "port", "port_class", "read_time", "reading_digest")
+
+    def __init__(self, reading: event_pb2.PortReading) -> None:
+        self.port = reading.port
+        self.port_class = reading.port_class
+        networks = reading.networks
+        self.networks = frozenset(networks) if networks else _NO_NETWORKS
+        self.read_time = micros(reading.read_time)
+        self.reading_digest = reading.reading_digest
 
 
 _NOTHING: tuple[PortEvidence, ...] = ()
 
 
-@dataclass(slots=True)
 class Seen:
-    """One event.
+    """One event, out of its stored bytes.
+
+    What few invariants ask for is read when they do: each field of a message costs as much as a check.
 
     Attributes:
-        time: when it was recorded, in microseconds.
-        before, after: the stream's state before and after it.
+        position: in the log.
+        after: the stream's state after it.
         body: None where it is withheld.
+        evidence: None where it cites none.
         ports: what its evidence says of ports.
-        witness: the event as a finding cites it.
-    """
-
-    stream: str
-    sequence: int
-    type: str
-    time: int
-    before: str
-    after: str
-    body: event_pb2.EventBody | None
-    witness: Witness
-    ports: Sequence[PortEvidence] = _NOTHING
-
-
-def read(stored: event_pb2.StoredEvent) -> Seen:
-    """Parses the stored bytes.
 
     Raises:
-        google.protobuf.message.DecodeError: they are no event's.
+        google.protobuf.message.DecodeError: the bytes are no event's.
     """
-    header = event_pb2.EventHeader.FromString(stored.header)
-    stamp = header.time  # see `micros`; a call for each event would be a fiftieth of judging
-    time = stamp.seconds * 1_000_000 + stamp.nanos // 1000
-    kind = header.type
-    sequence = header.sequence
-    witness = Witness(header.id, stored.position, sequence, kind, time)
-    if not stored.body:
-        return Seen(header.stream, sequence, kind, time, header.state_before, header.state_after, None, witness)
-    body = event_pb2.EventBody.FromString(stored.body)
-    ports: Sequence[PortEvidence] = _NOTHING
-    if body.HasField("evidence") and (readings := body.evidence.ports):
-        ports = [_port(reading) for reading in readings]
-    return Seen(header.stream, sequence, kind, time, header.state_before, header.state_after, body, witness, ports)
 
+    __slots__ = ("_header", "_witness", "after", "body", "evidence", "ports", "position", "sequence", "stream", "type")
 
-def _port(reading: event_pb2.PortReading) -> PortEvidence:
-    return PortEvidence(
-        reading.port, reading.port_class, frozenset(reading.networks), micros(reading.read_time), reading.reading_digest
-    )
+    def __init__(self, stored: event_pb2.StoredEvent) -> None:
+        self._header = header = event_pb2.EventHeader.FromString(stored.header)
+        self._witness: Witness | None = None
+        self.position = stored.position
+        self.stream = header.stream
+        self.sequence = header.sequence
+        self.type = header.type
+        self.after = header.state_after
+        self.body: event_pb2.EventBody | None = None
+        self.evidence: event_pb2.Evidence | None = None
+        self.ports: Sequence[PortEvidence] = _NOTHING
+        if data := stored.body:
+            self.body = body = event_pb2.EventBody.FromString(data)
+            if body.HasField("evidence"):
+                self.evidence = evidence = body.evidence
+                if readings := evidence.ports:
+                    self.ports = [PortEvidence(reading) for reading in readings]
+
+    @property
+    def before(self) -> str:
+        """The stream's state before it."""
+        return self._header.state_before
+
+    @property
+    def time(self) -> int:
+        """When it was recorded, in microseconds."""
+        return micros(self._header.time)
+
+    @property
+    def witness(self) -> Witness:
+        """The event as a finding cites it."""
+        witness = self._witness
+        if witness is None:
+            witness = Witness(self._header.id, self.position, self.sequence, self.type, self.time)
+            self._witness = witness
+        return witness
 
 
 def micros(stamp: Timestamp) -> int:

@@ -62,23 +62,23 @@ class ServerTrial:
             self.lose("the body of an event is withheld from whoever asks")
             return ()
         picture = self.picture
+        kind = seen.type
         found: tuple[Finding, ...] = ()
         fence = body.cause.fence
         if fence != picture.fence:
             found = newest_claim(picture, seen, fence)
-        for check in _ON.get(seen.type, ()):
+        for check in _ON.get(kind, ()):
             finding = check(picture, seen, body)
             if finding is not None:
                 found = (*found, finding)
         before = picture.clean
         follow(picture, seen, body)
-        kind = seen.type
         if (kind == "clean.passed" and picture.clean is not None and picture.clean is not before) or (
             kind == "server.adopted"
         ):
             self.verdict, self.reason = Verdict.PASS, ""
-        if _is_forced(kind):
-            self._worsen(Verdict.TAINTED, f"administrators forced it: {body.reason or seen.type}")
+        if kind in _FORCED or (kind[:7] == "forced." and kind not in _NO_FORCE):
+            self._worsen(Verdict.TAINTED, f"administrators forced it: {body.reason or kind}")
         if found and self.verdict is not Verdict.UNKNOWN:
             # What follows a gap is not judged: what the verifier believes of the server may be wrong.
             self._worsen(Verdict.FAIL, found[0].message)
@@ -93,7 +93,3 @@ class ServerTrial:
     def _worsen(self, verdict: Verdict, reason: str) -> None:
         if worst(verdict, self.verdict) is not self.verdict:
             self.verdict, self.reason = verdict, reason
-
-
-def _is_forced(kind: str) -> bool:
-    return kind in _FORCED or (kind[:7] == "forced." and kind not in _NO_FORCE)

@@ -7,7 +7,7 @@ from bms.event.v1 import event_pb2
 from services.runtime.database import Database
 from services.runtime.eventlog import EventLog
 from services.verifier.judge import trial_of
-from services.verifier.seen import read
+from services.verifier.seen import Seen
 from services.verifier.track import Track
 from services.verifier.verdict import Finding, StreamReport
 
@@ -29,7 +29,7 @@ def judged(service: str, events: list[event_pb2.StoredEvent]) -> dict[str, Strea
     """What the verifier says of each stream, as if a checkpoint covered all of it."""
     tracks: dict[str, Track] = {}
     for stored in events:
-        seen = read(stored)
+        seen = Seen(stored)
         track = tracks.setdefault(seen.stream, Track(seen.stream, trial_of(service, seen.stream)))
         track.take(stored, seen, chained=True)
     return {stream: track.report(None) for stream, track in tracks.items()}

@@ -19,7 +19,7 @@ from services.verifier.address_trial import Address
 from services.verifier.cut import pack, unpack
 from services.verifier.judge import trial_of
 from services.verifier.picture import Picture
-from services.verifier.seen import Seen, read
+from services.verifier.seen import Seen
 from services.verifier.track import Track
 from services.verifier.verdict import Finding, Verdict
 
@@ -55,7 +55,7 @@ class Hearing:
         events = self.source(before)
         if not events:
             return 0
-        seen = [(stored, read(stored)) for stored in events]
+        seen = [(stored, Seen(stored)) for stored in events]
         self._fetch({one.stream for _, one in seen})
         touched, findings = self._try(seen)
         rows = [_row(track) for track in touched.values()]

@@ -12,6 +12,7 @@ import pytest
 from bms.event.v1 import event_pb2
 from services.verifier import chain
 from services.verifier.judge import Judge
+from services.verifier.seen import micros
 from services.verifier.verdict import Verdict
 from tests.verifier.evidence import Evidence
 
@@ -176,6 +177,26 @@ def test_a_tail_that_was_cut_off_is_seen(life: Evidence) -> None:
         report = replace(life, events=life.events[:length]).judge()
         assert report.verdict is Verdict.UNKNOWN
         assert "a checkpoint covers it" in report.problems[-1].message
+
+
+def test_an_interval_ends_where_checkpoints_do(life: Evidence) -> None:
+    """
+    Without the last checkpoint, each server passes up to its last covered event, and is unknown from the next on.
+    """
+    report = replace(life, checkpoints=life.checkpoints[:-1]).judge()
+
+    times: dict[str, list[int]] = {}
+    for event in life.events:
+        header = event_pb2.EventHeader.FromString(event.header)
+        times.setdefault(header.stream, []).append(micros(header.time))
+    split = [stream for stream in report.streams.values() if len(stream.intervals) == 2]
+    assert split
+    for stream in split:
+        covered, beyond = stream.intervals
+        of = times[stream.stream]
+        assert (covered.verdict, covered.first, covered.end) == (Verdict.PASS, 1, of[covered.last - 1])
+        assert (beyond.verdict, beyond.first, beyond.begin) == (Verdict.UNKNOWN, covered.last + 1, of[covered.last])
+        assert (beyond.last, beyond.end) == (len(of), of[-1])
 
 
 def test_a_stream_that_was_dropped_is_seen(life: Evidence) -> None:

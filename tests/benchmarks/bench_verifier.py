@@ -2,7 +2,8 @@
 """How many events per second of a core the verifier judges, and whether four times as many cost four times as much.
 
 The log is made of a genuine life (tests/verifier/evidence.py), told again of as many servers as it takes, hashed and
-signed anew; all that is timed is judging it: parsing, hashing, the invariants, every checkpoint and its signature.
+signed anew. Timed is judging it, event by event out of its bytes, as a file or a page brings them: parsing, hashing,
+the invariants, every checkpoint and its signature.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -32,7 +34,16 @@ _AT_WORK = 64
 """So many servers are at work at a time, and their events interleaved."""
 
 
-def retold(life: Evidence, events: int) -> Evidence:
+@dataclass(frozen=True)
+class Log:
+    """A log as its service publishes it; its events as bytes."""
+
+    key: event_pb2.SigningKey
+    checkpoints: Sequence[event_pb2.SignedCheckpoint]
+    events: Sequence[bytes]
+
+
+def retold(life: Evidence, events: int) -> Log:
     """*life*'s first server's events, of so many servers in turn that there are *events* of them."""
     stream = event_pb2.EventHeader.FromString(life.events[0].header).stream
     own = [one for one in life.events if event_pb2.EventHeader.FromString(one.header).stream == stream]
@@ -42,7 +53,7 @@ def retold(life: Evidence, events: int) -> Evidence:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes_raw()
     tree, running, previous = chain.Heads(), chain.START, b""
-    told: list[event_pb2.StoredEvent] = []
+    told: list[bytes] = []
     checkpoints: list[event_pb2.SignedCheckpoint] = []
     for first in range(0, servers, _AT_WORK):
         for event, name in product(own, names[first : first + _AT_WORK]):
@@ -55,7 +66,7 @@ def retold(life: Evidence, events: int) -> Evidence:
                 event_pb2.StoredEvent(
                     header=data, body=event.body, body_digest=event.body_digest, previous=heads[name], digest=digest,
                     position=position,
-                )
+                ).SerializeToString()
             )  # fmt: skip
             heads[name] = digest
             running = chain.running_digest(running, position, digest)
@@ -76,22 +87,21 @@ def retold(life: Evidence, events: int) -> Evidence:
     signer = event_pb2.SigningKey(
         service="lifecycle", log="bench", key_id=chain.key_id(public), public_key=public, from_number=1
     )
-    return Evidence(keys=[signer], checkpoints=checkpoints, events=told)
+    return Log(signer, checkpoints, told)
 
 
-def judge(evidence: Evidence) -> float:
+def judge(log: Log) -> float:
     """Processor seconds of judging."""
     judging = Judge("lifecycle")
-    for key in evidence.keys:
-        judging.key(key)
-    for checkpoint in evidence.checkpoints:
+    judging.key(log.key)
+    for checkpoint in log.checkpoints:
         judging.checkpoint(checkpoint)
-    # The log is the benchmark's memory; whoever verifies one reads it piece by piece.
+    # The log is the benchmark's memory, not the verifier's.
     gc.collect()
     gc.freeze()
     began = time.process_time()
-    for event in evidence.events:
-        judging.event(event)
+    for event in log.events:
+        judging.event(event_pb2.StoredEvent.FromString(event))
     report = judging.report()
     spent = time.process_time() - began
     gc.unfreeze()

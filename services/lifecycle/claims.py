@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who works on which row: claims with a fence; and how far inventory's log was followed.
+"""Who works on which row: claims with a fence; how far inventory's log was followed, and what in it has to wait.
 
 Every function runs in the caller's transaction.
 """
@@ -77,9 +77,10 @@ def next_due(tx: Transaction) -> int | None:
     return min((row["at"] for row in rows if row["at"] is not None), default=None)
 
 
-def followed(tx: Transaction, log: str) -> int:
-    """How far another service's log was followed."""
-    row = tx.one("SELECT position FROM followed WHERE log = ?", (log,))
+def followed(tx: Transaction, log: str, *, lock: bool = False) -> int:
+    """How far another service's log was followed; *lock* keeps others from going on until the transaction ends."""
+    locked = " FOR UPDATE" if lock and tx.dialect == "postgresql" else ""
+    row = tx.one(f"SELECT position FROM followed WHERE log = ?{locked}", (log,))
     return int(row["position"]) if row else 0
 
 
@@ -90,3 +91,19 @@ def follow(tx: Transaction, log: str, position: int) -> None:
         " ON CONFLICT (log) DO UPDATE SET position = excluded.position",
         (log, position),
     )
+
+
+def hold_back(tx: Transaction, log: str, stream: str, position: int) -> None:
+    """Remembers that of *stream* the event at *position* has yet to be acted on, though the log was followed on."""
+    follow(tx, f"{log} {stream}", position)
+
+
+def held_back(tx: Transaction, log: str) -> list[str]:
+    """The streams of a log of which something has yet to be acted on, the oldest first."""
+    rows = tx.all("SELECT log FROM followed WHERE log LIKE ? ORDER BY position", (f"{log} %",))
+    return [str(row["log"]).removeprefix(f"{log} ") for row in rows]
+
+
+def done_with(tx: Transaction, log: str, stream: str) -> None:
+    """Forgets what was held back of *stream*."""
+    tx.execute("DELETE FROM followed WHERE log = ?", (f"{log} {stream}",))

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.kernel.clock import Clock, Ids
-from services.kernel.errors import NotFound
+from services.kernel.errors import NotFound, Stale
 from services.kernel.names import SERVER
-from services.lifecycle.claims import follow, followed
+from services.lifecycle.claims import done_with, follow, followed, held_back, hold_back
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Report, Server
 from services.lifecycle.operations.following import close as close_log
@@ -20,11 +21,17 @@ from services.runtime.database import Database, Transaction
 
 _LOG = "inventory"
 _WAIT_SECONDS = 10
+_SOON_SECONDS = 1
+"""How long it waits for news while a deletion is remembered, which wants to be tried again."""
 
 
 @dataclass(slots=True)
 class Follower:
-    """One reader of inventory's log; its place is kept in the transaction of what it led to."""
+    """One reader of inventory's log; its place is kept in the transaction of what it led to.
+
+    A deletion is remembered until the server's log is closed: it may have to wait while the server is at work, and an
+    administrator may take its closing over. It holds nothing back but itself.
+    """
 
     database: Database
     store: Store
@@ -34,52 +41,74 @@ class Follower:
 
     def tick(self, _now: datetime) -> datetime | None:
         """Reads on from where it is; waits for news up to ten seconds. Answers that it wants to go on at once."""
-        place = self.database.read(lambda tx: followed(tx, _LOG))
-        heard, next_after = self.inventory.events(place, _WAIT_SECONDS)
+        place, owed = self.database.read(lambda tx: (followed(tx, _LOG), held_back(tx, _LOG)))
+        for stream in owed:
+            self._go_on_closing(stream)
+        heard, next_after = self.inventory.events(place, _SOON_SECONDS if owed else _WAIT_SECONDS)
         for event in heard:
             if event.stream.startswith("servers/"):
-                if not self._hear(event):
-                    # A server that is deleted while it is at work: this event is read again when it has come to rest.
-                    return None
+                self._hear(event)
             else:
                 self._keep(event.position)
         if next_after > (heard[-1].position if heard else place):
             self._keep(next_after)
         return self.clock.now()
 
-    def _hear(self, event: Heard) -> bool:
+    def _hear(self, event: Heard) -> None:
         (uuid,) = SERVER.parse(event.stream)
-        now = self.clock.now()
         if event.type == "server.deleting":
-            intent = Intent(self.ids.uuid(), IntentKind.CLOSE, "", "inventory", now, now)
 
-            def close(tx: Transaction) -> bool:
-                if not close_log(self.store.within(tx), uuid, intent):
-                    return False
-                follow(tx, _LOG, event.position)
-                return True
+            def close(tx: Transaction) -> None:
+                if followed(tx, _LOG, lock=True) < event.position:
+                    if not close_log(self.store.within(tx), uuid, self._closing()):
+                        hold_back(tx, _LOG, event.stream, event.position)
+                    follow(tx, _LOG, event.position)
 
-            return self.database.transact(close, label="follow.close")
+            self.database.transact(close, label="follow.close")
+            return
         if event.type not in ("server.created", "server.updated"):
             self._keep(event.position)
-            return True
+            return
         try:
             registered = self.inventory.server(uuid)
         except NotFound:
             # Gone again already; its deletion stands further on in the log.
             self._keep(event.position)
-            return True
-        fresh = _fresh(registered, now)
+            return
+        fresh = _fresh(registered, self.clock.now())
 
         def enroll(tx: Transaction) -> None:
-            enroll_server(self.store.within(tx), fresh)
-            follow(tx, _LOG, event.position)
+            # Another replica may have gone past it meanwhile: what it read is younger.
+            if followed(tx, _LOG, lock=True) < event.position:
+                if event.type == "server.created":
+                    # Whatever is owed is owed to its life before.
+                    done_with(tx, _LOG, event.stream)
+                enroll_server(self.store.within(tx), fresh)
+                follow(tx, _LOG, event.position)
 
         self.database.transact(enroll, label="follow.enroll")
-        return True
+
+    def _go_on_closing(self, stream: str) -> None:
+        (uuid,) = SERVER.parse(stream)
+
+        def close(tx: Transaction) -> None:
+            if close_log(self.store.within(tx), uuid, self._closing()):
+                done_with(tx, _LOG, stream)
+
+        # Somebody may be writing the server at this moment; the next round comes.
+        with suppress(Stale):
+            self.database.transact(close, label="follow.close")
+
+    def _closing(self) -> Intent:
+        now = self.clock.now()
+        return Intent(self.ids.uuid(), IntentKind.CLOSE, "", "inventory", now, now)
 
     def _keep(self, position: int) -> None:
-        self.database.transact(lambda tx: follow(tx, _LOG, position), label="follow.keep")
+        def keep(tx: Transaction) -> None:
+            if followed(tx, _LOG, lock=True) < position:
+                follow(tx, _LOG, position)
+
+        self.database.transact(keep, label="follow.keep")
 
 
 def _fresh(registered: Registered, now: datetime) -> Server:

@@ -406,7 +406,7 @@ def test_changes_are_learned_at_rest(rig: Rig) -> None:
 
 def test_a_server_deleted_while_at_work_is_let_go_when_it_rests(rig: Rig) -> None:
     """
-    The deletion is heard again until the server has come to rest; the log waits at it.
+    The deletion is remembered until the server has come to rest.
     """
     uuid = rig.register()
     rig.hardware.machine(uuid).slow = True

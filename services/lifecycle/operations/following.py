@@ -34,18 +34,22 @@ def enroll(books: Books, fresh: Server) -> None:
 
 
 def close(books: Books, uuid: str, intent: Intent) -> bool:
-    """Begins closing the log of a server that inventory deletes; False if it is at work and must be asked again."""
+    """Begins closing the log of a server that inventory deletes, unless it is at work; True once the log is closed.
+
+    Until then it must be asked again: the server comes to rest, or whoever took its closing over does.
+    """
     server = books.find_server(uuid)
     if server is None or server.closed:
         return True
-    if server.instance or (server.intent is not None and not is_quarantining(server)):
+    if server.instance or server.leases or (server.intent is not None and not is_quarantining(server)):
+        # Addresses held until it is off come first, too: nobody could give them back any more.
         return False
     if not server.connected:
         intent = replace(intent, index=len(plan_of(intent.kind)) - 1)
     calm = let_go(books, intent.create_time, server, None, "the server was deleted from inventory")
     change = walk.begin(calm, None, intent, intent.create_time)
     books.write(change, intent.create_time, due=intent.create_time)
-    return True
+    return False
 
 
 def _enrolled(server: Server) -> Change:

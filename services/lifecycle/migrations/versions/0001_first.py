@@ -65,7 +65,7 @@ def upgrade() -> None:
     op.create_index("instances_due", "instances", ["due"])
     op.create_index("instances_of_project", "instances", ["project", "name"])
     op.create_index("instances_of_server", "instances", ["server"])
-    # How far inventory's log was followed: one row.
+    # How far inventory's log was followed, and each stream of it with something that has to wait.
     op.create_table(
         "followed",
         sa.Column("log", sa.Text, primary_key=True),

@@ -82,6 +82,11 @@ class Brakes:
             )
         return Held(why, pulls=not pulled)
 
+    def is_pulled(self, tx: Transaction) -> bool:
+        """Whether it is pulled."""
+        row = tx.one("SELECT pull_time FROM brake WHERE id = 1")
+        return row is not None and row["pull_time"] is not None
+
     def state(self, tx: Transaction, now: datetime) -> BrakeState:
         """How the brake stands at *now*."""
         row = tx.one("SELECT * FROM brake WHERE id = 1")

@@ -22,8 +22,11 @@ from services.kernel.errors import BmsError, Stale
 from services.kernel.events import Event
 from services.lifecycle.claims import Claim, give_back, next_due
 from services.lifecycle.claims import claim as claim_rows
-from services.lifecycle.domain import remedies, walk
+from services.lifecycle.domain import holding, remedies, walk
+from services.lifecycle.domain.aside import brake_pulled
+from services.lifecycle.domain.brake import Held, Sign
 from services.lifecycle.domain.expected import came_back, must_be_off
+from services.lifecycle.domain.holding import Fallen
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
 from services.lifecycle.domain.remedies import Budget
@@ -174,6 +177,12 @@ class Worker:
                 trying = remedies.begin_try(server, server.wait.code if server.wait else "", self._pace.budget, now)
                 server = self._commit(trying, now, due=now, fence=claim.fence, release=False).server
             change, due = self._step(server, instance, now)
+            if isinstance(change, Fallen):
+                fallen = self._fall(change, now, fence=claim.fence)
+                if fallen is None:
+                    return
+                server = fallen
+                continue
             if change.instance == instance and not change.ended:
                 change = replace(change, instance=None)
             rest = change.server.intent is None and change.server.wanted_report() == change.server.reported
@@ -196,10 +205,12 @@ class Worker:
         if looked.intent is not None and looked.power is Power.ON and (must_be_off(looked) or came_back(looked)):
             found = Failed(replace(looked, clean_time=None), "POWER_ON_UNPLANNED", _FOUND_ON, events)
             way = OnFailure.SILENT if came_back(looked) else OnFailure.QUARANTINE
-            change = self._failed(found, self._instance_of(looked), now, way)
+            change = self._leave(found, self._instance_of(looked), now, way)
         return self._commit(change, now, due=now, fence=claim.fence, release=False).server
 
-    def _step(self, server: Server, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
+    def _step(
+        self, server: Server, instance: Instance | None, now: datetime
+    ) -> tuple[Change | Fallen, datetime | None]:
         """One look at the present step: what to commit, and when to look again (None: at once)."""
         ctx = Context(server, instance, now)
         if ctx.intent.step.name is StepName.END_INSTANCE:
@@ -216,7 +227,9 @@ class Worker:
         outcome = self._table[ctx.intent.step.name](ctx)
         return self._change(outcome, instance, self._clock.now())
 
-    def _change(self, outcome: Outcome, instance: Instance | None, now: datetime) -> tuple[Change, datetime | None]:
+    def _change(
+        self, outcome: Outcome, instance: Instance | None, now: datetime
+    ) -> tuple[Change | Fallen, datetime | None]:
         left = outcome.instance or instance
         outcome = replace(outcome, server=remedies.made(outcome.server))
         server = outcome.server
@@ -244,19 +257,28 @@ class Worker:
             return self._failed(Failed(server, reason, message, outcome.events), left, now), None
         if outcome.at_once:
             return walk.go_on(server, left, outcome.events), None
+        if holding.is_putting_back(server) and self._database.read(self._patrol.brakes.is_pulled):
+            # Shown as what it is; and no remedy runs by itself as long as the brake is pulled.
+            outcome = replace(outcome, code=holding.CODE, reason=f"what was changed is put back: {outcome.reason}")
         next_try = now + self._delay(server, outcome, now)
         return walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try), next_try
 
-    def _failed(
-        self, outcome: Failed, instance: Instance | None, now: datetime, way: OnFailure | None = None
-    ) -> Change:
+    def _failed(self, outcome: Failed, instance: Instance | None, now: datetime) -> Change | Fallen:
         server = outcome.server
         if outcome.may_retry and server.intent is not None and server.intent.attempt <= server.intent.step.retries:
             return walk.again(server, instance, outcome.events, now, outcome.reason, outcome.message)
-        if way is None and remedies.may_begin_anew(server, outcome.reason, self._pace.budget):
+        if remedies.may_begin_anew(server, outcome.reason, self._pace.budget):
             trying = remedies.begin_try(server, outcome.reason, self._pace.budget, now)
             events = (*outcome.events, *trying.events)
             return walk.again(remedies.made(trying.server), instance, events, now, outcome.reason, outcome.message)
+        if instance is not None and holding.is_in_use(server, instance):
+            return Fallen(server, instance, outcome.events, outcome.reason, outcome.message, outcome.cause)
+        return self._leave(outcome, instance, now)
+
+    def _leave(
+        self, outcome: Failed | Fallen, instance: Instance | None, now: datetime, way: OnFailure | None = None
+    ) -> Change:
+        server = outcome.server
         change = walk.fail(
             server,
             instance,
@@ -270,6 +292,28 @@ class Worker:
         )
         _log.warning("server.failed", server=server.name, reason=outcome.reason, error=outcome.message)
         return change
+
+    def _fall(self, fallen: Fallen, now: datetime, *, fence: int) -> Server | None:
+        """A server in use goes into quarantine if the brake allows it, else back to what it was, in one transaction.
+
+        None: it can only wait where it is, and the claim is given back.
+        """
+        server, later = fallen.server, now + self._pace.most
+        aside = self._leave(fallen, fallen.instance, now)
+
+        def decide(tx: Transaction) -> Change:
+            sign = Sign(server.uuid, fallen.reason, fallen.backend, now, cut=True)
+            said = self._patrol.brakes.ask(tx, sign)
+            change = aside
+            if isinstance(said, Held):
+                pulled = brake_pulled(server, said, sign.cause, sign.backend, fallen.message, now)
+                told = (pulled,) if said.pulls else ()
+                change = holding.held(fallen, told, now, later, new_id=self._ids.uuid)
+            waits = change.server.wait is not None
+            return self._store.write(tx, change, now, due=later if waits else now, fence=fence, release=waits)
+
+        written = self._database.transact(decide, label="step.fall").server
+        return written if written.wait is None else None
 
     def _delay(self, server: Server, outcome: Waiting, now: datetime) -> timedelta:
         """Looks often at first and more seldom as the wait grows older."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
-from services.kernel.errors import AlreadyExists, Exhausted, NotFound, PeerUnavailable, Stale, WrongState
+from services.kernel.errors import AlreadyExists, BmsError, Exhausted, NotFound, PeerUnavailable, Stale, WrongState
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
@@ -153,6 +153,7 @@ class FakeNetworks:
         self.tenant_networks: set[str] = set()
         self.found: dict[str, tuple[PortClass, tuple[Tag, ...]]] = {}
         self.silent = False
+        self.refuses_writes: BmsError | None = None
         self.deaf: set[str] = set()
         self.unreadable: set[str] = set()
         self.history: list[tuple[str, PortClass]] = []
@@ -186,6 +187,8 @@ class FakeNetworks:
     def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
         with effect("network.attach"):
             self._fenced(server, fence)
+            if self.refuses_writes is not None:
+                raise self.refuses_writes
             for wish in wishes:
                 if wish.port in self.deaf:
                     continue

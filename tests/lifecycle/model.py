@@ -14,7 +14,7 @@ from datetime import datetime
 from services.kernel.calls import Call, Caller, Role
 from services.kernel.errors import AlreadyExists, BmsError, NotFound
 from services.kernel.events import DiskSeen, Event, Head
-from services.lifecycle.domain import walk
+from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
 from services.lifecycle.domain.plans import IntentKind, StepName
@@ -249,6 +249,13 @@ def failed(place: Place) -> Place:
     return written(place, change)
 
 
+def held(place: Place) -> Place:
+    """The step at work cannot be, and the brake holds that the server is set aside."""
+    assert place.instance is not None
+    fallen = holding.Fallen(place.server, place.instance, (), "STEP_OVERDUE", "because")
+    return written(place, holding.held(fallen, (), START, START, new_id=_IDS.uuid))
+
+
 def answers(place: Place) -> Iterator[tuple[str, Place]]:
     """What the step at work may answer, and where that leads; a wait leads nowhere else."""
     if place.server.intent is None:
@@ -258,6 +265,8 @@ def answers(place: Place) -> Iterator[tuple[str, Place]]:
     if not step.may_fail:
         return
     yield "failed", failed(place)
+    if holding.is_in_use(place.server, place.instance):
+        yield "held", held(place)
     if place.server.intent.attempt <= step.retries:
         yield "again", written(place, walk.again(place.server, place.instance, (), START, "JOB_LOST", ""))
 
@@ -337,6 +346,10 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
 }
 
 
+BY_ITSELF = ("done", "failed", "held", "again")
+"""What the worker goes by without anybody."""
+
+
 @dataclass
 class Model:
     """Everything that was reached.
@@ -365,5 +378,5 @@ class Model:
                     todo.append(following)
 
     def by_itself(self, key: str) -> list[str]:
-        """Where the worker goes from there, without anybody."""
-        return [to for what, to in self.edges[key] if what in ("done", "failed", "again")]
+        """Where the worker goes from there, without anybody; what the brake holds where it is, waits."""
+        return [to for what, to in self.edges[key] if what in BY_ITSELF and (what, to) != ("held", key)]

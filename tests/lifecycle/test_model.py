@@ -11,15 +11,16 @@ from datetime import timedelta
 import pytest
 
 from services.kernel.errors import WrongState
-from services.lifecycle.domain import walk
+from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.blocker import Kind
+from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.plans import IntentKind, OnFailure, plan_of
 from services.lifecycle.domain.states import IN_MOTION, LIMITS, TRANSITIONS, State
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.operations.beginning import is_quarantining
-from tests.lifecycle.model import CALL, FRESH, SERVERS, UUID, Model, OneBook, Place, done, verbs
+from tests.lifecycle.model import BY_ITSELF, CALL, FRESH, SERVERS, UUID, Model, OneBook, Place, done, verbs
 from tests.lifecycle.test_plans import BEGINS
 from tests.support.clocks import START
 
@@ -119,11 +120,57 @@ def test_nobody_who_failed_or_was_set_aside_is_back_in_use(model: Model) -> None
     """
     for key, place in model.places.items():
         if place.server.state is State.QUARANTINED:
-            ways = {what for what, _ in model.edges[key]} - {"done", "failed", "again"}
+            ways = {what for what, _ in model.edges[key]} - set(BY_ITSELF)
             assert ways <= _WAYS_OUT, f"{place}: {ways}"
             assert place.instance is None or place.instance.state in (InstanceState.ERROR, InstanceState.DELETING), (
                 place
             )
+
+
+def test_every_way_from_use_into_quarantine_can_be_held(model: Model) -> None:
+    """
+    Wherever a failing step would take a server from the instance that uses it, the brake leaves it to its tenant: it
+    is in use when all is put back, with no step that may fail on the way.
+    """
+    kinds = Counter[str]()
+    for key, place in model.places.items():
+        ways = dict(model.edges[key])
+        if place.server.intent is None or place.server.state not in IN_USE or "failed" not in ways:
+            continue
+        fallen = model.places[ways["failed"]]
+        if fallen.server.state is not State.QUARANTINED or place.instance is None:
+            continue
+        assert place.instance.state is not InstanceState.DELETING, place
+        went = model.places[ways["held"]]
+        kinds[place.server.task.kind.value] += 1
+        while went.server.intent is not None:
+            assert holding.is_putting_back(went.server), went
+            assert not went.server.task.step.may_fail, went
+            went = done(went)
+        assert went.server.state is place.server.state, place
+        assert went.instance is not None, place
+        assert went.instance.state in (InstanceState.ACTIVE, InstanceState.STOPPED, InstanceState.RESCUED), place
+        assert not went.instance.operation, place
+        own = {tag.network for port in place.server.ports for tag in port.networks}
+        kept = {tag.network for port in went.server.ports for tag in port.networks}
+        if place.server.task.kind is IntentKind.ATTACH:
+            assert own == kept == {wish.network for wish in went.instance.networks} or not own, place
+    assert set(kinds) == {"start", "attach", "attach_restart", "unrescue"}
+
+
+def test_a_verb_that_changed_nothing_yet_and_cannot_go_back_waits(model: Model) -> None:
+    """
+    Rebuild and rescue before power off was read: held, the server stays where it is, under the brake's code.
+    """
+    kinds = set()
+    for key, place in model.places.items():
+        ways = dict(model.edges[key])
+        if "held" in ways and place.server.state not in IN_USE:
+            went = model.places[ways["held"]]
+            kinds.add(place.server.task.kind)
+            assert ways["held"] == key, place
+            assert went.connected == place.connected, place
+    assert kinds == {IntentKind.REBUILD, IntentKind.RESCUE}
 
 
 def test_every_way_by_itself_ends(model: Model) -> None:

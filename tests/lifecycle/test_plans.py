@@ -27,6 +27,7 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.ATTACH: (None, (State.ACTIVE,)),
     _K.ATTACH_RESTART: (None, (State.ACTIVE,)),
     _K.DETACH: (None, (State.ACTIVE,)),
+    _K.PUT_BACK: (None, (State.ACTIVE,)),
     _K.RELEASE: (
         Trigger.RELEASE,
         (

@@ -30,12 +30,13 @@ class Finding:
 NOTED = frozenset({"PORTS_LOST", "POWER_LOST", "BRAKE_PULLED"})
 """The codes that a server at rest may stand under; the next look takes them away when they no longer hold."""
 
-_IN_USE = frozenset({State.ACTIVE, State.RESCUED})
+IN_USE = frozenset({State.ACTIVE, State.RESCUED})
+"""Where an instance has the use of its server."""
 
 
 def found(server: Server, instance: Instance | None) -> Finding | None:
     """What is to be said of *server* as it was last read; the worst first. None: nothing, or nobody uses it."""
-    if instance is None or server.intent is not None or server.state not in _IN_USE:
+    if instance is None or server.intent is not None or server.state not in IN_USE:
         return None
     return _astray(server, instance) or _lost(server, instance)
 

@@ -107,6 +107,7 @@ class IntentKind(StrEnum):
     ATTACH = "attach"
     ATTACH_RESTART = "attach_restart"
     DETACH = "detach"
+    PUT_BACK = "put_back"
     QUARANTINE = "quarantine"
     RECOVER = "recover"
     UNDO = "undo"
@@ -262,6 +263,8 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.DETACH_NETWORK, "port off the network, read back from the fabric", None),
         Step(_N.COOL_ADDRESSES, "its address into cool-down", None),
     ),
+    # A start that the brake holds: stopped as it was, ports first.
+    IntentKind.PUT_BACK: (_detach_all(), Step(StepName.POWER_OFF, "power off, when the BMC answers", None)),
     IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), _AVAILABLE),
     # Adopted, or forced into the pool: nobody inspected it yet.
     IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),

@@ -36,6 +36,7 @@ from telemetry.sandesh.settings import Address, GeneratorSettings
 from telemetry.sandesh.sockets import client_context, server_context
 from telemetry.sandesh.states import State
 from telemetry.sandesh.status import Connection, ConnectionStatus
+from telemetry.sandesh.verdict import BMS_SERVER_VERDICT_INFO
 from telemetry.servicer import SessionView, TelemetryServicer
 from telemetry.settings import Listen, TelemetrySettings
 from telemetry.sink import StoreSink
@@ -241,7 +242,8 @@ def _generator(own: TelemetrySettings, collectors: tuple[Address, ...], now: Cal
         http_port=own.introspect.port if own.introspect else 0,
         start_time=time.time_ns() // 1000,
     )
-    return Generator(settings, now, (IRONIC_NODE_INFO,), tls=client_context(own.tls) if own.tls else None)
+    told = (IRONIC_NODE_INFO, BMS_SERVER_VERDICT_INFO)
+    return Generator(settings, now, told, tls=client_context(own.tls) if own.tls else None)
 
 
 async def _stop_generator(generator: Generator, sending: asyncio.Task[None]) -> None:

@@ -22,6 +22,7 @@ class Followed:
     Attributes:
         position: its place in that log, from 1.
         digest: its link in its stream's chain, empty in logs without one.
+        previous: the digest of the stream's event before; empty for the first and in logs without a chain.
         stored: the bytes of its StoredEvent, never to be made anew.
     """
 
@@ -31,6 +32,7 @@ class Followed:
     body: event_pb2.EventBody
     digest: bytes
     stored: bytes
+    previous: bytes = b""
 
     @classmethod
     def of(cls, service: str, event: event_pb2.StoredEvent) -> Followed:
@@ -42,6 +44,7 @@ class Followed:
             body=event_pb2.EventBody.FromString(event.body),
             digest=event.digest,
             stored=event.SerializeToString(),
+            previous=event.previous,
         )
 
     @property

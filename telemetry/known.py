@@ -17,6 +17,10 @@ import orjson
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import server_pb2
 from telemetry.events import Followed
+from telemetry.standing import Standing, judge
+
+FOLD: Final = 1
+"""Rises when events tell more than they did: what an older release put together is put together anew."""
 
 DELETED: Final = "server.deleted"
 """Inventory's last word on a server."""
@@ -116,6 +120,8 @@ class Known:
         image, checksum: what was verified on its disk for that instance.
         ports: by resource name.
         event_type, event_time: the last event that told something.
+        standing: what its isolation is worth.
+        fold: which release's reading of the events this is; see `FOLD`.
     """
 
     facts: Facts | None = None
@@ -132,6 +138,8 @@ class Known:
     ports: Mapping[str, Seen] = field(default_factory=dict)
     event_type: str = ""
     event_time: int = 0
+    standing: Standing = field(default_factory=Standing)
+    fold: int = field(default=FOLD, compare=False)
 
     @property
     def present(self) -> bool:
@@ -151,7 +159,8 @@ class Known:
             values["facts"] = Facts(**{**facts, "ports": tuple(Port(**port) for port in facts["ports"])})
         seen = values.get("ports", {})
         values["ports"] = {name: Seen(port["port_class"], tuple(port["networks"])) for name, port in seen.items()}
-        return cls(**values)
+        values["standing"] = Standing.of_json(values["standing"]) if "standing" in values else Standing()
+        return cls(**{"fold": 0, **values})
 
 
 def learn(known: Known, event: Followed) -> Known:
@@ -202,10 +211,15 @@ def _from_inventory(known: Known, event: Followed) -> Known:
 
 def _from_lifecycle(known: Known, event: Followed) -> Known:
     header, body = event.header, event.body
+    known = replace(known, standing=judge(known.standing, event))
     if header.type in CLOSED:
-        # Its own half is over; what inventory said stays.
+        # Its own half is over; what inventory said stays, and what lies on its disks.
         return Known(
-            facts=known.facts, removed=known.removed, closed=True, event_type=header.type, event_time=event.time
+            *(known.facts, known.removed, True),
+            event_type=header.type,
+            event_time=event.time,
+            standing=known.standing,
+            fold=known.fold,
         )
     known = _state(replace(known, closed=False, event_type=header.type, event_time=event.time), event)
     if header.type.endswith(".maintenance_set"):

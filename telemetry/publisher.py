@@ -21,9 +21,11 @@ from telemetry.patience import patiently
 from telemetry.sandesh.encode import Values
 from telemetry.sandesh.errors import EncodeError
 from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG, IRONIC_NODE_INFO
-from telemetry.sandesh.schema import Message
+from telemetry.sandesh.schema import Message, at_level
+from telemetry.sandesh.verdict import BMS_SERVER_VERDICT_INFO
 from telemetry.store import Store, bridge
-from telemetry.translate import ironic_node
+from telemetry.translate import ironic_node, server_verdict
+from telemetry.wording import level
 
 BATCH: Final = 200
 UVE_PACE: Final = 0.25
@@ -147,13 +149,16 @@ class Publisher:
         return bool(taken)
 
     async def _deliver(self, message: bridge.Outgoing) -> int:
+        fields = message.fields
+        urgency = level(*(fields.get(name, "") for name in ("event_type", "state_before", "state_after")))
+        as_urgent = at_level(BMS_LIFECYCLE_EVENT_LOG, urgency)
         try:
-            return await self._sender.deliver(BMS_LIFECYCLE_EVENT_LOG, message.fields)
+            return await self._sender.deliver(as_urgent, fields)
         except EncodeError as error:
             # The event itself is kept. Analytics gets what can be written of it, or nothing would ever follow.
             _log.exception("message.not_encoded", event_id=message.event_id, field=error.field, reason=error.reason)
-            kept: dict[str, Any] = {name: message.fields[name] for name in ("name", "event_id")}
-            return await self._sender.deliver(BMS_LIFECYCLE_EVENT_LOG, kept)
+            kept: dict[str, Any] = {name: fields[name] for name in ("name", "event_id")}
+            return await self._sender.deliver(as_urgent, kept)
 
     # --- UVEs ------------------------------------------------------------------------------------
 
@@ -182,8 +187,10 @@ class Publisher:
         try:
             if known.present:
                 self._sender.replace(IRONIC_NODE_INFO, ironic_node(uuid, known))
+                self._sender.replace(BMS_SERVER_VERDICT_INFO, server_verdict(uuid, known))
             else:
-                self._sender.delete(IRONIC_NODE_INFO, {"name": uuid})
+                for message in (IRONIC_NODE_INFO, BMS_SERVER_VERDICT_INFO):
+                    self._sender.delete(message, {"name": uuid})
         except EncodeError as error:
             _log.exception("uve.not_encoded", server=uuid, field=error.field, reason=error.reason)
 

@@ -3,7 +3,8 @@
 
 Every event becomes one `BmsLifecycleEventLog` in ``ObjectServerTable``, keyed by the server's UUID where it is of a
 server or of a part of one, and by the stream's resource name where it is of something else (an address, a flavor).
-Every server has one `IronicNode`, with the fields and words of Ironic; see `telemetry.known.IRONIC_STATES`.
+Every server has one `IronicNode`, with the fields and words of Ironic (see `telemetry.known.IRONIC_STATES`), and one
+`BmsServerVerdict`, which is ours.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from telemetry.events import Followed
 from telemetry.known import Facts, Known
 from telemetry.sandesh.messages import IronicNode, PortInfo
 from telemetry.sandesh.text import ILLEGAL
+from telemetry.sandesh.verdict import BmsServerVerdict
+from telemetry.wording import sentence
 
 MAX_DETAIL: Final = 60_000
 """Characters of ``detail``: the analytics API drops attributes of 100,000 and more."""
@@ -55,8 +58,27 @@ def object_log(event: Followed) -> dict[str, Any]:
         "digest": event.digest.hex(),
         "position": event.position,
         "detail": _detail(event),
+        "text": _text(sentence(event)),
     }
     return fields
+
+
+def server_verdict(uuid: str, known: Known) -> BmsServerVerdict:
+    """The whole `BmsServerVerdict` of the server *uuid*: every field, since what is left out would stay as it was."""
+    standing = known.standing
+    cause = standing.cause
+    return {
+        "name": uuid,
+        "verdict": standing.verdict.value,
+        "since": _moment(standing.since),
+        "cause_event": _text(cause.event),
+        "cause_type": _text(cause.type),
+        "cause_kind": _text(cause.kind),
+        "cause_text": _text(cause.text),
+        "requested_by": _administrator(cause.requester),
+        "approved_by": _administrator(cause.approver),
+        "forced_action": _text(cause.action),
+    }
 
 
 def ironic_node(uuid: str, known: Known) -> IronicNode:
@@ -159,6 +181,10 @@ def _safe(facts: Mapping[str, str]) -> dict[str, str]:
 def _text(text: str) -> str:
     text = ILLEGAL.sub("\ufffd", text)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _administrator(login: str) -> str:
+    return _text(f"administrator {login}") if login else ""
 
 
 def _moment(micros: int) -> str:

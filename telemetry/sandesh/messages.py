@@ -210,7 +210,7 @@ class BmsLifecycleEventLogFields(TypedDict, total=False):
 
     ``time`` is microseconds since 1970 UTC; ``sequence`` counts within ``stream`` without gaps;
     ``position`` is the place in the service's whole log, by which a reader resumes; ``digest`` is
-    lower-case hexadecimal.
+    lower-case hexadecimal; ``text`` says it in a sentence.
     """
 
     name: Required[str]
@@ -228,6 +228,7 @@ class BmsLifecycleEventLogFields(TypedDict, total=False):
     digest: str
     position: int
     detail: str
+    text: str
 
 
 BMS_LIFECYCLE_EVENT_LOG: Final = object_log(
@@ -249,6 +250,7 @@ BMS_LIFECYCLE_EVENT_LOG: Final = object_log(
             (13, "digest", Scalar.STRING),
             (14, "position", Scalar.I64),
             (15, "detail", Scalar.STRING),
+            (16, "text", Scalar.STRING),
         ),
     ),
     category="BMS",

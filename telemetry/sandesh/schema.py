@@ -275,6 +275,12 @@ def in_table(message: Message, table: str) -> Message:
 
 
 @cache
+def at_level(message: Message, level: Level) -> Message:
+    """*message* as urgent as *level* says; nothing else of it changes."""
+    return message if message.level == level else replace(message, level=level)
+
+
+@cache
 def signature(message: Message) -> int:
     """The version signature: a signed 32-bit number, as headers carry it.
 

@@ -43,6 +43,7 @@ def stored(
     before: str = "",
     after: str = "",
     time: int | None = None,
+    previous: bytes = b"",
     **body: Any,
 ) -> event_pb2.StoredEvent:
     """An event as *service* stores it at *position*."""
@@ -61,7 +62,8 @@ def stored(
         header=header,
         body=contents,
         body_digest=hashed,
-        digest=digest(b"", header, hashed),
+        previous=previous,
+        digest=digest(previous, header, hashed),
         position=position,
     )
 

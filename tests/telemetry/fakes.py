@@ -124,6 +124,7 @@ class FakeSender:
     def __init__(self) -> None:
         self.session = 1
         self.logs: list[Mapping[str, Any]] = []
+        self.levels: list[int] = []
         self.cache = UveCache()
         self.uves: list[tuple[str, dict[str, Any]]] = []
         self.breaks_after: int | None = None
@@ -139,6 +140,7 @@ class FakeSender:
                 self.breaks_after = None
                 self.session += 1
         self.logs.append(dict(values))
+        self.levels.append(message.level)
         return self.session
 
     def replace(self, message: Message, whole: Values, table: str | None = None) -> None:

@@ -10,6 +10,7 @@ from bms.event.v1 import event_pb2
 from bms.inventory.v1 import server_pb2
 from bms.telemetry.v1 import telemetry_pb2 as pb
 from services.runtime.database import Database
+from telemetry.sandesh.schema import Level
 from tests.telemetry.builders import SERVER, T0, event_id, stamp, stored
 from tests.telemetry.fakes import FakeInventory, FakeLog
 from tests.telemetry.rig import Rig, bearer, rig
@@ -94,6 +95,48 @@ def test_every_event_reaches_analytics_once(database: Database) -> None:
             assert len(of_server) == 4
             assert all(log.xml.startswith("<sandesh length=") and log.sandesh_type == 7 for log in logs)
             assert "hunter2" not in str(uve) + "".join(log.xml for log in logs)
+
+    asyncio.run(play())
+
+
+def test_a_verdict_and_its_alarm_are_seen_by_every_reader(database: Database) -> None:
+    """
+    Beside Ironic's fields, which stay what they are: over REST and gRPC, until a clean pass says otherwise; the alarm
+    is the most urgent of the server's object logs.
+    """
+    logs = a_life()
+    invariant = {"invariant": "I1", "witness_first": "a", "witness_second": "b"}
+    logs["lifecycle"].append(
+        stored(position=4, type="server.violated", before="active", after="active", message="I1: two", facts=invariant)
+    )
+
+    async def verdict_of(given: Rig) -> Any:
+        return (await given.get(f"/analytics/uves/server/{SERVER}?flat")).get("BmsServerVerdict", {})
+
+    async def alarms(given: Rig) -> list[Any]:
+        where = [[{"name": "ObjectId", "value": SERVER, "op": 1}]]
+        asked = {"table": "ObjectServerTable", "start_time": "now-1d", "end_time": "now", "where": where,
+                 "select_fields": ["Level", "ObjectLog"]}  # fmt: skip
+        async with given.http.post(
+            f"http://127.0.0.1:{given.ports.rest}/analytics/query", json=asked, headers={"X-Auth-Token": "admin"}
+        ) as response:
+            return [row["ObjectLog"] for row in (await response.json())["value"] if row["Level"] == Level.ALERT]
+
+    async def play() -> None:
+        async with rig(database, logs, a_server()) as given:
+            failed = await given.eventually(lambda: verdict_of(given), lambda said: said.get("verdict") == "fail")
+            asked = pb.GetUveRequest(name=f"uves/server/{SERVER}")
+            read = await given.stub.GetUve(asked, metadata=bearer("auditor"))
+            (alarm,) = await given.eventually(lambda: alarms(given), bool)
+            logs["lifecycle"].append(stored(position=5, type="clean.passed", before="cleaning", after="cleaning"))
+            passed = await given.eventually(lambda: verdict_of(given), lambda said: said["verdict"] == "pass")
+            node = await uve_of(given)
+
+        assert (failed["cause_kind"], failed["cause_event"]) == ("I1", event_id("lifecycle", 4))
+        assert read.contents["BmsServerVerdict"]["verdict"] == "fail"
+        assert "ALARM: an invariant of isolation is broken: I1: two" in alarm
+        assert (passed["cause_type"], passed["cause_kind"]) == ("clean.passed", None)
+        assert "verdict" not in node
 
     asyncio.run(play())
 

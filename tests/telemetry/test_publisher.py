@@ -166,20 +166,20 @@ def test_uves_follow_what_is_known(sqlite_store: Store) -> None:
         sender = FakeSender()
         publisher = Publisher(sender, sqlite_store, acknowledged=True)
         await publisher.load()
-        assert [(act, uve["name"]) for act, uve in sender.uves] == [("replace", SERVER)]
+        assert [(act, uve["name"]) for act, uve in sender.uves] == [("replace", SERVER)] * 2
 
         running = asyncio.create_task(publisher.run())
         await know(sqlite_store, server=Known(event_type="y"))
         publisher.wake(frozenset({SERVER}))
-        await until(lambda: len(sender.uves) >= 2)
-        assert sender.uves[1][1]["power_state"] == ""
+        await until(lambda: len(sender.uves) >= 3)
+        assert sender.uves[2][1]["power_state"] == ""
 
         await know(sqlite_store, server=Known(event_type="z", closed=True))
         publisher.wake(frozenset({SERVER}))
-        await until(lambda: len(sender.uves) >= 3)
+        await until(lambda: len(sender.uves) >= 5)
         running.cancel()
 
-        assert sender.uves[2] == ("delete", {"name": SERVER})
+        assert sender.uves[3:] == [("delete", {"name": SERVER})] * 2
 
     asyncio.run(play())
 

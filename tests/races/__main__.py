@@ -39,4 +39,5 @@ def main(kind: str, project: str, number: str, seed: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], Path(sys.argv[5]))
+    _kind, _project, _number, _seed, _folder = sys.argv[1:]
+    main(_kind, _project, _number, _seed, Path(_folder))

@@ -102,8 +102,8 @@ class Administrator:
             request = server_status_pb2.QuarantineServerRequest(name=one.server, reason="rehearsal")
             me.call("lifecycle", "QuarantineServer", request)
         elif roll < 0.45:
-            request = server_status_pb2.SetMaintenanceRequest(name=one.server, reason="rehearsal")
-            me.call("lifecycle", "SetMaintenance", request)
+            kept = server_status_pb2.SetMaintenanceRequest(name=one.server, reason="rehearsal")
+            me.call("lifecycle", "SetMaintenance", kept)
             me.call("lifecycle", "ClearMaintenance", server_status_pb2.ClearMaintenanceRequest(name=one.server))
         else:
             mend(me, takes=roll > 0.9)

@@ -14,6 +14,12 @@ MOST = 2
 """How many instances each wants at a time."""
 
 _VERBS = ("stop", "start", "reboot", "rebuild", "rescue", "unrescue", "attach", "detach")
+_STATE = instance_pb2.Instance
+_FITTING = {
+    _STATE.STATE_ACTIVE: ("stop", "reboot", "rebuild", "rescue", "attach", "detach"),
+    _STATE.STATE_STOPPED: ("start",),
+    _STATE.STATE_RESCUED: ("unrescue",),
+}
 _SIMPLE = {
     "StopInstance": instance_pb2.StopInstanceRequest,
     "StartInstance": instance_pb2.StartInstanceRequest,
@@ -74,16 +80,22 @@ class Tenant:
         name = f"{request.parent}/instances/{identity}"
         self._mine[name] = "asked"
         operation = me.call("lifecycle", "CreateInstance", request)
-        if me.chance.random() < 0.8:
-            self._wait(operation, 10)
+        if me.chance.random() < 0.8 and self._wait(operation, 10).HasField("error"):
+            self._delete(name, 10)
 
     def _use(self, name: str) -> None:
-        if self._me.chance.random() < 0.25:
+        me = self._me
+        if me.chance.random() < 0.15:
             self._delete(name, 10)
             return
-        method, request = self._request(name, self._me.chance.choice(_VERBS))
-        operation = self._me.call("lifecycle", method, request)
-        if self._me.chance.random() < 0.7:
+        found = me.call("lifecycle", "GetInstance", instance_pb2.GetInstanceRequest(name=name))
+        if found.state in (_STATE.STATE_ERROR, _STATE.STATE_DELETING):
+            self._delete(name, 10)
+            return
+        fitting = _FITTING.get(found.state, _VERBS) if me.chance.random() < 0.8 else _VERBS
+        method, request = self._request(name, me.chance.choice(fitting))
+        operation = me.call("lifecycle", method, request)
+        if me.chance.random() < 0.7:
             self._wait(operation, 5)
 
     def _wait(self, operation: operations_pb2.Operation, seconds: float) -> operations_pb2.Operation:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_replicas_race_and_nothing_is_lost(tmp_path: Path, postgres_server: str)
         assert counts["CreateInstance"], "nobody was given a server"
 
 
-def _play(site: Site, reaper: Reaper) -> list[dict[str, dict[str, object]]]:
+def _play(site: Site, reaper: Reaper) -> list[dict[str, Any]]:
     """The load, disturbed; answers what each caller saw."""
     site.write_place()
     callers = {}

@@ -114,13 +114,13 @@ def test_a_verdict_and_its_alarm_are_seen_by_every_reader(database: Database) ->
         return (await given.get(f"/analytics/uves/server/{SERVER}?flat")).get("BmsServerVerdict", {})
 
     async def alarms(given: Rig) -> list[Any]:
-        where = [[{"name": "ObjectId", "value": SERVER, "op": 1}]]
-        asked = {"table": "ObjectServerTable", "start_time": "now-1d", "end_time": "now", "where": where,
-                 "select_fields": ["Level", "ObjectLog"]}  # fmt: skip
+        where = [[{"name": "Messagetype", "value": "BmsLifecycleEventLog", "op": 1}]]
+        asked = {"table": "MessageTable", "start_time": "now-1d", "end_time": "now", "where": where,
+                 "select_fields": ["Level", "Xmlmessage"]}  # fmt: skip
         async with given.http.post(
             f"http://127.0.0.1:{given.ports.rest}/analytics/query", json=asked, headers={"X-Auth-Token": "admin"}
         ) as response:
-            return [row["ObjectLog"] for row in (await response.json())["value"] if row["Level"] == Level.ALERT]
+            return [row["Xmlmessage"] for row in (await response.json())["value"] if row["Level"] == Level.ALERT]
 
     async def play() -> None:
         async with rig(database, logs, a_server()) as given:

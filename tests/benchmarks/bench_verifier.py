@@ -119,9 +119,9 @@ def main(counts: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         life = live(Path(folder))
     few, many = retold(life, small), retold(life, 4 * small)
-    first = min(judge(few) for _ in range(3))
-    second = min(judge(many) for _ in range(2))
-    rate, factor = len(many.events) / second, second / first * len(few.events) * 4 / len(many.events)
+    first = min(judge(few) for _ in range(5))
+    second = min(judge(many) for _ in range(3))
+    rate, factor = len(few.events) / first, second / first * len(few.events) * 4 / len(many.events)
     fast, even = rate >= RATE, factor <= FACTOR
     sys.stdout.write(
         f"  {len(few.events)} events: {first:.2f} s, {len(many.events)} events: {second:.2f} s of a core\n"

@@ -224,7 +224,10 @@ def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin:
     outcome.digest = audit.digest(logs)
     outcome.events = sum(len(events) for events in logs.events.values())
     outcome.wrong += audit.whole(logs)
-    outcome.wrong += verdicts.findings(admin, logs)
+    reports = verdicts.reports(admin, logs)
+    outcome.wrong += verdicts.findings(reports)
+    _until(site.sim, lambda: verdicts.heard(admin, logs), 5, 3600, "lifecycle's judge")
+    outcome.wrong += verdicts.disagreements(admin, logs, reports)
     if not _LATE & set(outcome.classes):
         # What is done after its caller gave up may leak, and is then found; nothing else may.
         outcome.wrong += [f"leaked, and was repaired: {leak}" for leak in outcome.leaked]

@@ -28,6 +28,7 @@ from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.compose import Walks
 from services.lifecycle.compose import compose as compose_lifecycle
 from services.lifecycle.domain.brake import Policy
+from services.lifecycle.judging import bench
 from services.lifecycle.loop import Loop
 from services.lifecycle.worker import Pace
 from services.network.backends.simulated import SimulatedFabric
@@ -56,6 +57,8 @@ SERVICES = ("inventory", "ipam", "network", "lifecycle")
 REPLICAS = 2
 """How many lifecycle processes there are; their database is one, as it would be with PostgreSQL."""
 _WALKERS = 4
+_BENCH: Any = bench
+"""Its pause is a name that it imports."""
 _KEY = b"k" * 32
 
 
@@ -236,6 +239,7 @@ class Site:
         self._serve(base, parts.servicers)
         self._run(process, "worker", parts.working)
         self._run(process, "follower", parts.following)
+        self._run(process, "judge", parts.judging)
 
     def _run(self, process: Process, name: str, loop: Loop) -> None:
         """The product's loop, in an actor instead of a thread, on the simulation's time."""
@@ -247,11 +251,12 @@ class Site:
 @contextmanager
 def polling(seconds: float) -> Iterator[None]:
     """Makes the product's loops look by themselves every *seconds*: a day of looking every second is long."""
-    before, loop_module._POLL = loop_module._POLL, timedelta(seconds=seconds)
+    poll, pause, pace = loop_module._POLL, _BENCH.PAUSE, timedelta(seconds=seconds)
+    loop_module._POLL = _BENCH.PAUSE = pace
     try:
         yield
     finally:
-        loop_module._POLL = before
+        loop_module._POLL, _BENCH.PAUSE = poll, pause
 
 
 def pace_of(weather: Weather, rack: Rack) -> timedelta:

@@ -74,7 +74,8 @@ def _digest_in_another_process(hashes: str) -> str:
 
 def test_a_clean_that_is_left_out_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Without erasing between two instances both witnesses speak up: the rack, which saw the data, and the verifier.
+    Without erasing between two instances all witnesses speak up: the rack, which saw the data, the verifier, and
+    lifecycle's own judge, who sets the server aside.
     """
     told = plans.plan_of(IntentKind.RELEASE)
     skipped = tuple(step for step in told if step.name is not StepName.CLEAN)
@@ -82,3 +83,5 @@ def test_a_clean_that_is_left_out_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
     wrong = "\n".join(run(1, 3, ()).wrong)
     assert "it started with data of" in wrong
     assert "I2" in wrong
+    assert "judge.violation" in wrong
+    assert "the judge says" not in wrong

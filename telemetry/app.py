@@ -27,6 +27,7 @@ from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
 from telemetry.peers import Log
 from telemetry.publisher import Publisher
+from telemetry.refold import catch_up
 from telemetry.rest import AnalyticsApi
 from telemetry.sandesh.collector import Collector, CollectorSettings
 from telemetry.sandesh.generator import Generator
@@ -171,6 +172,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         workers.start(publisher.run(), "publisher")
         workers.start(enricher.run(), "enricher")
         workers.start(anchors.run(), "anchors")
+        workers.start(catch_up(store, publisher.wake), "refold")
         for service, (log, _) in given.logs.items():
             workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
         await bound.start()

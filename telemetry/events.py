@@ -57,11 +57,11 @@ class Followed:
         """When its service recorded it, microseconds since 1970."""
         return self.header.time.ToMicroseconds()
 
-    def row(self) -> EventRow:
-        """As it is kept."""
+    def row(self, shift: int = 0) -> EventRow:
+        """As it is kept; our positions are greater than the service's by *shift*."""
         return EventRow(
             service=self.service,
-            position=self.position,
+            position=self.position + shift,
             stream=self.header.stream,
             time=self.time,
             type=self.header.type,

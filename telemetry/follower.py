@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 
 from services.kernel.errors import BmsError
 from services.runtime.database import Transaction
+from telemetry import restored
 from telemetry.events import Followed
 from telemetry.known import DELETED, learn
 from telemetry.patience import patiently
 from telemetry.peers import Log
-from telemetry.store import Store, bridge
+from telemetry.store import Store, bridge, places
 from telemetry.store import events as kept
+from telemetry.store.places import Place
 from telemetry.translate import object_log
 
 PAGE: Final = 500
@@ -33,6 +35,8 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 GAP_LOOKS: Final = 3
 """How often a gap is looked at again before it is believed."""
+DOUBT_LOOKS: Final = 3
+"""The same for a log that is not the one that was read."""
 
 # Inventory says these often, and they change nothing of what the server is.
 _POOL_EVENTS: Final = frozenset({"server.pool_changed", "server.reserved", "server.released"})
@@ -65,20 +69,30 @@ class Gap:
 
 
 def take(
-    tx: Transaction, service: str, position: int, events: Sequence[Followed], gaps: Sequence[Gap], now: int
+    tx: Transaction,
+    service: str,
+    position: int,
+    events: Sequence[Followed],
+    gaps: Sequence[Gap],
+    now: int,
+    shift: int = 0,
 ) -> frozenset[str]:
     """Keeps *events*, which follow on *position*, and all they lead to; answers the servers of which more is known.
+
+    Args:
+        position: the service's own, as those of *events* and *gaps*.
+        shift: see `telemetry.store.places`.
 
     Raises:
         PositionMovedError: the log's position is not *position* any more.
     """
     last = events[-1]
-    if not kept.advance(tx, service, position, last.position, last.time, now):
+    if not kept.advance(tx, service, position + shift, last.position + shift, last.time, now, shift=shift):
         raise PositionMovedError(service)
-    kept.add(tx, (event.row() for event in events))
+    kept.add(tx, (event.row(shift) for event in events))
     for gap in gaps:
-        kept.add_gap(tx, service, gap.after, gap.before, now)
-    bridge.add_outgoing(tx, service, ((event.position, object_log(event)) for event in events))
+        kept.add_gap(tx, service, gap.after + shift, gap.before + shift, now)
+    bridge.add_outgoing(tx, service, ((event.position + shift, object_log(event)) for event in events))
     return _learn(tx, service, events)
 
 
@@ -137,10 +151,11 @@ class Follower:
         self._listener = listener
         self._clock = clock
         self._pause = pause
-        self._position: int | None = None
+        self._place: Place | None = None
         self._reachable: bool | None = None
         self._failures = 0
         self._gap_looks = 0
+        self._doubts = 0
         self._complaint = ""
         self._log = _log.bind(log=service)
 
@@ -153,18 +168,23 @@ class Follower:
 
     async def step(self) -> float:
         """Asks once and keeps the answer; answers how many seconds to wait before the next step."""
-        if self._position is None:
-            self._position = await self._store.read(lambda tx: kept.position(tx, self.service))
-        position = self._position
+        if self._place is None:
+            self._place = await self._store.read(lambda tx: places.place(tx, self.service))
+        place = self._place
         asked = self._clock()
         # Whether it answers at all is known at once only if it is not asked to wait.
         wait = WAIT_SECONDS if self._reachable else 0
         try:
-            answer = await self._peer.list(position, limit=PAGE, wait=wait)
+            answer = await self._peer.list(place.at, limit=PAGE, wait=wait)
+            # After the answer: what it holds is of the log that this looks at, or of one before.
+            stands = await restored.stands(self._peer, place)
         except BmsError as error:
             return await self._unreachable(error)
         self._failures = 0
-        fresh, gaps = sift(position, answer)
+        if not stands:
+            return await self._doubt(place)
+        self._doubts = 0
+        fresh, gaps = sift(place.at, answer)
         if not fresh:
             await self._reached()
             # A peer with too many waiting callers answers at once: it must not be asked in a tight loop.
@@ -175,19 +195,47 @@ class Follower:
             return FIRST_PAUSE * (1 << self._gap_looks)
         self._gap_looks = 0
         now = self._clock()
-        self._position = None  # known again when the transaction has said so
+        self._place = None  # known again when the transaction has said so
         try:
             changed = await self._store.write(
-                lambda tx: take(tx, self.service, position, fresh, gaps, now), f"follow.{self.service}"
+                lambda tx: take(tx, self.service, place.at, fresh, gaps, now, place.shift), f"follow.{self.service}"
             )
         except PositionMovedError:
-            self._log.info("position.moved", position=position)
+            self._log.info("position.moved", position=place.at)
             return 0.0
-        self._position = fresh[-1].position
+        self._place = replace(place, position=fresh[-1].position + place.shift, last=fresh[-1].stored)
         self._complain(gaps)
         self._tell(reachable=True)
         self._listener.news(changed)
         return 0.0 if len(answer) >= PAGE else PACE
+
+    async def _doubt(self, place: Place) -> float:
+        """The event at *place* is not there, or another one: looks again, and then goes on with the log as it is."""
+        if self._doubts < DOUBT_LOOKS:
+            self._doubts += 1
+            self._log.warning("restore.suspected", position=place.at, look=self._doubts)
+            return FIRST_PAUSE * (1 << self._doubts)
+        self._doubts = 0
+        self._place = None
+        now = self._clock()
+        try:
+            common = await restored.agreed(self._peer, self._store, self.service)
+        except BmsError as error:
+            return await self._unreachable(error)
+        if (common.position, common.at) == (place.position, place.at):
+            return 0.0  # it came back while it was looked for
+        try:
+            fork = await self._store.write(
+                lambda tx: restored.go_on(tx, self.service, place, common, now), f"restored.{self.service}"
+            )
+        except restored.MovedError:
+            self._log.info("position.moved", position=place.at)
+            return 0.0
+        self._log.error("log.restored", read_to=place.at, goes_on_behind=common.at, lost=fork.lost)
+        self._complaint = fork.text
+        self._tell(reachable=True)
+        self._listener.news(fork.servers)
+        return 0.0
 
     async def _reached(self) -> None:
         if self._reachable is not True:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from services.runtime.database import Transaction
-from telemetry.known import Known
+from telemetry.known import FOLD, Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,13 @@ def every_known(tx: Transaction, after: str, limit: int) -> list[tuple[str, Know
     return [(row["uuid"], Known.from_json(row["known"])) for row in rows]
 
 
+def outdated(tx: Transaction, limit: int) -> list[str]:
+    """Servers that an older release put together; see `telemetry.known.FOLD`."""
+    mark = f'%"fold":{FOLD}}}%'
+    rows = tx.all("SELECT uuid FROM servers WHERE known NOT LIKE ? ORDER BY uuid LIMIT ?", (mark, limit))
+    return [row["uuid"] for row in rows]
+
+
 def put_known(tx: Transaction, known: Mapping[str, Known], ask: Collection[str] = ()) -> None:
     """Keeps what is *known* of servers that `lock_known` has locked.
 
@@ -80,7 +87,8 @@ def answered(tx: Transaction, wishes: Iterable[tuple[str, int]]) -> None:
 def add_outgoing(tx: Transaction, service: str, messages: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
     """Queues object logs, each with the position of its event."""
     tx.many(
-        "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?)",
+        # A restored log may tell of an event again that still waits here, under another position.
+        "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         ((service, position, fields["event_id"], orjson.dumps(fields).decode()) for position, fields in messages),
     )
 

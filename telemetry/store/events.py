@@ -16,6 +16,7 @@ class EventRow:
     Attributes:
         id: order of arrival here, rising; within one service it rises with the position. 0 before it is kept.
         service: whose log it is of.
+        position: ours; see `telemetry.store.places`.
         time: when that service recorded it, microseconds.
         project: the project that may read it, "" for what is the site's.
         event: the bytes of a bms.event.v1.StoredEvent.
@@ -34,7 +35,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """How far one log was read; times are microseconds.
+    """How far one log was read; times are microseconds, positions the service's own.
 
     Attributes:
         event_time: when the last event was recorded, None before the first.
@@ -112,20 +113,20 @@ def add_logs(tx: Transaction, services: Iterable[str], now: int) -> None:
 
 
 def position(tx: Transaction, service: str) -> int:
-    """How far the log of *service* was read."""
+    """How far the log of *service* was read, in our positions."""
     row = tx.one("SELECT position FROM logs WHERE service = ?", (service,))
     return int(row["position"]) if row else 0
 
 
 def positions(tx: Transaction) -> dict[str, int]:
-    """How far every log was read."""
+    """How far every log was read, in our positions."""
     return {row["service"]: int(row["position"]) for row in tx.all("SELECT service, position FROM logs")}
 
 
 def logs(tx: Transaction) -> list[LogRow]:
     """Every log, by service."""
     rows = tx.all(
-        "SELECT service, position, event_time, reachable,"
+        "SELECT service, position, shift, event_time, reachable,"
         " (SELECT MIN(position) FROM outbox WHERE outbox.service = logs.service) AS waiting,"
         " (SELECT COUNT(*) FROM gaps WHERE gaps.service = logs.service) AS gaps"
         " FROM logs ORDER BY service"
@@ -133,21 +134,24 @@ def logs(tx: Transaction) -> list[LogRow]:
     return [
         LogRow(
             service=row["service"],
-            position=int(row["position"]),
+            position=int(row["position"] - row["shift"]),
             event_time=row["event_time"],
             reachable=bool(row["reachable"]),
-            handed=int(row["position"] if row["waiting"] is None else row["waiting"] - 1),
+            handed=max(0, int(row["position"] if row["waiting"] is None else row["waiting"] - 1) - int(row["shift"])),
             gaps=int(row["gaps"]),
         )
         for row in rows
     ]
 
 
-def advance(tx: Transaction, service: str, before: int, after: int, event_time: int, now: int) -> bool:
-    """Moves the position of *service*, unless somebody else has moved it from *before* already."""
+def advance(
+    tx: Transaction, service: str, before: int, after: int, event_time: int, now: int, *, shift: int = 0
+) -> bool:
+    """Moves the position of *service*, unless somebody else has moved it from *before*, or has changed its *shift*."""
     changed = tx.execute(
-        "UPDATE logs SET position = ?, event_time = ?, reachable = 1, seen_time = ? WHERE service = ? AND position = ?",
-        (after, event_time, now, service, before),
+        "UPDATE logs SET position = ?, event_time = ?, reachable = 1, seen_time = ?"
+        " WHERE service = ? AND position = ? AND shift = ?",
+        (after, event_time, now, service, before, shift),
     )
     return changed == 1
 

@@ -30,8 +30,8 @@ def stamp(micros: int) -> Timestamp:
     return made
 
 
-def event_id(service: str, position: int) -> str:
-    return f"{sum(map(ord, service)):08x}-0000-4000-8000-{position:012x}"
+def event_id(service: str, position: int, branch: int = 0) -> str:
+    return f"{sum(map(ord, service)):08x}-{branch:04x}-4000-8000-{position:012x}"
 
 
 def stored(
@@ -44,11 +44,12 @@ def stored(
     after: str = "",
     time: int | None = None,
     previous: bytes = b"",
+    branch: int = 0,
     **body: Any,
 ) -> event_pb2.StoredEvent:
-    """An event as *service* stores it at *position*."""
+    """An event as *service* stores it at *position*; in another *branch*, one that was another after a restore."""
     header = event_pb2.EventHeader(
-        id=event_id(service, position),
+        id=event_id(service, position, branch),
         stream=stream,
         sequence=position,
         time=stamp(T0 + position * 1_000_000 if time is None else time),

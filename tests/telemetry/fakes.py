@@ -52,6 +52,10 @@ class FakeLog:
         self.news.set()
         self.news = asyncio.Event()
 
+    def restore(self, position: int) -> None:
+        """The database of a backup that was made when *position* was the last."""
+        self.events = [event for event in self.events if event.position <= position]
+
     async def list(self, after: int, *, limit: int, wait: int) -> Sequence[Followed]:
         """As services.runtime.eventlog serves it, disturbed as told."""
         self.asked.append(after)
@@ -65,7 +69,7 @@ class FakeLog:
                     await self.news.wait()
             except TimeoutError:
                 return []
-        begin = max(0, after - 2) if self.repeats else after
+        begin = max(0, after - 2) if self.repeats and limit > 1 else after
         found = [event for event in self.events if event.position > begin and not self._hidden(event.position)]
         return [Followed.of(self.service, event) for event in found[:limit]]
 

@@ -18,7 +18,7 @@ from bms.event.v1 import event_pb2
 from services.kernel.errors import BmsError
 from telemetry.patience import patiently
 from telemetry.sandesh.messages import BMS_LOG_CHECKPOINT
-from telemetry.sandesh.schema import Message
+from telemetry.sandesh.schema import Level, Message, at_level
 from telemetry.store import Store, anchors
 
 LOOK_SECONDS: Final = 10.0
@@ -50,13 +50,22 @@ class Anchors:
 
     Args:
         clock: gives microseconds since 1970.
+        doubt: called with a service and what its log no longer stands by, or as what other log it goes on.
     """
 
-    def __init__(self, logs: Mapping[str, Signed], store: Store, deliver: Deliver, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        logs: Mapping[str, Signed],
+        store: Store,
+        deliver: Deliver,
+        clock: Callable[[], int],
+        doubt: Callable[[str, str], None] = lambda _service, _what: None,
+    ) -> None:
         self._logs = logs
         self._store = store
         self._deliver = deliver
         self._clock = clock
+        self._doubt = doubt
         self._unsent: dict[str, event_pb2.SignedCheckpoint] = {}
         self._sent: dict[str, int] = {}
         self._complaints: dict[str, str] = {}
@@ -77,11 +86,14 @@ class Anchors:
         except BmsError as error:
             _log.debug("anchor.unreachable", log=service, reason=error.reason)
             return
+        newest = found[0] if found else kept
         if complaint and complaint != self._complaints.get(service):
             _log.error("log.contradicts_itself", log=service, what=complaint)
-            self._sent.pop(service, None)
+            self._said(service, complaint)
+        elif not complaint and kept and newest and (complaint := _other_log(kept, newest)):
+            _log.warning("log.renewed", log=service, what=complaint)
+            self._said(service, complaint)
         self._complaints[service] = complaint
-        newest = found[0] if found else kept
         if newest is None:
             return
         if kept is None or newest.checkpoint != kept.checkpoint:
@@ -97,6 +109,10 @@ class Anchors:
         if service not in self._sent or self._clock() - self._sent[service] >= SEND_MICROS:
             await self._send(service)
 
+    def _said(self, service: str, complaint: str) -> None:
+        self._sent.pop(service, None)  # analytics hears of it at once
+        self._doubt(service, complaint)
+
     async def flush(self) -> None:
         """Sends what is newest, if there is a session."""
         try:
@@ -109,7 +125,9 @@ class Anchors:
     async def _send(self, service: str) -> None:
         signed = self._unsent.get(service)
         if signed is not None:
-            await self._deliver(BMS_LOG_CHECKPOINT, fields(service, signed, self._complaints.get(service, "")))
+            complaint = self._complaints.get(service, "")
+            urgency = Level.ALERT if complaint else Level.INFO
+            await self._deliver(at_level(BMS_LOG_CHECKPOINT, urgency), fields(service, signed, complaint))
             self._sent[service] = self._clock()
             if self._unsent.get(service) is signed:
                 del self._unsent[service]
@@ -123,6 +141,16 @@ class Anchors:
         if found and event_pb2.Checkpoint.FromString(found[0].checkpoint).number == read.number:
             return f"checkpoint {read.number} of log {read.log} is another one than it was"
         return f"checkpoint {read.number} of log {read.log} is gone"
+
+
+def _other_log(kept: event_pb2.SignedCheckpoint, newest: event_pb2.SignedCheckpoint) -> str:
+    """As what other log *newest* goes on; empty if it is of the log of *kept*."""
+    before, after = (event_pb2.Checkpoint.FromString(each.checkpoint) for each in (kept, newest))
+    if before.log == after.log:
+        return ""
+    return (
+        f"log {before.log} goes on as log {after.log}, after its checkpoint {before.number}: it was restored or renewed"
+    )
 
 
 def fields(service: str, signed: event_pb2.SignedCheckpoint, complaint: str) -> dict[str, Any]:

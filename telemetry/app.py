@@ -91,6 +91,7 @@ class _News:
         self._generator = generator
         self._addresses = addresses
         self._health: dict[str, tuple[bool, str]] = {}
+        self._doubts: dict[str, str] = {}
         self.wake_enricher: Callable[[], None] = lambda: None
         for service in addresses:
             self._tell(service, ConnectionStatus.INIT, "")
@@ -105,9 +106,18 @@ class _News:
         if self._health.get(service) == (reachable, complaint):
             return
         self._health[service] = (reachable, complaint)
+        self._tell_health(service)
+
+    def doubt(self, service: str, what: str) -> None:
+        """Something is wrong with what *service* signed; said until this process ends."""
+        self._doubts[service] = what
+        self._tell_health(service)
+
+    def _tell_health(self, service: str) -> None:
+        reachable, complaint = self._health.get(service, (False, ""))
+        said = "; ".join(filter(None, (complaint, self._doubts.get(service, ""))))
         # A hole in a log makes us non-functional too: analytics is then incomplete, and somebody must look.
-        status = ConnectionStatus.DOWN if complaint or not reachable else ConnectionStatus.UP
-        self._tell(service, status, complaint)
+        self._tell(service, ConnectionStatus.DOWN if said or not reachable else ConnectionStatus.UP, said)
 
     def _tell(self, service: str, status: ConnectionStatus, complaint: str) -> None:
         address = self._addresses[service]
@@ -164,7 +174,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         bound = server.build(given.server, servicer, guard)
         sending = parts.start(generator.run(), "generator")
         ending.push_async_callback(_stop_generator, generator, sending)
-        anchors = Anchors(given.signed, store, generator.deliver, now)
+        anchors = Anchors(given.signed, store, generator.deliver, now, news.doubt)
         ending.push_async_callback(anchors.flush)
         # These end before the generator does, so that the last news still go out.
         workers = await ending.enter_async_context(_parts(failed))

@@ -19,7 +19,7 @@ from telemetry.anchors import FLUSH_SECONDS, SEND_MICROS, Anchors, fields
 from telemetry.peers import AioPeer
 from telemetry.sandesh.encode import body_text
 from telemetry.sandesh.messages import BMS_LOG_CHECKPOINT
-from telemetry.sandesh.schema import Message
+from telemetry.sandesh.schema import Level, Message
 from telemetry.store import Store
 from tests.runtime.signed import SAMPLE
 from tests.runtime.signed import Rig as Signing
@@ -44,6 +44,8 @@ class Site:
     def __init__(self, database: Database) -> None:
         self.log = FakeLog("ipam")
         self.sent: list[Mapping[str, Any]] = []
+        self.levels: list[int] = []
+        self.doubts: list[tuple[str, str]] = []
         self.now = 1
         self.away = False
         self.store = Store(database)
@@ -51,13 +53,16 @@ class Site:
 
     def start(self) -> None:
         """A fresh process."""
-        self.anchors = Anchors({"ipam": self.log}, self.store, self.deliver, lambda: self.now)
+        self.anchors = Anchors(
+            {"ipam": self.log}, self.store, self.deliver, lambda: self.now, lambda *said: self.doubts.append(said)
+        )
 
     async def deliver(self, message: Message, values: Mapping[str, Any]) -> int:
         if self.away:
             await asyncio.Event().wait()
         body_text(message, values)
         self.sent.append(values)
+        self.levels.append(message.level)
         return 1
 
     def look(self, seconds: float = 10) -> list[int]:
@@ -135,6 +140,25 @@ def test_a_contradiction_is_said(site: Site, now: list[event_pb2.SignedCheckpoin
 
     assert [line["what"] for line in lines if line["log_level"] == "error"] == [what]
     assert site.sent[-1]["complaint"] == what
+    assert site.levels == [Level.INFO, Level.ALERT]
+    assert site.doubts == [("ipam", what)]
+
+
+def test_a_log_that_goes_on_under_another_name_is_said(site: Site) -> None:
+    """
+    A service that noticed a restore by itself keeps its word, under another log's name: analytics hears of it at once.
+    """
+    site.log.signed.append(signed(2))
+    site.look()
+    site.log.signed.append(signed(1, "log-2"))
+    with capture_logs() as lines:
+        site.look()
+        site.look()
+
+    what = "log log-1 goes on as log log-2, after its checkpoint 2: it was restored or renewed"
+    assert [(line["event"], line["what"]) for line in lines] == [("log.renewed", what)]
+    assert (site.sent[-1]["log"], site.sent[-1]["complaint"], site.levels[-1]) == ("log-2", what, Level.ALERT)
+    assert site.doubts == [("ipam", what)]
 
 
 def test_what_was_kept_is_not_overwritten_by_less(site: Site) -> None:

@@ -2,7 +2,8 @@
 """The token of a watch: how far it has come in each service's log.
 
 ``inventory-12.ipam-0.lifecycle-340.network-7``. It names positions of the services' own logs, so it outlives every
-restart, telemetry's included, and means the same to every replica.
+restart, telemetry's included, and means the same to every replica. Once a log was restored from a backup, its positions
+are ours (`telemetry.store.places`), and mean what they say as long as our store is there.
 """
 
 from __future__ import annotations

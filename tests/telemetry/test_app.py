@@ -186,6 +186,53 @@ def test_generator_and_node_show_themselves(sqlite_database: Database) -> None:
     asyncio.run(play())
 
 
+def test_a_restored_log_is_seen_wherever_one_looks(sqlite_database: Database) -> None:
+    """
+    In our node's health, on the introspection pages, among the alarms and in the pipeline's status; and whoever watches
+    gets on with the events of the log that is there now.
+    """
+
+    async def play() -> None:
+        logs = a_life()
+        async with rig(sqlite_database, logs, a_server()) as given:
+            await given.eventually(lambda: status(given), all_handed)
+            call = given.stub.WatchEvents(pb.WatchEventsRequest(after="0"), metadata=bearer("admin"))
+            token = ""
+            while "lifecycle-3" not in token:
+                token = (await call.read()).token
+            call.cancel()
+            logs["lifecycle"].restore(1)
+            logs["lifecycle"].append(stored(position=2, branch=1, before="enrolled", after="verifying"))
+
+            async def health() -> Any:
+                node = (await given.get("/analytics/uves/config-node/host-1?flat")).get("NodeStatus", {})
+                infos = node["process_status"][0]["connection_infos"] if node else []
+                return {info["name"]: info["description"] for info in infos}
+
+            said = await given.eventually(health, lambda found: bool(found.get("lifecycle")))
+            async with given.http.get(
+                f"http://127.0.0.1:{given.ports.introspect}/Snh_SandeshUVECacheReq?x=NodeStatus"
+            ) as response:
+                page = await response.text()
+            alarms = await given.eventually(lambda: logs_of(given, object_key="ObjectServerTable:logs/lifecycle"), bool)
+            call = given.stub.WatchEvents(pb.WatchEventsRequest(after=token), metadata=bearer("admin"))
+            seen = [sourced.event.header.id for sourced in (await call.read()).events]
+            call.cancel()
+            uve = await given.eventually(lambda: uve_of(given), lambda uve: uve["provision_state"] == "verifying")
+            answer = await given.eventually(
+                lambda: status(given), lambda found: {log.service: log.position for log in found.logs}["lifecycle"] == 2
+            )
+
+        assert "does not go on where it was read to" in said["lifecycle"]
+        assert "does not go on where it was read to" in page
+        assert ["ALARM" in alarm.xml for alarm in alarms] == [True]
+        assert seen == [event_id("lifecycle", 2, 1)]
+        assert uve["instance_uuid"] is None
+        assert answer.session_state == "Established"
+
+    asyncio.run(play())
+
+
 def test_a_service_that_is_away_shows_and_holds_up_nobody(sqlite_database: Database) -> None:
     """
     With inventory away, other services' events still reach analytics, and the node says what is wrong.

@@ -67,14 +67,24 @@ def next_due(tx: Transaction) -> int | None:
 
     Never earlier: a loop that is told to look at once, and finds nothing, would look again at once.
     """
+    return min(next_of_each(tx).values(), default=None)
+
+
+def next_of_each(tx: Transaction) -> dict[str, int]:
+    """As `next_due`, by table: without those of which nothing can be claimed."""
+    # Asked at every tick: nothing but the ends of indexes is looked at, however many rows there are.
     ends = "min(CASE WHEN claim_until > due THEN claim_until ELSE due END)"
     rows = tx.all(
-        "SELECT min(due) AS at FROM servers WHERE claim_until IS NULL UNION ALL"
-        f" SELECT {ends} FROM servers WHERE due IS NOT NULL AND claim_until IS NOT NULL UNION ALL"
-        " SELECT min(due) FROM instances WHERE claim_until IS NULL UNION ALL"
-        f" SELECT {ends} FROM instances WHERE due IS NOT NULL AND claim_until IS NOT NULL"
+        "SELECT 'servers' AS held, min(due) AS at FROM servers WHERE claim_until IS NULL UNION ALL"
+        f" SELECT 'servers', {ends} FROM servers WHERE due IS NOT NULL AND claim_until IS NOT NULL UNION ALL"
+        " SELECT 'instances', min(due) FROM instances WHERE claim_until IS NULL UNION ALL"
+        f" SELECT 'instances', {ends} FROM instances WHERE due IS NOT NULL AND claim_until IS NOT NULL"
     )
-    return min((row["at"] for row in rows if row["at"] is not None), default=None)
+    found: dict[str, int] = {}
+    for row in rows:
+        if row["at"] is not None:
+            found[row["held"]] = min(row["at"], found.get(row["held"], row["at"]))
+    return found
 
 
 def followed(tx: Transaction, log: str, *, lock: bool = False) -> int:

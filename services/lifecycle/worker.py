@@ -20,7 +20,7 @@ import structlog
 from services.kernel.clock import Clock, Ids
 from services.kernel.errors import BmsError, Stale
 from services.kernel.events import Event
-from services.lifecycle.claims import Claim, give_back, next_due
+from services.lifecycle.claims import Claim, give_back, next_due, next_of_each
 from services.lifecycle.claims import claim as claim_rows
 from services.lifecycle.domain import holding, remedies, walk
 from services.lifecycle.domain.aside import brake_pulled
@@ -117,14 +117,17 @@ class Worker:
             return None
         until, free = now + self._pace.claim, self._free
 
-        def claim(tx: Transaction) -> tuple[list[Claim], list[Claim], int | None]:
-            servers = claim_rows(tx, "servers", now, until, free)
-            instances = claim_rows(tx, "instances", now, until, free - len(servers)) if free > len(servers) else []
-            return servers, instances, next_due(tx)
-
-        due = self._database.read(next_due)
+        dues = self._database.read(next_of_each)
+        due = min(dues.values(), default=None)
         if due is None or from_micros(due) > now:
             return from_micros(due) if due is not None else None
+        waiting = {table for table, at in dues.items() if from_micros(at) <= now}
+
+        def claim(tx: Transaction) -> tuple[list[Claim], list[Claim], int | None]:
+            servers = claim_rows(tx, "servers", now, until, free) if "servers" in waiting else []
+            left = free - len(servers) if "instances" in waiting else 0
+            return servers, claim_rows(tx, "instances", now, until, left) if left else [], next_due(tx)
+
         servers, instances, following = self._database.transact(claim, label="claim")
         with self._counting:
             self._free -= len(servers) + len(instances)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from services.kernel.errors import Stale
+from services.lifecycle.claims import claim, next_due, next_of_each
+from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.server import Server
+from services.lifecycle.domain.walk import Change
+from services.runtime.database import Row, Transaction
+from services.runtime.times import to_micros
+from tests.lifecycle.rig import Rig
+from tests.support.clocks import START
+
+UUID = "00000001-0000-4000-8000-000000000000"
+LATER = START + timedelta(seconds=60)
+
+
+class Explained:
+    """A transaction that tells how SQLite would answer, and answers nothing."""
+
+    dialect = "sqlite"
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.plan: list[str] = []
+
+    def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        self.plan += [row["detail"] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", params)]
+        return []
+
+
+def kept(rig: Rig) -> Server:
+    """A server that is due at START and an instance that is due at LATER; answers the server."""
+
+    def put(tx: Transaction) -> Server:
+        server = Server(UUID, "a", START)
+        rig.store.insert_server(tx, server, (note(server, server, "server.enrolled", START),))
+        made = Instance("projects/demo/instances/web", "demo", "flavors/f", "images/i", (), START, START)
+        rig.store.insert_instance(tx, made, None, LATER)
+        return rig.store.write(tx, Change(rig.store.server(tx, UUID)), START, due=START).server
+
+    return rig.database.transact(put, label="test")
+
+
+def test_each_table_says_when_it_has_something(rig: Rig) -> None:
+    """
+    A tick claims only from the tables that have something to claim; the whole has it when the first of them does.
+    """
+    assert rig.database.read(next_of_each) == {}
+    kept(rig)
+
+    assert rig.database.read(next_of_each) == {"servers": to_micros(START), "instances": to_micros(LATER)}
+    rig.database.transact(lambda tx: claim(tx, "servers", START, LATER + timedelta(seconds=1), 1), label="claim")
+    assert rig.database.read(next_of_each)["servers"] == to_micros(LATER) + 1_000_000
+    assert rig.database.read(next_due) == to_micros(LATER)
+
+
+def test_what_is_due_is_found_at_the_ends_of_indexes(rig: Rig) -> None:
+    """
+    A tick costs the same however many servers there are: no part of the question goes over all rows.
+    """
+
+    def explain(tx: Transaction) -> list[str]:
+        if tx.dialect != "sqlite":
+            pytest.skip("what PostgreSQL plans depends on its statistics")
+        explained = Explained(tx)
+        next_of_each(cast("Transaction", explained))
+        return explained.plan
+
+    looks = [step for step in rig.database.read(explain) if "servers" in step or "instances" in step]
+
+    assert len(looks) == 4
+    assert [look for look in looks if "USING" not in look] == []
+
+
+@pytest.mark.parametrize(("version", "fence"), [(-1, 0), (0, 1)])
+def test_a_look_that_recorded_no_event_is_refused_like_any_write(rig: Rig, version: int, fence: int) -> None:
+    """
+    A row changed by somebody else meanwhile, or claimed by somebody else, is not written over, even without an event.
+    """
+    server = kept(rig)
+    late = Change(replace(server, version=server.version + version, display_name="late"))
+
+    with pytest.raises(Stale):
+        rig.database.transact(
+            lambda tx: rig.store.write(tx, late, START, due=LATER, fence=server.fence + fence), label="write"
+        )
+
+    assert rig.server(UUID) == server

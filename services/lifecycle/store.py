@@ -94,14 +94,16 @@ class Store:
             where, keys = where + " AND fence = ?", [*keys, fence]
         # The row first: two who append to one stream would otherwise meet at its events, where nobody could tell them
         # that the one is late, and PostgreSQL would see a deadlock.
-        if tx.one(f"SELECT 1 AS here FROM servers WHERE {where}{_lock(tx, lock=True)}", tuple(keys)) is None:
+        first = f"SELECT 1 AS here FROM servers WHERE {where}{_lock(tx, lock=True)}"
+        if change.events and tx.one(first, tuple(keys)) is None:
             raise _changed(before.name)
         written = self._append(tx, replace(before, version=before.version + 1), change.events)
         values = {**server_values(written), "due": to_micros(due) if due else None}
         if release:
             values["claim_until"] = None
         sets = ", ".join(f"{column} = ?" for column in values)
-        tx.execute(f"UPDATE servers SET {sets} WHERE {where}", (*values.values(), *keys))
+        if not tx.execute(f"UPDATE servers SET {sets} WHERE {where}", (*values.values(), *keys)):
+            raise _changed(before.name)
         instance = change.instance
         if change.ended and instance is not None:
             tx.execute("DELETE FROM instances WHERE name = ?", (instance.name,))

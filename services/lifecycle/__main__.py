@@ -55,12 +55,15 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     parts.working.start()
     parts.following.start()
     parts.judging.start()
+    parts.listening.start()
     try:
         serve(bound, drain=(*parts.drain, settling.drain))
     finally:
-        # First of all: its call waits for news.
-        parts.to_log.close()
+        # First of all: their calls wait for news.
+        for peer in parts.to_logs:
+            peer.close()
         parts.following.stop()
+        parts.listening.stop()
         parts.judging.stop()
         parts.working.stop()
         pool.stop()

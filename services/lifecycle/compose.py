@@ -19,7 +19,7 @@ from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.follower import Follower
-from services.lifecycle.judging.bench import Bench
+from services.lifecycle.judging.bench import Bench, Listener
 from services.lifecycle.judging.hearing import Hearing
 from services.lifecycle.judging.sentence import Sentence
 from services.lifecycle.judging.sources import IpamLog
@@ -64,8 +64,9 @@ class Lifecycle:
 
     Attributes:
         drain: what ends the calls that wait.
-        working, following, judging: the loops; none has begun.
-        to_log: the follower's channel. Its call waits for news, and ends when this is closed.
+        working, following, judging, listening: the loops; none has begun.
+        to_logs: the channels of those that follow other services' logs. Their calls wait for news, and end when these
+            are closed.
     """
 
     log: EventLog
@@ -74,7 +75,8 @@ class Lifecycle:
     working: Loop
     following: Loop
     judging: Loop
-    to_log: Peer
+    listening: Loop
+    to_logs: tuple[Peer, ...]
 
 
 def compose(
@@ -96,7 +98,7 @@ def compose(
             loop.wake()
 
     store = Store(log, operations, operation_row, wake)
-    inventory, to_log = InventoryClient(base.peer("inventory")), base.peer("inventory")
+    inventory, to_logs = InventoryClient(base.peer("inventory")), (base.peer("inventory"), base.peer("ipam"))
     networks, addresses = NetworkClient(base.peer("network")), IpamClient(base.peer("ipam"))
     hardware = hardware_of(inventory)
 
@@ -122,7 +124,7 @@ def compose(
     )
     working = Loop("worker", worker.tick, clock)
     loops.append(working)
-    follower = Follower(database, store, InventoryClient(to_log), clock, ids)
+    follower = Follower(database, store, InventoryClient(to_logs[0]), clock, ids)
     servicer = LifecycleServicer(
         database,
         base.writer,
@@ -135,13 +137,8 @@ def compose(
         brakes,
         walks.pace.budget,
     )
-    judge = Bench(
-        (
-            Hearing("lifecycle", partial(own_log, log), database),
-            Hearing("ipam", IpamLog(base.peer("ipam")), database),
-        ),
-        Sentence(database, store, ids, brakes),
-    )
+    judge = Bench((Hearing("lifecycle", partial(own_log, log), database),), Sentence(database, store, ids, brakes))
+    listener = Listener(Hearing("ipam", IpamLog(to_logs[1]), database))
     auditor = AuditServicer.build(
         database,
         store,
@@ -167,5 +164,6 @@ def compose(
         working,
         Loop("follower", follower.tick, clock),
         Loop("judge", judge.tick, clock),
-        to_log,
+        Loop("listener", listener.tick, clock),
+        to_logs,
     )

@@ -22,7 +22,7 @@ from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.judging import docket
-from services.lifecycle.judging.bench import Bench
+from services.lifecycle.judging.bench import TURN, Bench, Listener
 from services.lifecycle.judging.hearing import Hearing
 from services.lifecycle.judging.sentence import FAULT, Sentence
 from services.lifecycle.judging.sources import own
@@ -221,6 +221,74 @@ def test_a_log_that_cannot_be_read_holds_no_other_back(rig: Rig) -> None:
 
     assert [one.verdict for one in kept(rig)[f"servers/{uuid}"]] == [Verdict.PASS]
     assert rig.database.read(lambda tx: docket.place(tx, "ipam")) == 0
+
+
+class Elsewhere:
+    """A log in another service, which may be away; it counts the questions."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.away = False
+
+    def __call__(self, after: int) -> Sequence[event_pb2.StoredEvent]:
+        self.asked.append(after)
+        if self.away:
+            raise PeerUnavailable("ipam cannot be reached")
+        return ()
+
+
+def listeners(rig: Rig, count: int) -> tuple[list[Listener], list[Elsewhere]]:
+    logs = [Elsewhere() for _ in range(count)]
+    return [Listener(Hearing("ipam", log, rig.database)) for log in logs], logs
+
+
+def test_one_replica_asks_for_a_log_that_is_elsewhere(rig: Rig) -> None:
+    """
+    Of three replicas one asks, as long as it asks; it died, and another does once its turn has ended.
+    """
+    replicas, logs = listeners(rig, 3)
+    for _ in range(60):
+        for replica in replicas:
+            replica.tick(rig.clock.now())
+        rig.clock.advance(1)
+    assert [len(log.asked) for log in logs] == [60, 0, 0]
+    for _ in range(int(TURN.total_seconds()) + 2):
+        for replica in replicas[1:]:
+            replica.tick(rig.clock.now())
+        rig.clock.advance(1)
+
+    assert len(logs[1].asked) + len(logs[2].asked) in (1, 2, 3)
+    assert not logs[2].asked
+
+
+def test_who_cannot_reach_a_log_lets_another_try(rig: Rig) -> None:
+    """
+    The turn is left at once, and nothing is lost of the place.
+    """
+    replicas, logs = listeners(rig, 2)
+    logs[0].away = True
+    for _ in range(4):
+        for replica in replicas:
+            replica.tick(rig.clock.now())
+        rig.clock.advance(1)
+
+    assert (len(logs[0].asked), len(logs[1].asked)) == (1, 4)
+    assert rig.database.read(lambda tx: docket.turn(tx, "ipam")) > 0
+
+
+def test_a_turn_is_taken_by_one(rig: Rig) -> None:
+    """
+    Two who find it free at once: the second is told that it is another's, and renewing is for whoever has it.
+    """
+
+    def take(mine: int, now: int, until: int) -> bool:
+        return rig.database.transact(lambda tx: docket.take_turn(tx, "ipam", mine, now, until), label="test")
+
+    assert [take(0, 10, 20), take(0, 10, 21), take(20, 15, 25), take(20, 16, 26)] == [True, False, True, False]
+    rig.database.transact(lambda tx: docket.leave_turn(tx, "ipam", 20), label="test")
+    assert rig.database.read(lambda tx: docket.turn(tx, "ipam")) == 25
+    rig.database.transact(lambda tx: docket.leave_turn(tx, "ipam", 25), label="test")
+    assert take(0, 17, 30)
 
 
 def test_verdicts_are_answered_as_the_contract_says(rig: Rig) -> None:

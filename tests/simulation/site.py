@@ -240,6 +240,7 @@ class Site:
         self._run(process, "worker", parts.working)
         self._run(process, "follower", parts.following)
         self._run(process, "judge", parts.judging)
+        self._run(process, "listener", parts.listening)
 
     def _run(self, process: Process, name: str, loop: Loop) -> None:
         """The product's loop, in an actor instead of a thread, on the simulation's time."""

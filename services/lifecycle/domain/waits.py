@@ -160,8 +160,8 @@ _ALL = (
     Blocker(
         "BRAKE_PULLED",
         _K.WAIT,
-        "It should be set aside by itself, and the brake holds that: they would be too many, or all for one cause. Where a"
-        " verb failed, what it had changed is being put back.",
+        "It should be set aside by itself, and the brake holds that: they would be too many, or all for one cause."
+        " Where a verb failed, what it had changed is being put back.",
         "administrator",
         "Find out whether the readings are true. If they are, set the server aside by hand; if not, mend the cause."
         " Then release the brake.",

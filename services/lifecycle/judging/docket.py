@@ -58,6 +58,35 @@ def move(tx: Transaction, service: str, before: int, after: int) -> bool:
     return bool(tx.execute("UPDATE followed SET position = ? WHERE log = ? AND position = ?", (after, log, before)))
 
 
+def turn(tx: Transaction, service: str) -> int:
+    """Until when (microseconds) somebody has the turn to ask for the log of *service*, elsewhere; 0: nobody."""
+    row = tx.one("SELECT position FROM followed WHERE log = ?", (f"turn {service}",))
+    return int(row["position"]) if row else 0
+
+
+def take_turn(tx: Transaction, service: str, mine: int, now: int, until: int) -> bool:
+    """Takes the turn, or keeps it, until *until*; False if it is another replica's.
+
+    The time at which it ends tells whose it is: nobody else wrote it.
+
+    Args:
+        mine: until when the caller has it, if he has; 0 if not.
+    """
+    log = f"turn {service}"
+    tx.execute("INSERT INTO followed (log, position) VALUES (?, 0) ON CONFLICT DO NOTHING", (log,))
+    return bool(
+        tx.execute(
+            "UPDATE followed SET position = ? WHERE log = ? AND (position <= ? OR position = ?)",
+            (until, log, now, mine),
+        )
+    )
+
+
+def leave_turn(tx: Transaction, service: str, mine: int) -> None:
+    """Leaves the turn to whoever comes first."""
+    tx.execute("UPDATE followed SET position = 0 WHERE log = ? AND position = ?", (f"turn {service}", mine))
+
+
 def trial(tx: Transaction, stream: str) -> TrialRow | None:
     """A stream's trial; None for one that was not heard of."""
     row = tx.one("SELECT * FROM trials WHERE stream = ?", (stream,))

@@ -74,11 +74,11 @@ class Hearing:
         try:
             kept = self.database.transact(keep, label="judge")
         except BaseException:
-            self._forget()
+            self.forget()
             raise
         if not kept:
             # Another replica has judged this part: what is remembered here is of no use.
-            self._forget()
+            self.forget()
             return 0
         for violation in violations:
             _log.error(
@@ -118,7 +118,8 @@ class Hearing:
         while len(self._tracks) > _REMEMBERED:
             self._tracks.popitem(last=False)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Forgets what was heard: another replica may have gone on from there."""
         self._tracks.clear()
         self._place = None
 

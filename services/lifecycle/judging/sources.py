@@ -10,6 +10,8 @@ from services.runtime.eventlog import EventLog
 from services.runtime.outbound import Peer
 
 _BATCH = 1000
+WAIT_SECONDS = 10
+"""How long ipam keeps a question open until there is news."""
 
 
 def own(log: EventLog, after: int) -> Sequence[event_pb2.StoredEvent]:
@@ -18,7 +20,7 @@ def own(log: EventLog, after: int) -> Sequence[event_pb2.StoredEvent]:
 
 
 class IpamLog:
-    """ipam's log, as the bytes that were stored."""
+    """ipam's log, as the bytes that were stored. A question waits for news, and ends when *peer* is closed."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -30,10 +32,10 @@ class IpamLog:
         )
 
     def __call__(self, after: int) -> Sequence[event_pb2.StoredEvent]:
-        """The events after a position.
+        """The events after a position; none if there were none for a while.
 
         Raises:
             PeerUnavailable, DeadlineExceeded: ipam does not answer.
         """
-        request = event_pb2.ListEventsRequest(after=after, page_size=_BATCH)
-        return self._peer.call(self._list, request).events
+        request = event_pb2.ListEventsRequest(after=after, page_size=_BATCH, wait_seconds=WAIT_SECONDS)
+        return self._peer.call(self._list, request, deadline=WAIT_SECONDS + 10.0).events

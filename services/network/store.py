@@ -140,7 +140,7 @@ class SqlStore:
         return "" if row is None else str(row["port"])
 
     def save(self, attachment: Attachment, before: Attachment | None) -> None:
-        link, wish, seen = attachment.link, attachment.wish, attachment.observed
+        link, wish = attachment.link, attachment.wish
         self._tx.execute(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags,"
             " project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
@@ -158,16 +158,18 @@ class SqlStore:
                 attachment.project,
                 to_micros(attachment.request_time),
                 attachment.asked,
-                *(
-                    (seen.port_class.value, _text(seen.tags), to_micros(seen.read_time), seen.digest, seen.detail)
-                    if seen
-                    else (None,) * 5
-                ),
-                seen.asked if seen else None,
+                *_seen(attachment.observed),
                 int(attachment.settled),
             ),
         )
         self._on(link.port, before.networks if before else frozenset(), attachment.networks)
+
+    def save_readings(self, attachments: Sequence[Attachment]) -> None:
+        self._tx.many(
+            "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
+            " seen_asked = ?, settled = ? WHERE port = ?",
+            [(*_seen(one.observed), int(one.settled), one.link.port) for one in attachments],
+        )
 
     def forget(self, attachment: Attachment) -> None:
         self._on(attachment.link.port, attachment.networks, frozenset())
@@ -258,6 +260,14 @@ def _attachment(row: Row) -> Attachment:
         observed=seen,
         asked=row["asked"],
     )
+
+
+def _seen(reading: Reading | None) -> tuple[object, ...]:
+    """The columns of a reading, from the class to the wish that it answers."""
+    if reading is None:
+        return (None,) * 6
+    moment = to_micros(reading.read_time)
+    return reading.port_class.value, _text(reading.tags), moment, reading.digest, reading.detail, reading.asked
 
 
 def _text(tags: Iterable[Tag]) -> str:

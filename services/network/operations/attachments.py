@@ -164,7 +164,7 @@ def observe(
     vlans = {vlan for _, fact in facts if fact.config for vlan in fact.config.vlans}
     networks = store.networks_on(vlans)
     now = {attachment.link.port: attachment for attachment in store.attachments(server)}
-    readings, changed = [], []
+    readings, changed, stayed = [], [], []
     for asked, fact in facts:
         reading = _reading(fact, networks, asked.asked)
         readings.append((asked.link.port, reading))
@@ -175,9 +175,14 @@ def observe(
         if seen is not None and (seen.asked, seen.read_time) > (reading.asked, reading.read_time):
             continue  # somebody who began later has recorded his already
         new = replace(old, observed=reading)
-        store.save(new, old)
+        if new.networks == old.networks:
+            stayed.append(new)
+        else:
+            store.save(new, old)
         if seen is None or (seen.port_class, seen.tags) != (reading.port_class, reading.tags):
             changed.append(new)
+    if stayed:
+        store.save_readings(stayed)
     if changed:
         head = _recorded(store, call, server, "port.observed", changed, fence, head)
         store.save_server_head(server, head)

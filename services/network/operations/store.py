@@ -95,6 +95,10 @@ class AttachmentStore(Protocol):
         """Keeps a port, new or changed from what it was *before*."""
         ...
 
+    def save_readings(self, attachments: Sequence[Attachment]) -> None:
+        """Writes what was read of ports that stay on the networks they are on, and nothing else of them."""
+        ...
+
     def forget(self, attachment: Attachment) -> None:
         """Removes a port."""
         ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person does at the rack: look, break and mend things, press buttons, swap disks, set the clock.
+"""What a person does at the rack: look, break and mend things, press buttons, swap and move disks, set the clock.
 
 Servers are called by their BMC (``address`` or ``address:port``), their UUID, or a name taught by `name_server`.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.kernel.errors import NotFound
+from services.kernel.errors import InvalidField, NotFound
 from services.simulated.file import Connection
 from services.simulated.hardware import further_disk
 from services.simulated.lookup import the_machine
@@ -47,6 +47,7 @@ __all__ = [
     "inject_file",
     "jobs",
     "list_faults",
+    "move_disk",
     "name_server",
     "press",
     "server",
@@ -198,6 +199,29 @@ def swap_disk(rack: Rack, target: str, serial: str, now: datetime) -> Machine:
         blank = {"serial": fresh.serial, "content": "blank", "owner": "", "written": "", "erased": 0}
         disks = tuple(replace(disk, **blank) if disk.serial == serial else disk for disk in machine.disks)  # type: ignore[arg-type]  # as above
         return _put_disks(tx, replace(machine, disks=disks), f"disk {serial} swapped for {fresh.serial}", at)
+
+
+def move_disk(rack: Rack, source: str, serial: str, target: str, now: datetime) -> Machine:
+    """Takes the disk called *serial* out of *source* and plugs it into *target*, last, with all that is on it.
+
+    Answers *target*.
+
+    Raises:
+        NotFound: nobody called one of the BMCs yet, or there is no such disk.
+        InvalidField: it is in *target* already.
+    """
+    at = micros(now)
+    with rack.file.writing() as tx:
+        old, new = the_machine(tx, source, at), the_machine(tx, target, at)
+        moved = next((disk for disk in old.disks if disk.serial == serial), None)
+        if moved is None:
+            msg = f"{source} has no disk {serial}"
+            raise NotFound(msg, remedy="Look at its disks with bms rack servers.", target=source, serial=serial)
+        if old.bmc == new.bmc:
+            raise InvalidField("target", f"{target} has disk {serial}", remedy="Name another server.", serial=serial)
+        left = tuple(disk for disk in old.disks if disk.serial != serial)
+        _put_disks(tx, replace(old, disks=left), f"disk {serial} taken out", at)
+        return _put_disks(tx, replace(new, disks=(*new.disks, moved)), f"disk {serial} plugged in", at)
 
 
 def configure_port(rack: Rack, switch: str, port: str, vlans: Vlans, now: datetime) -> SwitchPortState:

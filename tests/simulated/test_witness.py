@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import InvalidField, InvalidFields, NotFound
-from services.lifecycle.ports import JobKind
+from services.lifecycle.ports import JobKind, Target
 from services.simulated import control
 from services.simulated.faults import FaultKind
 from services.simulated.rack import PortWrite, Rack
@@ -66,6 +66,27 @@ def test_buttons_and_disks(bench: Bench) -> None:
     assert old not in {disk.serial for disk in machine.disks}
     with pytest.raises(NotFound):
         control.swap_disk(bench.rack, SERVER, old, bench.clock.now())
+
+
+def test_a_disk_moves_with_its_data(bench: Bench) -> None:
+    """
+    A disk that is plugged into another server is the last one there, as it was, and gone from where it was.
+    """
+    bench.put(PROVISIONING)
+    bench.job(JobKind.DEPLOY, "d")
+    bench.clock.move(901)
+    other = Target("22222222-2222-4222-8222-222222222222", 1)
+    bench.hardware.verify(other)
+    now, serial = bench.clock.now(), bench.serials()[0]
+    control.move_disk(bench.rack, SERVER, serial, other.server, now)
+    assert serial not in bench.serials()
+    last = control.witness(bench.rack, now)[-1]
+    assert (last.server, last.disks[serial][1]) == (other.server, "d")
+    assert list(last.disks)[-1] == serial
+    with pytest.raises(NotFound):
+        control.move_disk(bench.rack, SERVER, serial, other.server, now)
+    with pytest.raises(InvalidField):
+        control.move_disk(bench.rack, other.server, serial, other.server, now)
 
 
 def test_names(bench: Bench) -> None:

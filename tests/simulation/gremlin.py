@@ -17,6 +17,7 @@ KINDS: dict[str, tuple[FaultKind, ...]] = {
     "switch": (_K.SWITCH_LAGS, _K.SWITCH_LIES, _K.SWITCH_READ_FAILS, _K.SWITCH_WRITE_FAILS),
     "jobs": (_K.IMAGE_WRITE_FAILS, _K.IMAGE_CORRUPT, _K.INSPECT_FAILS, _K.RESCUE_FAILS, _K.JOB_HANGS),
     "disks": (_K.DISK_ERASE_FAILS, _K.DISK_APPEARS),
+    "moves": (),
 }
 """Class of faults -> what befalls servers and switches."""
 
@@ -34,6 +35,7 @@ class Gremlin:
         self._rack = rack
         self._servers = servers
         self.powered: set[str] = set()
+        self._moved: set[str] = set()
 
     def work(self, every: float) -> None:
         """Goes on until the weather clears.
@@ -53,6 +55,9 @@ class Gremlin:
         self._weather.count(name)
         server = weather.one_of(self._servers)
         try:
+            if name == "moves":
+                self._move(server, weather.one_of(self._servers))
+                return
             if name in ("power", "disks") and weather.happens(0.3):
                 self._by_hand(name, server)
                 return
@@ -84,6 +89,19 @@ class Gremlin:
             control.press(self._rack, server, now, on=not machine.power)
         elif machine.disks:
             control.swap_disk(self._rack, server, self._weather.one_of(machine.disks).serial, now)
+
+    def _move(self, source: str, target: str) -> None:
+        """A disk goes to another server with all that is on it; each once, and no server is left without one.
+
+        One that came back with other data on it before anybody looked would be taken for what it was.
+        """
+        now = self._sim.now()
+        disks = control.server(self._rack, source, now).disks
+        there = [disk.serial for disk in disks if disk.serial not in self._moved]
+        if source != target and there and len(disks) > 1:
+            serial = self._weather.one_of(there)
+            control.move_disk(self._rack, source, serial, target, now)
+            self._moved.add(serial)
 
     def _plug(self) -> tuple[str, str]:
         ports = control.switch_ports(self._rack, self._sim.now())

@@ -61,6 +61,7 @@ CLASSES = (
     "switch",
     "jobs",
     "disks",
+    "moves",
     "operator",
     "collector",
 )

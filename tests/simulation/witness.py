@@ -38,18 +38,42 @@ class Account:
         """Every line that must not be; empty if the rack saw nothing wrong."""
         found: list[str] = []
         before: dict[str, Witnessed] = {}
+        brought: dict[str, set[str]] = {}
         for line in self._book:
             if line.server:
-                wrong = self._judge(line, before.get(line.server))
+                last = before.get(line.server)
+                his = brought.setdefault(line.server, set())
+                his |= self._brought(line, last)
+                if not self._owners_of(line, his) - {"unknown"}:
+                    # His own data has gone: from here on nothing that came with it is anybody's.
+                    his.clear()
+                wrong = self._judge(line, last, his)
                 found += [f"{line.time} servers/{line.server} {line.cause}: {what}" for what in wrong]
                 before[line.server] = line
         return found
 
-    def _judge(self, line: Witnessed, before: Witnessed | None) -> list[str]:
+    def _brought(self, line: Witnessed, before: Witnessed | None) -> set[str]:
+        """Disks that were plugged in where a tenant's system lay already: whoever did so brought them to him.
+
+        Nobody looks into a server that a tenant uses, and the clean pass after him must cover them too.
+        """
+        if before is None or not self._owners_of(before, set()) - {"unknown"}:
+            return set()
+        return set(line.disks.keys() - before.disks.keys())
+
+    def _owners_of(self, line: Witnessed, but: set[str]) -> set[str]:
+        """Whose data lies on its disks, *but* for some."""
+        return {
+            self._owners.get(owner, owner)
+            for serial, (content, owner) in line.disks.items()
+            if content != "blank" and serial not in but
+        }
+
+    def _judge(self, line: Witnessed, before: Witnessed | None, brought: set[str]) -> list[str]:
         if not line.exposed:
             return []
         wrong = []
-        owners = {self._instance(owner) for content, owner in line.disks.values() if content != "blank"}
+        owners = self._owners_of(line, brought)
         reached = {self._vlans.get(vlan, "nobody's") for vlan in line.exposed}
         projects = reached - {""}
         if len(projects) > 1:
@@ -61,15 +85,10 @@ class Account:
             wrong.append(f"{sorted(owners)} runs on a private network")
         if before is not None and before.boot not in ("disk", "rescue"):
             # As it was before the system that runs now could write to it.
-            there = {self._instance(owner) for content, owner in before.disks.values() if content != "blank"}
-            # A disk that somebody brought along after the last clean pass: nobody can know before the next one.
-            there.discard("unknown")
+            there = self._owners_of(before, brought)
             if len(there) > 1:
                 wrong.append(f"it started with data of {sorted(there)}")
         return wrong
-
-    def _instance(self, owner: str) -> str:
-        return self._owners.get(owner, owner)
 
 
 def _owners(tx: sqlite3.Connection, images: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,10 @@ serialisation failures undo everything, so the whole function runs again.
 A COMMIT whose answer is lost is read back, never repeated blindly: every transaction knows its transaction id from the
 same round trip that begins it, and PostgreSQL itself keeps what became of each id (``pg_xact_status``). That costs no
 row and no further fsync, where a table of commits would cost both in every transaction.
+
+A process that stands still in the middle of a transaction, because its machine is paused or gone without a word, would
+keep its locks for as long as the network does not notice, the sealer's among them. So PostgreSQL ends a transaction
+whose client is silent; if that one goes on, it does everything once more.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ _Connection = psycopg.Connection[dict[str, Any]]
 
 MAX_TRIES = 8
 _READ_BACK_SECONDS = 10.0
+_SILENT_SECONDS = 15.0
+"""How long a client may be silent in a transaction: ours run statement after statement."""
 _BEGIN_READ: LiteralString = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITE: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text AS xid"
 
@@ -98,6 +104,19 @@ class _Again(Exception):
     """The transaction came to nothing through no fault of its own."""
 
 
+def _lost(connection: _Connection, error: psycopg.Error) -> bool:
+    """Whether *error* says that the connection is gone, and not that a statement is wrong.
+
+    That the client was silent for too long comes as an internal error.
+    """
+    return isinstance(error, psycopg.OperationalError) or connection.closed
+
+
+def _configure(connection: _Connection) -> None:
+    milliseconds = int(_SILENT_SECONDS * 1000)
+    connection.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}".encode())
+
+
 class PostgresDatabase:
     """See `services.runtime.database.Database`."""
 
@@ -114,6 +133,7 @@ class PostgresDatabase:
             open=False,
             timeout=10.0,
             check=None,
+            configure=_configure,
             kwargs={"autocommit": True, "row_factory": dict_row, "application_name": "bms"},
             connection_class=psycopg.Connection,
         )
@@ -151,7 +171,9 @@ class PostgresDatabase:
                     connection.execute(_BEGIN_READ)
                     answer = fn(_PostgresTransaction(connection, "db.read.statement"))
                     connection.execute("COMMIT")
-                except psycopg.OperationalError as error:
+                except psycopg.Error as error:
+                    if not _lost(connection, error):
+                        raise
                     if attempt + 1 == MAX_TRIES or not connection.closed:
                         what = type(error).__name__
                         raise unavailable(what) from error
@@ -177,7 +199,9 @@ class PostgresDatabase:
                 answer = fn(transaction)
             except (pg.SerializationFailure, pg.DeadlockDetected) as error:
                 raise _Again(type(error).__name__) from error
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
+                if not _lost(connection, error):
+                    raise
                 if connection.closed:
                     why = "connection lost before the commit"
                     raise _Again(why) from error
@@ -196,7 +220,9 @@ class PostgresDatabase:
             raise _Again(type(error).__name__) from error
         except pg.UniqueViolation as error:  # a deferred constraint
             raise UniqueViolation(error.diag.constraint_name or "") from error
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            if not _lost(connection, error):
+                raise
             if not self._committed(xid):
                 why = "the commit did not arrive"
                 raise _Again(why) from error

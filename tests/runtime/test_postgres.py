@@ -178,6 +178,66 @@ def test_deadlocks_run_again(database: Database) -> None:
     assert [row["version"] for row in rows] == [3, 3]
 
 
+@pytest.mark.parametrize("where", ["statement", "commit"])
+def test_whoever_falls_silent_in_a_transaction_loses_it(
+    make_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """
+    A process that stands still with locks in its hands, as one whose machine is paused or gone, holds up nobody for
+    long: its transaction is undone, and it does everything once more when it goes on.
+    """
+    monkeypatch.setattr(postgres, "_SILENT_SECONDS", 0.3)
+    url = make_url("tests.runtime.sample")
+    silent, other = open_database(url), open_database(url)
+    silent.transact(Put("one"), label="put")
+    locked, go = threading.Event(), threading.Event()
+    runs: list[int] = []
+
+    def change(tx: Transaction) -> None:
+        runs.append(tx.execute("UPDATE notes SET version = version + 1 WHERE name = 'one'"))
+        locked.set()
+        if where == "statement":
+            assert go.wait(10)
+        tx.execute("UPDATE notes SET version = version + 1 WHERE name = 'one'")
+
+    def observer(label: str, when: str) -> None:
+        if (label, when, where) == ("db.slow.commit", "before", "commit"):
+            assert go.wait(10)
+
+    with observed(observer), ThreadPoolExecutor(1) as pool:
+        standing = pool.submit(silent.transact, change, label="slow")
+        assert locked.wait(10)
+        other.transact(lambda tx: tx.execute("UPDATE notes SET version = version + 10"), label="quick")
+        go.set()
+        standing.result(10)
+
+    assert runs == [1, 1]
+    rows = other.read(lambda tx: tx.all("SELECT version FROM notes"))
+    assert [row["version"] for row in rows] == [13]
+    silent.close()
+    other.close()
+
+
+def test_a_read_that_stood_still_is_read_again(make_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The same for a snapshot, which keeps the database from tidying up.
+    """
+    monkeypatch.setattr(postgres, "_SILENT_SECONDS", 0.2)
+    database = open_database(make_url("tests.runtime.sample"))
+    looks: list[int] = []
+
+    def look(tx: Transaction) -> int:
+        looks.append(1)
+        tx.one("SELECT 1 AS one")
+        if len(looks) == 1:
+            threading.Event().wait(0.6)
+        return len(tx.all("SELECT name FROM notes"))
+
+    assert database.read(look) == 0
+    assert len(looks) == 2
+    database.close()
+
+
 def test_reads_outlive_their_connection(make_url: Callable[[str], str]) -> None:
     """
     A pooled connection that died is replaced, and the read answered all the same.

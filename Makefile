@@ -41,7 +41,7 @@ run: $(VENV)/.run $(VENV)/.stubs ## start the same and stay up until Ctrl-C
 
 .PHONY: test
 test: dev ## run the tests that need nothing but pip
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not rabbitmq and not openstack and not containers and not story" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not rabbitmq and not openstack and not containers and not story and not races" $(PYTEST_ARGS)
 
 # ---- while changing it -----------------------------------------------------------------------------------------------
 
@@ -88,17 +88,21 @@ release-contracts: dev ## keep the contracts as they are now as what may not be 
 
 .PHONY: test-all
 test-all: dev ## every test; needs podman, RabbitMQ and the like
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not openstack and not containers and not story" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not openstack and not containers and not story and not races" $(PYTEST_ARGS)
 	@$(BIN)/python -m pytest -m "openstack or containers or story" --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: slow
 slow: dev ## the tests that only take long
-	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story" --timeout=900 $(PYTEST_ARGS) \
+	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story and not races" --timeout=900 $(PYTEST_ARGS) \
 	  || test $$? -eq 5 # none there is no failure
 
 .PHONY: simulate
 simulate: dev ## play seeds of the simulated site, faults and all (SEED, SEEDS, FIRST, SERVERS, MINUTES, FAULTS, TRACE)
 	@PYTHONPATH=.:protos $(BIN)/python -m tests.simulation --servers $(SERVERS) --jobs $(JOBS) $(SIMULATE)
+
+.PHONY: races
+races: dev ## replicas of each service race over one PostgreSQL, killed and stopped meanwhile (MINUTES of load, SEED)
+	@BMS_RACES_MINUTES="$(MINUTES)" BMS_RACES_SEED="$(or $(SEED),1)" $(BIN)/python -m pytest -n 0 -m races -s $(PYTEST_ARGS)
 
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way

@@ -133,7 +133,7 @@ class Caller:
             twice = has_id and self.chance.random() < self._twice
             answers, refusals = self._ask(service, method, request, 2 if twice else 1)
             if answers:
-                self._settle(service, method, request, answers, refusals)
+                self._settle(service, method, request, answers)
                 return answers[0]
             lasting = [one for one in refusals if one.code not in _PASSING and one.reason not in _MOMENTARY]
             if lasting:
@@ -204,7 +204,7 @@ class Caller:
                     self.book.wrong.append(f"{refused}; asked {request}"[:1500])
         return answers, refusals
 
-    def _settle(self, service: str, method: str, request: Any, answers: list[Any], refusals: list[Refused]) -> None:
+    def _settle(self, service: str, method: str, request: Any, answers: list[Any]) -> None:
         self.book.counts[method] += 1
         request_id = getattr(request, "request_id", "")
         if not request_id:
@@ -213,9 +213,6 @@ class Caller:
             self.book.counts["answered twice"] += 1
             if _essence(answers[0]) != _essence(answers[1]):
                 self.book.wrong.append(f"{method} {request_id} answers {answers[0]} and {answers[1]}")
-        for refused in refusals:
-            if refused.code not in _PASSING and refused.reason not in _MOMENTARY:
-                self.book.wrong.append(f"{request_id} is answered by one replica and refused by the other: {refused}")
         self.book.acked[request_id] = (method, getattr(answers[0], "name", ""))
         self.book.done.append((service, method, type(request).FromString(request.SerializeToString()), answers[0]))
 

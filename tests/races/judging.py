@@ -289,7 +289,10 @@ class Bench:
         rack = Rack(self._site.data.path / "rack.sqlite")
         try:
             images = {f"images/{project}": f"projects/{project}/any" for project in PROJECTS}
-            self.wrong += Account(rack, datetime.now(UTC), vlans, images, set()).wrongs()
+            # Of a server that was deleted the rack has forgotten which job wrote what.
+            there = [one.server for one in statuses(self._admin)]
+            seen = Account(rack, datetime.now(UTC), vlans, images, set()).wrongs()
+            self.wrong += [line for line in seen if any(server in line for server in there)]
         finally:
             rack.close()
 

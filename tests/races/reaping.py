@@ -19,6 +19,11 @@ BEYOND_A_CLAIM = Pace().claim.total_seconds() + 3
 _PATIENT = ("lifecycle", "ipam")
 """Who is stopped for that long; one replica of each at a time."""
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bms'"
+_OPEN = (
+    "SELECT pid, state_change FROM pg_stat_activity WHERE datname = current_database()"
+    " AND state = 'idle in transaction' AND backend_xid IS NOT NULL"
+)
+_TRIES = 60
 
 
 class Reaper:
@@ -42,7 +47,7 @@ class Reaper:
         until = time.monotonic() + seconds
         for service in _PATIENT:
             if seconds > BEYOND_A_CLAIM + 5:
-                self._stop(self._chance.choice(self._site.of(service)), BEYOND_A_CLAIM)
+                self._stop_at_work(self._chance.choice(self._site.of(service)))
         while time.monotonic() < until:
             self._over.wait(self._chance.uniform(0.3, 2.0))
             self._return()
@@ -65,7 +70,7 @@ class Reaper:
         elif roll < 0.93:
             self._stop(self._free(lambda _: True), chance.uniform(0.1, 6))
         elif left > BEYOND_A_CLAIM:
-            self._stop(self._free(lambda one: one.service in _PATIENT), BEYOND_A_CLAIM)
+            self._stop_at_work(self._free(lambda one: one.service in _PATIENT))
 
     def _free(self, suits: Callable[[Replica], bool]) -> Replica | None:
         """One that runs, and is not the last of its service that does."""
@@ -91,6 +96,28 @@ class Reaper:
             self._stopped[one.name] = time.monotonic() + seconds
             length = "beyond a claim" if seconds >= BEYOND_A_CLAIM else "for a moment"
             self.counts[f"stopped {one.service} {length}"] += 1
+
+    def _stop_at_work(self, one: Replica | None) -> None:
+        """Stops it for longer than a claim holds, if possible in the middle of a transaction that holds locks."""
+        if one is None:
+            return
+        for _ in range(_TRIES):
+            one.send(signal.SIGSTOP)
+            time.sleep(0.03)
+            before = self._open(one.service)
+            time.sleep(0.15 if before else 0)
+            if before & self._open(one.service):
+                self.counts[f"stopped {one.service} in a transaction"] += 1
+                break
+            one.send(signal.SIGCONT)
+            time.sleep(self._chance.uniform(0, 0.05))
+        self._stop(one, BEYOND_A_CLAIM)
+
+    def _open(self, service: str) -> set[tuple[int, object]]:
+        """Transactions of *service* that wait for their client."""
+        with psycopg.connect(self._site.urls[service], autocommit=True) as connection:
+            rows = connection.execute(_OPEN).fetchall()
+        return {(row[0], row[1]) for row in rows}
 
     def _cut(self) -> None:
         with psycopg.connect(self._site.server, autocommit=True) as connection:

@@ -211,17 +211,18 @@ def _from_inventory(known: Known, event: Followed) -> Known:
 
 def _from_lifecycle(known: Known, event: Followed) -> Known:
     header, body = event.header, event.body
-    known = replace(known, standing=judge(known.standing, event))
+    standing = judge(known.standing, event)
     if header.type in CLOSED:
         # Its own half is over; what inventory said stays, and what lies on its disks.
         return Known(
             *(known.facts, known.removed, True),
             event_type=header.type,
             event_time=event.time,
-            standing=known.standing,
+            standing=standing,
             fold=known.fold,
         )
-    known = _state(replace(known, closed=False, event_type=header.type, event_time=event.time), event)
+    known = replace(known, closed=False, event_type=header.type, event_time=event.time, standing=standing)
+    known = _state(known, event)
     if header.type.endswith(".maintenance_set"):
         known = replace(known, maintenance=True)
     elif header.type.endswith(".maintenance_cleared"):

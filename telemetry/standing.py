@@ -33,6 +33,7 @@ _SOUND: Final = frozenset({"clean.passed", "server.adopted"})
 """From here on nothing that was before counts, as for the verifier."""
 _FORCED: Final = frozenset({"power.attested", "clean.skipped", "address.forced_free"})
 """What a forced action leads to; the action itself was `forced.approved`."""
+_TELLING: Final = _FORCED | {"forced.approved", "server.violated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,20 @@ class Standing:
 
 def judge(standing: Standing, event: Followed) -> Standing:
     """What is said after *event*, the next that was heard of the server's stream in lifecycle's log."""
-    header, facts = event.header, dict(event.body.facts)
+    header = event.header
     missing = _missing(standing, event)
     first = header.sequence == 1 and not standing.sequence
-    standing = replace(standing, sequence=header.sequence, digest=event.digest.hex())
+    # Not by `replace`, which costs more than all the rest: this runs for every event.
+    standing = Standing(standing.verdict, standing.since, standing.cause, header.sequence, event.digest.hex())
     if missing:
         standing = worsened(standing, Verdict.UNKNOWN, event.time, Cause(header.id, header.type, "gap", missing))
     if first or header.type in _SOUND:
         standing = replace(standing, verdict=Verdict.PASS, since=event.time, cause=Cause(header.id, header.type))
+    return _told(standing, event) if header.type in _TELLING else standing
+
+
+def _told(standing: Standing, event: Followed) -> Standing:
+    header, facts = event.header, dict(event.body.facts)
     if header.type == "forced.approved":
         cause = Cause(
             *(header.id, header.type, facts.get("kind", ""), event.body.message),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +71,10 @@ class Caller:
             raise NotFound(msg, name=name)
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request being served.
@@ -81,6 +86,7 @@ class Call:
         now: when the request arrived; the only time its verbs know.
         request_id: the caller's idempotency key, "" if none.
         validate_only: every check, no writing.
+        awaited: whether the caller's deadline is still to come, asked at any time.
     """
 
     caller: Caller
@@ -89,3 +95,4 @@ class Call:
     now: datetime
     request_id: str = ""
     validate_only: bool = False
+    awaited: Callable[[], bool] = field(default=_always, compare=False, repr=False)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -223,7 +224,7 @@ class _Layers(grpc.ServerInterceptor):
             correlation = guard.correlation(metadata)
             call: Call | None = None
             try:
-                call = guard.admit(method, metadata, correlation, arrived)
+                call = replace(guard.admit(method, metadata, correlation, arrived), awaited=partial(_awaited, context))
                 token = current.set(call)
                 try:
                     answer = serve(arrived.message, context)
@@ -281,6 +282,11 @@ def serialized(message: Any) -> bytes:
 def raced() -> Busy:
     """What a caller is told whose transaction met another with the same key."""
     return Busy("another request did the same in this moment", remedy="Send the same request again.")
+
+
+def _awaited(context: grpc.ServicerContext) -> bool:
+    left: float | None = context.time_remaining()
+    return left is None or left > 0
 
 
 def _abort(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:

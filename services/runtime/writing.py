@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from services.kernel.calls import Call
-from services.kernel.errors import Busy, InvalidField
+from services.kernel.errors import Busy, DeadlineExceeded, InvalidField
 from services.runtime.checks import is_uuid
 from services.runtime.database import Database, Row, Transaction
 from services.runtime.times import to_micros
@@ -167,6 +167,7 @@ class Writer:
 
         With ``validate_only`` everything runs and is rolled back: the same checks, the same errors, the answer that
         would have been given, and nothing written. A refusal is not kept: the same request may go through later.
+        Nothing is written either for a caller who no longer waits: what he does not know of would be nobody's.
 
         Args:
             verb: does the work and makes the response; may run twice.
@@ -174,19 +175,27 @@ class Writer:
         Raises:
             InvalidField: request_id is not a UUID, or was used for another request.
             Busy: the same request is under way.
+            DeadlineExceeded: the caller no longer waits.
         """
 
         def run(tx: Transaction) -> M:
             if call.validate_only:
                 raise _Undone(verb(tx))
             if not call.request_id:
-                return verb(tx)
+                return awaited(verb(tx))
             before = self._replies.find(tx, call, request)
             if before is not None:
                 return cast("M", before)
             reply = verb(tx)
             self._replies.keep(tx, call, request, reply)
-            return reply
+            return awaited(reply)
+
+        def awaited(reply: M) -> M:
+            if call.awaited():
+                return reply
+            # We stood still, or waited for others: whoever asked has long gone on as if nothing had been done.
+            msg = f"the caller of {call.method} gave up before it was done"
+            raise DeadlineExceeded(msg, remedy="Send the same request again.", method=call.method)
 
         try:
             return self._database.transact(run, label=call.method.rpartition("/")[2])

@@ -12,7 +12,7 @@ import pytest
 
 from bms.event.v1 import event_pb2
 from services.kernel.calls import Call
-from services.kernel.errors import Busy, InvalidField, WrongState
+from services.kernel.errors import Busy, DeadlineExceeded, InvalidField, WrongState
 from services.runtime.database import Database, Transaction
 from services.runtime.writing import KEPT, Replies, Writer
 from tests.support.clocks import START
@@ -66,6 +66,21 @@ def test_the_same_request_gets_the_same_answer(database: Database, writer: Write
 
     assert again == first == event_pb2.EventHeader(id="note1", sequence=1)
     assert (verb.runs, count(database, "notes")) == (1, 1)
+
+
+@pytest.mark.parametrize("request_id", [ID, ""])
+def test_nothing_is_done_for_a_caller_who_gave_up(database: Database, writer: Writer, request_id: str) -> None:
+    """
+    A process that stood still goes on with a request whose deadline is over: nothing is written, no answer is kept, and
+    the same request goes through when it is sent again.
+    """
+    verb = Verb()
+    gone = replace(CALL, request_id=request_id, awaited=lambda: False)
+    with pytest.raises(DeadlineExceeded, match="gave up"):
+        writer.once(gone, request(), verb)
+    assert (count(database, "notes"), count(database, "replies")) == (0, 0)
+
+    assert writer.once(replace(gone, awaited=lambda: True), request(), verb).id == "note2"
 
 
 def test_an_answer_can_be_had_before_anybody_is_asked(database: Database, writer: Writer) -> None:

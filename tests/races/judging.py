@@ -303,7 +303,7 @@ class Bench:
                 try:
                     level = json.loads(line).get("level", "")
                 except ValueError:
-                    level = "error" if "Traceback" in line or "Error" in line else ""
+                    level = "error" if "Traceback" in line else ""
                 if level in ("error", "critical") or '"INTERNAL"' in line:
                     self.wrong.append(f"{one.name} logged {line[:3000]}")
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a day of a fleet costs, and whether it grows as the fleet does: at most with the power 1.1.
+
+    make bench                                                          # 500, 1,000 and 2,000 servers
+    python tests/benchmarks/bench_fleet.py 500 1000 2000 5000 10000     # the whole promise: about five times as long
+
+The simulated site (docs/simulation.md) lives one day of its own time without faults: operations, stores, worker,
+interceptors, network and ipam are the product's, over SQLite; time, the wire and the rack are simulated. Every server
+is looked at once in 15 minutes, half of the fleet is let, and a tenth of it is given back, cleaned and deployed again.
+The rack takes a second or two for everything (its profile "demo"). Each size has a process of its own. Telemetry is not
+there.
+
+Counted are the processor's seconds of the day: not of onboarding before it, nor of the verifier after it, which reads
+both chained logs and must say PASS of all of it. They hold the simulation's own, and what a site without servers costs,
+whose loops look every ten seconds, whoever is there. That is measured as a day of no servers, and taken off before the
+slope is drawn: it would flatter it. What else runs on the machine makes a second of the processor worth less: a fixed
+piece of Python is timed in every hour of each day, and the days are compared by how many such pieces they cost.
+Statements of SQL are counted, and need no such care.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.benchmarks.fleet_day import Day, play
+
+SIZES = (500, 1000, 2000)
+SLOPE = 1.1
+_PROFILE = "demo"
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of the line through the logarithms of *points* that fits them best (least squares)."""
+    logs = [(math.log(x), math.log(y)) for x, y in points]
+    middle = sum(x for x, _ in logs) / len(logs), sum(y for _, y in logs) / len(logs)
+    across = sum((x - middle[0]) ** 2 for x, _ in logs)
+    return sum((x - middle[0]) * (y - middle[1]) for x, y in logs) / across
+
+
+def lived(servers: int) -> Day:
+    """One day of so many servers, in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(play, servers, _PROFILE).result()
+
+
+def show(day: Day, empty: Day) -> None:
+    """Prints what a day cost, and that it really happened."""
+    own = day.statements - empty.statements
+    sys.stdout.write(
+        f"  {day.servers} servers: {day.seconds:.1f} s of a core, {1000 * day.seconds / day.servers:.1f} s for 1,000"
+        f" ({net(day, empty) * 1000 / day.servers:.0f} pieces of {day.beat:.0f} ms beyond the empty site's)\n"
+        f"    {day.rests} looks at servers at rest, {day.lives} lives, {day.events[0]} events, {day.calls} calls,"
+        f" {day.statements} statements ({own / max(1, day.rests):.1f} for each look, lives included)\n"
+        f"    beside it: onboarding {day.setup:.1f} s; the verifier {day.proof:.1f} s for {day.streams} streams of"
+        f" {day.events[1]} events: {day.verdict}; {day.memory} MB\n"
+    )
+    sys.stdout.writelines(f"    WRONG: {wrong}\n" for wrong in day.wrong)
+    sys.stdout.flush()
+
+
+def net(day: Day, empty: Day) -> float:
+    """How many of the fixed pieces of Python *day* cost beyond an empty site's."""
+    return 1000 * (day.seconds / day.beat - empty.seconds / empty.beat)
+
+
+def main(sizes: Sequence[str]) -> int:
+    """Runs it; 1 if the promise is not kept, or something is wrong with the day.
+
+    Args:
+        sizes: other numbers of servers than 500, 1,000 and 2,000.
+    """
+    empty = lived(0)
+    sys.stdout.write(f"  a site without servers: {empty.seconds:.1f} s of a core, {empty.statements} statements\n")
+    days = []
+    for size in [int(size) for size in sizes] or SIZES:
+        days.append(lived(size))
+        show(days[-1], empty)
+    wrong = [problem for day in (empty, *days) for problem in day.wrong]
+    if len(days) < 2:
+        return 1 if wrong else 0
+    grows = slope([(day.servers, net(day, empty)) for day in days])
+    seconds = slope([(day.servers, day.seconds) for day in days])
+    asked = slope([(day.servers, day.statements - empty.statements) for day in days])
+    kept = grows <= SLOPE and not wrong
+    sys.stdout.write(
+        f"a day of {days[0].servers} to {days[-1].servers} servers costs their number to the power {grows:.3f}"
+        f" (at most {SLOPE}): {'as promised' if kept else 'MISSED'}\n"
+        f"  with the empty site's share, in plain seconds {seconds:.3f}; statements {asked:.3f}\n"
+    )
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -72,7 +72,7 @@ def _self_remedy(server: Server, budget: Budget) -> server_status_pb2.SelfRemedy
     """What runs by itself against what *server* waits for; None if nothing does."""
     code = server.wait.code if server.wait is not None and server.intent is not None else ""
     cure = remedies.cure_for(server, code) if code else None
-    if cure is None:
+    if cure is None or not budget.of(cure):
         return None
     tried = remedies.tried(server, code)
     attempts = tried.attempts if tried else 0

@@ -162,6 +162,15 @@ class Hardware(Protocol):
         """
         ...
 
+    def reset_bmc(self, target: Target) -> None:
+        """Restarts the BMC itself; the server's power and what it runs are left alone. May be called again.
+
+        Raises:
+            PeerUnavailable: the BMC does not take even that.
+            WrongState: this backend cannot restart a BMC.
+        """
+        ...
+
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """Starts a job; one of the same *request_id* that exists is left as it is, another that runs is ended first.
 

@@ -72,26 +72,26 @@ class LifecycleSettings:
         scale = _number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000)
         return cls(
             backend=backend,
-            workers=int(_number(environ, "BMS_LIFECYCLE_WORKERS", 8, least=1, most=256)),
+            workers=_count(environ, "BMS_LIFECYCLE_WORKERS", 8, least=1, most=256),
             pace=Pace(
                 most=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_POLL_SECONDS", 5, least=0.05, most=600)),
                 patrol=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_PATROL_SECONDS", 900, least=0.1, most=86400)),
                 limit_scale=scale,
-                budget=_budget(environ, scale),
+                budget=_budget(environ, scale, resets_bmc=backend == "simulated"),
             ),
             ironic=_ironic(environ) if backend == "ironic" else IronicSettings(),
             brake=Policy(
-                most=int(_number(environ, "BMS_LIFECYCLE_BRAKE_MOST", 3, least=0, most=100_000)),
+                most=_count(environ, "BMS_LIFECYCLE_BRAKE_MOST", 3, least=0, most=100_000),
                 share=_number(environ, "BMS_LIFECYCLE_BRAKE_SHARE", 0.05, least=0, most=1),
                 window=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_BRAKE_SECONDS", 3600, least=1, most=604800)),
             ),
         )
 
 
-def _budget(environ: Mapping[str, str], scale: float) -> Budget:
+def _budget(environ: Mapping[str, str], scale: float, *, resets_bmc: bool) -> Budget:
     cool_down = timedelta(seconds=_number(environ, "BMS_LIFECYCLE_REMEDY_SECONDS", 60, least=0.1, most=86400)) * scale
-    tries = int(_number(environ, "BMS_LIFECYCLE_REMEDY_TRIES", 3, least=0, most=1000))
-    return Budget(tries, cool_down, max(cool_down, Budget().seldom * scale))
+    tries = _count(environ, "BMS_LIFECYCLE_REMEDY_TRIES", 3, least=0, most=1000)
+    return Budget(tries, cool_down, max(cool_down, Budget().seldom * scale), resets_bmc)
 
 
 def _ironic(environ: Mapping[str, str]) -> IronicSettings:
@@ -109,10 +109,18 @@ def _ironic(environ: Mapping[str, str]) -> IronicSettings:
     return found
 
 
+def _count(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    value = _number(environ, name, default, least=least, most=most)
+    if not value.is_integer():
+        description = f"{value:g} is not a whole number from {least} to {most}"
+        raise InvalidField(name, description, remedy="Correct it or leave it out.")
+    return int(value)
+
+
 def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
     text = environ.get(name, "").strip()
     try:
-        value = float(text) if text else default
+        value = float(text or default)
     except ValueError:
         value = least - 1
     if not least <= value <= most:

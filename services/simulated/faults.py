@@ -16,6 +16,8 @@ class FaultKind(StrEnum):
 
     BMC_SILENT = "bmc-silent"
     """The BMC does not answer."""
+    BMC_HANGS = "bmc-hangs"
+    """The BMC does not answer until it is restarted."""
     BMC_BAD_LOGIN = "bmc-bad-login"
     """The BMC answers and refuses the login."""
     POWER_STUCK_ON = "power-stuck-on"
@@ -117,6 +119,11 @@ def strike(tx: Connection, fault: Fault) -> None:
         "UPDATE faults SET used = used + 1, remaining = remaining - 1 WHERE id = ?",
         (fault.id,),
     )
+
+
+def mend(tx: Connection, fault: Fault) -> None:
+    """Takes *fault* away."""
+    tx.execute("DELETE FROM faults WHERE id = ?", (fault.id,))
 
 
 def as_fault(row: sqlite3.Row) -> Fault:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from services.kernel.errors import PeerUnavailable, WrongState
-from services.simulated.faults import Fault, FaultKind, look, strike, targets_of
+from services.simulated.faults import Fault, FaultKind, every, look, mend, strike, targets_of
 from services.simulated.file import Connection, RackFile
 from services.simulated.passing import book, end_job, has_network, interrupted, no_network, power_changed, settle
 from services.simulated.profiles import PROFILES, micros
@@ -175,6 +175,18 @@ class Rack:
             machine = replace(machine, reboots=(*machine.reboots, request_id)[-REMEMBERED_REBOOTS:])
             self._wish(tx, machine, PowerWish.CYCLE, at)
 
+    def reset_bmc(self, server: str, bmc: str, now: datetime) -> None:
+        """Restarts the BMC: one that hung answers again. The machine behind it does not notice.
+
+        Raises:
+            PeerUnavailable: it is silent for another reason.
+        """
+        with self.file.writing() as tx:
+            for fault in every(tx, targets_of(bmc, server), micros(now)):
+                if fault.kind is FaultKind.BMC_HANGS:
+                    mend(tx, fault)
+        self._meet(server, bmc, micros(now), login=False)
+
     def start_job(self, server: str, bmc: str, now: datetime, kind: Work, wanted: Wanted, *, request_id: str) -> None:
         """Starts a job unless one of this *request_id* is known; ends another that runs. The ramdisk boots at once.
 
@@ -292,7 +304,7 @@ class Rack:
         with self.file.reading() as tx:
             machine = find_machine(tx, bmc)
             faults = look(tx, targets_of(bmc, server), at)
-        silent = faults.get(FaultKind.BMC_SILENT)
+        silent = faults.get(FaultKind.BMC_SILENT) or faults.get(FaultKind.BMC_HANGS)
         refused = faults.get(FaultKind.BMC_BAD_LOGIN) if login else None
         if fault := silent or refused:
             self._struck(fault)

@@ -29,6 +29,8 @@ class Machine:
     disks: dict[str, str] = field(default_factory=lambda: {"disk-1": "", "disk-2": ""})
     jobs: dict[str, tuple[JobOrder, JobReading]] = field(default_factory=dict)
     silent: bool = False
+    hangs: bool = False
+    resets: int = 0
     login_refused: bool = False
     stuck_on: bool = False
     fail_jobs: dict[JobKind, int] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class FakeHardware:
 
     def _answering(self, target: Target) -> Machine:
         machine = self.machine(target.server)
-        if machine.silent:
+        if machine.silent or machine.hangs:
             msg = "the BMC does not answer"
             raise PeerUnavailable(msg)
         return machine
@@ -81,6 +83,13 @@ class FakeHardware:
                 machine.jobs[request_id] = (JobOrder(JobKind.RESCUE), JobReading(JobPhase.PASSED))
                 self.history.append((target.server, "reboot"))
             machine.on = True
+
+    def reset_bmc(self, target: Target) -> None:
+        with effect("bmc.reset"):
+            machine = self.machine(target.server)
+            machine.resets += 1
+            machine.hangs = False
+            self._answering(target)
 
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         with effect(f"bmc.start_{order.kind.value}"):

@@ -194,18 +194,18 @@ def test_what_runs_by_itself_is_told(rig: Rig) -> None:
 
 def test_where_nothing_runs_by_itself_nothing_is_told_of_it(rig: Rig) -> None:
     """
-    A BMC that is silent has no remedy that is safe; what rests may rest as long as it likes.
+    For an inventory that is silent nothing can be done from here; what rests may rest as long as it likes.
     """
     rig.register()
     told = diagnosis(rig)
     assert told.blocked_on == "ENROLLED"
     assert not told.HasField("wait_limit")
-    rig.hardware.machine(UUID).silent = True
+    rig.inventory.silent = True
     rig.ok("ProvideServer", srv.ProvideServerRequest(name=f"servers/{UUID}"), admin())
     rig.worker.tick(rig.clock.now())
     told = diagnosis(rig)
 
-    assert told.blocked_on == "BMC_SILENT"
+    assert told.blocked_on == "INVENTORY_SILENT"
     assert not told.HasField("self_remedy")
     assert not told.HasField("wait_overdue_by")
 

@@ -189,6 +189,28 @@ def test_a_silent_bmc(bench: Bench) -> None:
     bench.hardware.verify(TARGET)
 
 
+def test_a_bmc_that_hangs_is_cured_by_a_restart(bench: Bench) -> None:
+    """
+    It answers nothing until it is restarted, which its machine does not notice; one that is silent stays so.
+    """
+    bench.hardware.set_power(TARGET, on=True, request_id="1")
+    bench.clock.move(10)
+    before = control.witness(bench.rack, bench.clock.now(), server=SERVER)
+    bench.inject("bmc-hangs")
+    for _ in range(2):
+        with pytest.raises(PeerUnavailable):
+            bench.hardware.read_power(TARGET)
+    bench.hardware.reset_bmc(TARGET)
+    bench.hardware.reset_bmc(TARGET)
+    assert bench.hardware.read_power(TARGET).power == "on"
+    assert control.witness(bench.rack, bench.clock.now(), server=SERVER) == before
+    bench.inject("bmc-silent")
+    with pytest.raises(PeerUnavailable):
+        bench.hardware.reset_bmc(TARGET)
+    with pytest.raises(PeerUnavailable):
+        bench.hardware.read_power(TARGET)
+
+
 def test_a_refused_login(bench: Bench) -> None:
     """
     A refused login is a wrong state when verifying, and an unavailable peer for everything else.

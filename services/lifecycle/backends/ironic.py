@@ -125,6 +125,11 @@ class IronicHardware:
             self._api.patch(target.server, {"/extra/bms": kept}, deadline)
             self._api.power(target.server, "rebooting", deadline)
 
+    def reset_bmc(self, target: Target) -> None:
+        """See `Hardware.reset_bmc`. Ironic has no call for it that holds for its plain drivers, and so never can."""
+        msg = "Ironic restarts no BMC"
+        raise WrongState(msg, remedy="Restart it by hand.", subject=f"servers/{target.server}")
+
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`. PeerUnavailable also while Ironic is led to where the job may start."""
         with _asking("start_job", target) as deadline:

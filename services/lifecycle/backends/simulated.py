@@ -66,6 +66,12 @@ class SimulatedHardware:
         with effect("hardware.reboot"):
             self._rack.reboot(target.server, bmc, self._clock.now(), request_id=request_id)
 
+    def reset_bmc(self, target: Target) -> None:
+        """See `Hardware.reset_bmc`."""
+        bmc = self._bmc(target)
+        with effect("hardware.reset_bmc"):
+            self._rack.reset_bmc(target.server, bmc, self._clock.now())
+
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`. The config drive is not handed on: the rack's file is no place for secrets."""
         bmc = self._bmc(target)

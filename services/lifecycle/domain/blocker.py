@@ -26,6 +26,8 @@ class Cure(StrEnum):
     """Asks the BMC for the same power once more: it may have lost the command."""
     REGISTER_PORTS = "register_ports"
     """Tells network of the server's ports anew, and asks for the same once more: it may have lost either."""
+    RESET_BMC = "reset_bmc"
+    """Restarts the BMC, which leaves the server's power and its disks alone: it may have hung."""
     BEGIN_ANEW = "begin_anew"
     """Begins the step anew: what it writes or erases may be written and erased twice."""
 

@@ -14,6 +14,7 @@ from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.server import Server, Tried
+from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 
@@ -32,11 +33,12 @@ CURES: Mapping[Cure, frozenset[StepName]] = {
             _N.REGISTER_PORTS,
         }
     ),
+    Cure.RESET_BMC: frozenset({_N.VERIFY_BMC, _N.POWER_OFF, _N.POWER_ON, _N.REBOOT}),
     Cure.BEGIN_ANEW: frozenset({_N.INSPECT, _N.CLEAN, _N.WRITE_IMAGE, _N.BOOT_RESCUE}),
 }
 """In which steps each remedy does something, and nothing that may not be done twice."""
 
-_ONCE = frozenset({Cure.BEGIN_ANEW})
+_ONCE = frozenset({Cure.BEGIN_ANEW, Cure.RESET_BMC})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,18 @@ class Budget:
         tries: in one step, for one code.
         cool_down: how long a wait lasts before the first try, and what lies between two.
         seldom: what lies between two tries when the budget is spent and the step is never given up.
+        resets_bmc: whether the hardware's backend can restart a BMC.
     """
 
     tries: int = 3
     cool_down: timedelta = timedelta(minutes=1)
     seldom: timedelta = timedelta(minutes=15)
+    resets_bmc: bool = True
 
     def of(self, cure: Cure) -> int:
         """How often *cure* may be tried."""
+        if cure is Cure.RESET_BMC and not self.resets_bmc:
+            return 0
         return min(1, self.tries) if cure in _ONCE else self.tries
 
 
@@ -63,6 +69,8 @@ def cure_for(server: Server, code: str) -> Cure | None:
     blocker = BLOCKERS.get(code)
     if blocker is None or blocker.cure is None or server.intent is None:
         return None
+    if blocker.cure is Cure.RESET_BMC and server.state is State.ADOPTING:
+        return None  # nothing is asked of what is not ours yet
     return blocker.cure if server.intent.step.name in CURES[blocker.cure] else None
 
 
@@ -76,14 +84,15 @@ def next_try(server: Server, budget: Budget) -> datetime | None:
     if server.wait is None or server.intent is None:
         return None
     cure = cure_for(server, server.wait.code)
-    if cure is None or not budget.tries or cure is Cure.BEGIN_ANEW:
+    if cure is None or not budget.of(cure) or cure is Cure.BEGIN_ANEW:
         return None
     before = tried(server, server.wait.code)
     if before is None:
         return server.wait.since + budget.cool_down
     if before.attempts < budget.of(cure):
         return before.last + budget.cool_down
-    return before.last + budget.seldom if server.intent.step.limit is None else None
+    again = server.intent.step.limit is None and cure not in _ONCE
+    return before.last + budget.seldom if again else None
 
 
 def is_due(server: Server, budget: Budget, now: datetime) -> bool:
@@ -104,8 +113,8 @@ def is_spent(server: Server, code: str, budget: Budget, now: datetime) -> bool:
     """Whether the last try of the remedy of *code* has had its time too, and there is none left."""
     cure = cure_for(server, code)
     before = tried(server, code) if cure else None
-    if cure is None or before is None:
-        return False
+    if cure is None or before is None or cure is Cure.RESET_BMC:
+        return False  # a BMC that was restarted takes its time: the step has its own
     return before.attempts >= budget.of(cure) and now >= before.last + budget.cool_down
 
 

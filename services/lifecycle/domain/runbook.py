@@ -39,6 +39,7 @@ _KINDS = {Kind.WAIT: "wait", Kind.FAULT: "fault", Kind.REST: "rest"}
 _CURES = {
     Cure.ASK_POWER: "asks the BMC for the same power once more",
     Cure.REGISTER_PORTS: "tells network of the server's ports anew, and asks for the same once more",
+    Cure.RESET_BMC: "restarts the BMC, once, where its backend can: the simulated rack's does, Ironic's does not",
     Cure.BEGIN_ANEW: "begins the step anew, once",
 }
 

@@ -87,6 +87,7 @@ _ALL = (
         " pool.",
         (*_LOOK, *_RECOVER),
         sla=5 * _MINUTE,
+        cure=Cure.RESET_BMC,
     ),
     Blocker(
         "INVENTORY_SILENT",

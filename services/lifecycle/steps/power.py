@@ -13,6 +13,8 @@ from services.lifecycle.ports import Hardware, Target
 from services.lifecycle.steps.identity import call_id, request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
+_SILENT = "BMC_SILENT"
+
 
 def with_power(server: Server, seen: PowerSeen) -> Server:
     """*server* with its power as *seen*."""
@@ -31,7 +33,7 @@ class PowerSteps:
         try:
             self.hardware.verify(_target(server))
         except PeerUnavailable as error:
-            return Waiting(server, "BMC_SILENT", str(error))
+            return self._silent(ctx, server, error)
         except WrongState as error:
             return Failed(server, "BMC_LOGIN_REFUSED", str(error), may_retry=True)
         return Done(server, (note(server, server, "bmc.verified", ctx.now),))
@@ -55,17 +57,30 @@ class PowerSteps:
                 )
             seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:
-            return Waiting(server, "BMC_SILENT", str(error))
+            return self._silent(ctx, server, error)
         read = with_power(server, seen)
         if read.power is Power.ON:
             return Done(read, (note(server, read, "power.observed", ctx.now, evidence=Evidence(power=seen)),))
         return Waiting(read, "POWER_NOT_ON", f"the BMC reads {seen.power} after the reboot")
 
+    def _silent(self, ctx: Context, server: Server, error: PeerUnavailable) -> Waiting:
+        """Waits for a BMC that does not answer, and restarts it if that is what this look is to try."""
+        reason = str(error)
+        if ctx.intent.cure == _SILENT:
+            try:
+                self.hardware.reset_bmc(_target(server))
+                reason = f"{reason}; it was restarted"
+            except (PeerUnavailable, WrongState) as refused:
+                reason = f"{reason}; it cannot be restarted: {refused}"
+        elif any(one.code == _SILENT for one in ctx.intent.tried):
+            reason = f"{reason}; restarting it did not help"
+        return Waiting(server, _SILENT, reason)
+
     def _to(self, ctx: Context, wanted: Power, code: str) -> Outcome:
         server = ctx.server
         try:
             seen = self.hardware.read_power(_target(server))
-            asking = seen.power != wanted.value and (not ctx.intent.acted or bool(ctx.intent.cure))
+            asking = seen.power != wanted.value and (not ctx.intent.acted or ctx.intent.cure == code)
             if asking:
                 # Once in a step; that a BMC may lose a command is what the step's remedy is for, which is counted.
                 self.hardware.set_power(
@@ -74,7 +89,7 @@ class PowerSteps:
                 server = replace(server, intent=replace(ctx.intent, acted=True))
                 seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:
-            return Waiting(replace(server, power=Power.UNKNOWN), "BMC_SILENT", str(error))
+            return self._silent(ctx, replace(server, power=Power.UNKNOWN), error)
         read = with_power(server, seen)
         if read.power is wanted:
             return Done(read, (note(server, read, "power.observed", ctx.now, evidence=Evidence(power=seen)),))

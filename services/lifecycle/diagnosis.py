@@ -23,6 +23,7 @@ from services.lifecycle.store import Store
 from services.runtime.database import Transaction
 
 _EFFECTS = 20
+_FIRST = (StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.CLOSE)
 
 
 def diagnose(
@@ -101,8 +102,8 @@ def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime
     if server.wait is not None and server.state is not State.QUARANTINED:
         return server.wait.code, server.wait.since
     if server.state is State.QUARANTINED:
-        if server.wait is not None and server.intent is not None and server.intent.step.name is StepName.DETACH_ALL:
-            # Before all else its ports are cut: nothing leads out until they were read.
+        if server.wait is not None and server.intent is not None and server.intent.step.name in _FIRST:
+            # Before all else its ports are cut: nothing leads out until they were read. Nor out of a log being closed.
             return server.wait.code, server.wait.since
         if instance is not None and instance.state is InstanceState.ERROR:
             return "INSTANCE_FAILED", server.state_since

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from services.kernel.clock import Clock, Ids
-from services.kernel.errors import NotFound, Stale
+from services.kernel.errors import BmsError, NotFound, Stale
 from services.kernel.names import SERVER
 from services.lifecycle.claims import done_with, follow, followed, held_back, hold_back
 from services.lifecycle.domain.plans import IntentKind
@@ -19,7 +20,10 @@ from services.lifecycle.peers import Heard, Inventory, Registered
 from services.lifecycle.store import Store
 from services.runtime.database import Database, Transaction
 
+_log = structlog.get_logger("bms.follower")
+
 _LOG = "inventory"
+_PORTS = "/ports"
 _WAIT_SECONDS = 10
 _SOON_SECONDS = 1
 """How long it waits for news while a deletion is remembered, which wants to be tried again."""
@@ -30,7 +34,8 @@ class Follower:
     """One reader of inventory's log; its place is kept in the transaction of what it led to.
 
     A deletion is remembered until the server's log is closed: it may have to wait while the server is at work, and an
-    administrator may take its closing over. It holds nothing back but itself.
+    administrator may take its closing over. So is a change of where its ports are plugged in that the server cannot
+    take yet. Neither holds back what comes after it.
     """
 
     database: Database
@@ -42,9 +47,10 @@ class Follower:
     def tick(self, _now: datetime) -> datetime | None:
         """Reads on from where it is; waits for news up to ten seconds. Answers that it wants to go on at once."""
         place, owed = self.database.read(lambda tx: (followed(tx, _LOG), held_back(tx, _LOG)))
-        for stream in owed:
-            self._go_on_closing(stream)
-        heard, next_after = self.inventory.events(place, _SOON_SECONDS if owed else _WAIT_SECONDS)
+        for key in owed:
+            self._go_on(key)
+        closing = any(not key.endswith(_PORTS) for key in owed)
+        heard, next_after = self.inventory.events(place, _SOON_SECONDS if closing else _WAIT_SECONDS)
         for event in heard:
             if event.stream.startswith("servers/"):
                 self._hear(event)
@@ -83,21 +89,47 @@ class Follower:
                 if event.type == "server.created":
                     # Whatever is owed is owed to its life before.
                     done_with(tx, _LOG, event.stream)
-                enroll_server(self.store.within(tx), fresh)
+                if enroll_server(self.store.within(tx), fresh, self.ids.uuid()):
+                    done_with(tx, _LOG, event.stream + _PORTS)
+                else:
+                    hold_back(tx, _LOG, event.stream + _PORTS, event.position)
                 follow(tx, _LOG, event.position)
 
         self.database.transact(enroll, label="follow.enroll")
 
-    def _go_on_closing(self, stream: str) -> None:
-        (uuid,) = SERVER.parse(stream)
+    def _go_on(self, key: str) -> None:
+        """Tries again what was held back of one server; whatever refuses it, the others have their turn."""
+        (uuid,) = SERVER.parse(key.removesuffix(_PORTS))
+        try:
+            if key.endswith(_PORTS):
+                self._learn(uuid, key)
+            else:
+                self._close(uuid, key)
+        except Stale:
+            pass  # somebody was writing the server at this moment
+        except BmsError as error:
+            _log.warning("follower.held_back", key=key, reason=error.reason, error=str(error))
 
+    def _close(self, uuid: str, key: str) -> None:
         def close(tx: Transaction) -> None:
             if close_log(self.store.within(tx), uuid, self._closing()):
-                done_with(tx, _LOG, stream)
+                done_with(tx, _LOG, key)
 
-        # Somebody may be writing the server at this moment; the next round comes.
-        with suppress(Stale):
-            self.database.transact(close, label="follow.close")
+        self.database.transact(close, label="follow.close")
+
+    def _learn(self, uuid: str, key: str) -> None:
+        try:
+            registered = self.inventory.server(uuid)
+        except NotFound:
+            self.database.transact(lambda tx: done_with(tx, _LOG, key), label="follow.learn")
+            return
+        fresh = _fresh(registered, self.clock.now())
+
+        def learn(tx: Transaction) -> None:
+            if enroll_server(self.store.within(tx), fresh, self.ids.uuid()):
+                done_with(tx, _LOG, key)
+
+        self.database.transact(learn, label="follow.learn")
 
     def _closing(self) -> Intent:
         now = self.clock.now()

@@ -131,7 +131,8 @@ class Patrol:
                 networks=known[port.name].networks,
                 read_time=known[port.name].read_time,
             )
-            if port.name in known
+            # One never read where it is plugged in now: network may have it where it was before.
+            if port.name in known and port.read_time is not None
             else port
             for port in looked.ports
         )

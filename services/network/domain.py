@@ -161,7 +161,7 @@ class Attachment:
         project: of a TENANT wish, the instance's project; else empty.
         request_time: when the wish last changed.
         observed: None before the first reading.
-        asked: how often the wish changed; 0 while the port is as it was found.
+        asked: how often the wish changed; 0 while the port is as it was found, 1 while it is as it was registered.
     """
 
     server: str
@@ -188,6 +188,11 @@ class Attachment:
     def isolated(self) -> bool:
         """Whether it was asked into quarantine and seen there."""
         return self.settled and self.wish.port_class is PortClass.QUARANTINE
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing but quarantine was ever asked of it, and no switch told anything of it when last asked."""
+        return self.asked == 1 and (self.observed is None or self.observed.port_class is PortClass.UNKNOWN)
 
     @property
     def networks(self) -> frozenset[str]:

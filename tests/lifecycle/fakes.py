@@ -146,6 +146,15 @@ class _FabricPort:
     server: str
     port_class: PortClass = PortClass.QUARANTINE
     networks: tuple[Tag, ...] = ()
+    plug: tuple[str, str] = ("", "")
+    asked: int = 1
+    wish: tuple[PortClass, tuple[Tag, ...]] = (PortClass.QUARANTINE, ())
+    seen: PortClass | None = None
+
+    @property
+    def may_go(self) -> bool:
+        """Whether network lets it be forgotten, or be plugged in elsewhere."""
+        return not self.asked or self.seen is PortClass.QUARANTINE or (self.asked == 1 and self.seen is None)
 
 
 class FakeNetworks:
@@ -165,6 +174,8 @@ class FakeNetworks:
         self.refuses_writes: BmsError | None = None
         self.deaf: set[str] = set()
         self.unreadable: set[str] = set()
+        self.dead_switches: set[str] = set()
+        self.left: dict[tuple[str, str], PortClass] = {}
         self.history: list[tuple[str, PortClass]] = []
         self._clock = clock
 
@@ -184,14 +195,23 @@ class FakeNetworks:
     ) -> None:
         with effect("network.register"):
             self._fenced(server, fence)
-            if not ports:
-                self.found |= {
-                    name: (port.port_class, port.networks) for name, port in self.ports.items() if port.server == server
-                }
-                self.ports = {name: port for name, port in self.ports.items() if port.server != server}
+            after = {port.name: (port.switch_name, port.switch_port) for port in ports}
+            gone = {
+                name: port
+                for name, port in self.ports.items()
+                if port.server == server and after.get(name) != port.plug
+            }
+            for name, known in gone.items():
+                if not known.may_go:
+                    msg = f"{name} was not seen in quarantine at {' '.join(known.plug)}, where it was plugged in"
+                    raise WrongState(msg)
+            self.left |= {known.plug: known.port_class for known in gone.values()}
+            self.found |= {name: (port.port_class, port.networks) for name, port in gone.items() if not ports}
+            self.ports = {name: port for name, port in self.ports.items() if name not in gone}
             for port in ports:
                 here = self.found.get(port.name, (PortClass.QUARANTINE, ())) if as_found else (PortClass.QUARANTINE, ())
-                self.ports.setdefault(port.name, _FabricPort(server, *here))
+                fresh = _FabricPort(server, *here, plug=after[port.name], asked=0 if as_found else 1)
+                self.ports.setdefault(port.name, fresh)
 
     def attach(self, server: str, wishes: tuple[PortWish, ...], project: str, fence: int, request_id: str) -> None:
         with effect("network.attach"):
@@ -199,12 +219,15 @@ class FakeNetworks:
             if self.refuses_writes is not None:
                 raise self.refuses_writes
             for wish in wishes:
-                if wish.port in self.deaf:
-                    continue
                 if wish.port not in self.ports:
                     msg = f"{wish.port} is not registered"
                     raise NotFound(msg)
                 port = self.ports[wish.port]
+                if not port.asked or port.wish != (wish.port_class, wish.networks):
+                    port.asked, port.seen = max(port.asked, 1) + 1, None
+                    port.wish = wish.port_class, wish.networks
+                if wish.port in self.deaf:
+                    continue
                 if (port.port_class, port.networks) != (wish.port_class, wish.networks):
                     self.history.append((wish.port, wish.port_class))
                 port.port_class, port.networks = wish.port_class, wish.networks
@@ -213,15 +236,21 @@ class FakeNetworks:
         with effect("network.read"):
             self._fenced(server, fence)
             now = self._clock.now()
+            for name, port in self.ports.items():
+                if port.server == server and not self._is_silent(name):
+                    port.seen = port.port_class
             return tuple(
                 Reading(name, PortClass.UNKNOWN, (), now, b"", "the switch does not answer")
-                if name in self.unreadable
+                if self._is_silent(name)
                 else Reading(
                     name, port.port_class, port.networks, now, hashlib.sha256(f"{now}{name}{port}".encode()).digest()
                 )
                 for name, port in sorted(self.ports.items())
                 if port.server == server
             )
+
+    def _is_silent(self, name: str) -> bool:
+        return name in self.unreadable or self.ports[name].plug[0] in self.dead_switches
 
     def _answer(self) -> None:
         if self.silent:

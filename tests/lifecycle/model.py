@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.kernel.calls import Call, Caller, Role
-from services.kernel.errors import AlreadyExists, BmsError, NotFound
+from services.kernel.errors import AlreadyExists, BmsError, NotFound, WrongState
 from services.kernel.events import DiskSeen, Event, Head
 from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind
@@ -24,7 +24,7 @@ from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.adopting import Adopting
 from services.lifecycle.operations.beginning import Beginnings
-from services.lifecycle.operations.following import close
+from services.lifecycle.operations.following import close, enroll
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
@@ -194,6 +194,16 @@ def create(books: OneBook) -> None:
     books.place = Place(change.server, instance)
 
 
+def replug(books: OneBook) -> None:
+    """Inventory has its second port plugged in elsewhere."""
+    server = books.server(UUID)
+    first, second = _PORTS
+    enroll(books, replace(FRESH, ports=(first, replace(second, switch_port="xe-9/9/9"))), "r")
+    if books.place.server == server:
+        msg = "nothing to learn, or not now"
+        raise WrongState(msg)
+
+
 VERBS: dict[str, Verb] = {
     "provide": lambda books: SERVERS.provide(books, CALL, UUID),
     "recover": lambda books: SERVERS.recover(books, CALL, UUID, take=False),
@@ -213,6 +223,7 @@ VERBS: dict[str, Verb] = {
     "adopt": adopt,
     **{f"force {kind.value}": forced(kind) for kind in ForcedKind},
     "close": lambda books: close(books, UUID, Intent("c", IntentKind.CLOSE, "", "inventory", START, START)),
+    "replug": replug,
 }
 """What anybody may ask for; refused by an error where it is not possible."""
 

@@ -154,6 +154,32 @@ def test_a_diagnosis_tells_since_when_how_late_and_what_was_last(rig: Rig) -> No
     assert not told.HasField("overdue_by")
 
 
+def test_a_server_that_nobody_can_reach_is_told_of_in_full(rig: Rig) -> None:
+    """
+    Neither its switch nor its BMC answers: not isolated, since when and how late, who must act, what was done last, and
+    no command that would be refused.
+    """
+    rig.active(BLUE)
+    rig.hardware.machine(UUID).silent = True
+    rig.networks.dead_switches = {"leaf1"}
+    rig.ok("QuarantineServer", srv.QuarantineServerRequest(name=f"servers/{UUID}", reason="smoke"), admin())
+    rig.pass_time(600)
+    told, server = diagnosis(rig), rig.server(UUID)
+
+    assert (told.status.isolated, told.blocked_on, told.who_must_act) == (
+        False,
+        "FABRIC_SILENT",
+        "network administrator",
+    )
+    assert server.wait is not None
+    assert told.since.ToDatetime(UTC) == server.wait.since
+    assert told.wait_limit.ToTimedelta() == timedelta(minutes=5)
+    assert told.wait_overdue_by.ToTimedelta() == rig.clock.now() - server.wait.since - timedelta(minutes=5)
+    assert "does not answer" in told.status.wait.reason
+    assert list(told.commands) == [f"bms server port list {UUID}"]
+    assert {"port.detach_requested", "server.overdue"} <= {effect.type for effect in told.last_effects}
+
+
 def test_who_is_late_is_told_by_how_much(rig: Rig) -> None:
     """
     The limit counts from entering the state.

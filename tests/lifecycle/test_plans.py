@@ -48,6 +48,7 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.FORCE_AVAILABLE: (None, (State.QUARANTINED,)),
     _K.SKIP_CLEAN: (None, (State.CLEANING,)),
     _K.ATTEST: (None, (State.QUARANTINED,)),
+    _K.REPLUG: (None, (State.AVAILABLE,)),
     _K.CLOSE: (None, (State.ENROLLED, State.AVAILABLE, State.QUARANTINED)),
 }
 """How each plan begins: the trigger of the verb itself, and from which states."""

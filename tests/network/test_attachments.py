@@ -119,6 +119,24 @@ def test_ports_as_found_are_forgotten_as_they_are(ready: Site) -> None:
     assert ready.register(link(0), link(1)).code is grpc.StatusCode.FAILED_PRECONDITION
 
 
+def test_a_wrong_link_can_be_corrected(site: Site) -> None:
+    """
+    A port that was asked into quarantine alone, and never told anything of, may be plugged in elsewhere; one that was
+    asked to be anything else may not, nor one that was found as it was and asked once.
+    """
+    site.private()
+    site.register(link(0, plug="no such port"))
+    (moved,) = site.register(link(0)).message.attachments
+    assert moved.link.switch_port == link(0).switch_port
+    site.attach(wish(0, "cleaning", CLEANING))
+    site.attach(wish(0, "quarantine"))
+    assert site.register().code is grpc.StatusCode.FAILED_PRECONDITION
+
+    site.register(link(2, OTHER), server=OTHER, as_found=True)
+    site.attach(wish(2, "quarantine", server=OTHER), server=OTHER)
+    assert site.register(server=OTHER).code is grpc.StatusCode.FAILED_PRECONDITION
+
+
 def test_a_switch_port_belongs_to_one(ready: Site) -> None:
     """
     A switch port that another port is plugged into is refused, and the refusal names that port.

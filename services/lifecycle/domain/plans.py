@@ -108,6 +108,7 @@ class IntentKind(StrEnum):
     ATTACH_RESTART = "attach_restart"
     DETACH = "detach"
     PUT_BACK = "put_back"
+    REPLUG = "replug"
     QUARANTINE = "quarantine"
     RECOVER = "recover"
     UNDO = "undo"
@@ -265,6 +266,12 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     # A start that the brake holds: stopped as it was, ports first.
     IntentKind.PUT_BACK: (_detach_all(), Step(StepName.POWER_OFF, "power off, when the BMC answers", None)),
+    # A free server whose ports were plugged in elsewhere: not taken by anybody before they were read there.
+    IntentKind.REPLUG: (
+        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+        _detach_all(),
+        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
+    ),
     IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), _AVAILABLE),
     # Adopted, or forced into the pool: nobody inspected it yet.
     IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),

@@ -47,6 +47,7 @@ class Progress:
 OF_SERVERS = frozenset(
     {
         *(IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE),
+        IntentKind.REPLUG,
         *(IntentKind.FORCE_RELEASE, IntentKind.FORCE_AVAILABLE, IntentKind.SKIP_CLEAN, IntentKind.ATTEST),
     }
 )

@@ -291,8 +291,13 @@ class Server:
         if self.maintenance:
             return Report(available=False, reason="MAINTENANCE", held_by="")
         # While the last step tells inventory so, it is available already.
-        if self.state is State.AVAILABLE and (self.intent is None or self.intent.step.name is StepName.REPORT):
+        intent = self.intent
+        if self.state is State.AVAILABLE and (
+            intent is None or (intent.is_last and intent.step.name is StepName.REPORT)
+        ):
             return Report(available=True, reason="", held_by="")
+        if intent is not None and intent.kind is IntentKind.REPLUG:
+            return Report(available=False, reason="PORTS_CHANGED", held_by="")
         return Report(available=False, reason=self.state.value.upper(), held_by="")
 
 

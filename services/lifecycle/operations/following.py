@@ -4,33 +4,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import plan_of
+from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.plugging import cut_anew, replugged, unread, wiring
 from services.lifecycle.domain.server import Intent, Port, Server
+from services.lifecycle.domain.states import State
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import is_quarantining, let_go
 from services.lifecycle.operations.books import Books
 
+_UNTOUCHED = (State.ENROLLED, State.UNEXPECTED)
 
-def enroll(books: Books, fresh: Server) -> None:
-    """Adds a server inventory has just registered, or opens the log of one that came back; learns what changed."""
+
+def enroll(books: Books, fresh: Server, new_id: str) -> bool:
+    """Adds a server inventory has just registered, or opens the log of one that came back; learns what changed.
+
+    False if where its ports are plugged in cannot all be learned yet, and must be told again: it is at work, or in use,
+    or a port that is to go is on a network and is being cut first.
+
+    Args:
+        new_id: the identity of what is begun so that its ports are read where they are plugged in now.
+    """
     now = fresh.state_since
     known = books.find_server(fresh.uuid)
     if known is None:
         opened = _enrolled(fresh)
         books.insert_server(opened.server, opened.events)
-    elif known.closed:
+        return True
+    if known.closed:
         back = replace(fresh, version=known.version, fence=known.fence, head=known.head)
         books.write(_enrolled(back), now, due=None)
-    else:
-        told = replace(known, display_name=fresh.display_name, unmanaged=fresh.unmanaged)
-        if known.intent is None:
-            # Where it is plugged in may change only at rest; a step at work has its own view of the ports.
-            told = replace(told, ports=_replugged(known, fresh))
-        if told != known:
-            books.write(Change(told), now, due=now)
+        return True
+    told = replace(known, display_name=fresh.display_name, unmanaged=fresh.unmanaged)
+    change, whole = _replugged(told, fresh.ports, now, new_id)
+    if change.server != known:
+        books.write(change, now, due=now)
+    return whole
 
 
 def close(books: Books, uuid: str, intent: Intent) -> bool:
@@ -58,12 +70,25 @@ def _enrolled(server: Server) -> Change:
     return Change(server, (event,))
 
 
-def _replugged(known: Server, fresh: Server) -> tuple[Port, ...]:
-    """The ports as inventory has them now, with what was read of those that are plugged in where they were."""
-    before = {(port.name, port.switch_name, port.switch_port): port for port in known.ports}
+def _replugged(server: Server, told: tuple[Port, ...], now: datetime, new_id: str) -> tuple[Change, bool]:
+    """*server* with its ports as *told*, as far as it can take them, and whether that is all."""
+    ports, whole = replugged(server.ports, told)
+    taken = replace(server, ports=ports)
+    if server.intent is None and (server.state in _UNTOUCHED or wiring(ports) == wiring(server.ports)):
+        return Change(taken), whole
+    if ports == server.ports:
+        return Change(server), whole
+    if server.intent is None and server.state is State.AVAILABLE and not server.connected:
+        return _cutting(taken, IntentKind.REPLUG, now, new_id), whole
+    if server.intent is None and server.state is State.QUARANTINED:
+        return _cutting(taken, IntentKind.QUARANTINE, now, new_id), whole
+    if is_quarantining(server) or (server.intent is not None and server.intent.step.name is StepName.DETACH_ALL):
+        cut, events = cut_anew(taken, now)
+        return Change(cut, tuple(events)), whole
+    # A step at work has its own view of the ports, and what an instance has is not touched.
+    return Change(server), False
 
-    def seen(port: Port) -> Port:
-        old = before.get((port.name, port.switch_name, port.switch_port))
-        return replace(old, pxe_enabled=port.pxe_enabled, port_group=port.port_group) if old else port
 
-    return tuple(seen(port) for port in fresh.ports)
+def _cutting(server: Server, kind: IntentKind, now: datetime, new_id: str) -> Change:
+    intent = Intent(new_id, kind, "", "inventory", now, now)
+    return walk.begin(replace(server, ports=unread(server.ports)), None, intent, now)

@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
+from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale, WrongState
 from services.kernel.events import Evidence, PortSeen
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note, project_of
 from services.lifecycle.domain.plans import StepName
+from services.lifecycle.domain.plugging import replugged
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
 from services.lifecycle.peers import Inventory, Networks, PortWish, Reading
 from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
+CUTTING = frozenset({StepName.DETACH_ALL, StepName.REGISTER_PORTS})
+"""Steps that take a server off every network."""
 _PRIVATE = frozenset({PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE})
 
 
@@ -35,9 +38,9 @@ class AttachingSteps:
             return Waiting(server, "INVENTORY_SILENT", str(error))
         except BmsError as error:
             return Failed(server, "PEER_REFUSED", str(error), cause=error)
-        known = {port.name: port for port in server.ports}
-        ports = tuple(_merged(known.get(port.name), port) for port in registered.ports)
-        told = replace(server, ports=ports, display_name=registered.display_name)
+        ports, _ = replugged(server.ports, registered.ports)
+        asked = tuple(_to_quarantine(port) if port.linked and port not in server.ports else port for port in ports)
+        told = replace(server, ports=asked, display_name=registered.display_name)
         if not told.linked_ports:
             return Failed(told, "NO_PORTS", "no port is plugged in, as far as inventory knows")
         return self._settle(replace(ctx, server=told), register=True)
@@ -58,7 +61,12 @@ class AttachingSteps:
                 # Network may never have heard of a port that was never read: it is new, or plugged in anew.
                 plugs = (f"{port.name} {port.switch_name} {port.switch_port}" for port in linked)
                 identity = call_id(ctx.intent, server.fence, server.uuid, *plugs)
-                self.networks.register(server.uuid, linked, server.fence, identity)
+                try:
+                    self.networks.register(server.uuid, linked, server.fence, identity)
+                except WrongState as error:
+                    if ctx.intent.step.name not in CUTTING:
+                        raise
+                    return self._cut_where_it_was(ctx, error)
             if asked:
                 wishes = []
                 for port in asked:
@@ -81,11 +89,40 @@ class AttachingSteps:
             return Failed(server, "PEER_REFUSED", f"network refuses: {error}", cause=error)
         return judge(ctx, {reading.port: reading for reading in readings})
 
+    def _cut_where_it_was(self, ctx: Context, refused: WrongState) -> Waiting:
+        """Whatever network still knows of the server goes into quarantine there and is read, so that it may be let go.
+
+        Raises:
+            BmsError: network does not answer, or refuses.
+        """
+        server = ctx.server
+        readings = cut_as_known(self.networks, ctx)
+        silent = next((one for one in readings if one.port_class is PortClass.UNKNOWN), None)
+        if silent is not None:
+            return Waiting(server, "FABRIC_SILENT", f"{refused}; it cannot be read there: {silent.detail}")
+        if any(one.port_class is not PortClass.QUARANTINE for one in readings):
+            return Waiting(server, "PORTS_NOT_SETTLED", str(refused))
+        seen = Evidence(ports=tuple(port_seen(one) for one in readings))
+        event = note(server, server, "port.detach_observed", ctx.now, evidence=seen, message="where they were")
+        return Waiting(server, "PORTS_NOT_SETTLED", str(refused), (event,))
+
     def _wish(self, port: Port) -> PortWish | None:
         if port.requested in _PRIVATE:
             network = self.networks.private(port.requested)
             return PortWish(port.name, port.requested, (Tag(network),)) if network else None
         return PortWish(port.name, port.requested or PortClass.QUARANTINE, port.wanted)
+
+
+def cut_as_known(networks: Networks, ctx: Context) -> tuple[Reading, ...]:
+    """Every port that network knows of the server is asked into quarantine and read, wherever it is plugged in now."""
+    server = ctx.server
+    known = networks.read(server.uuid, server.fence)
+    wishes = tuple(PortWish(one.port, PortClass.QUARANTINE) for one in known)
+    if not wishes:
+        return ()
+    identity = call_id(ctx.intent, server.fence, server.uuid, "as known", *(one.port for one in known))
+    networks.attach(server.uuid, wishes, project_of(server.instance), server.fence, identity)
+    return networks.read(server.uuid, server.fence)
 
 
 def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
@@ -136,20 +173,8 @@ def _read(port: Port, reading: Reading | None) -> Port:
     return replace(read, requested=None, wanted=())
 
 
-def _merged(known: Port | None, told: Port) -> Port:
-    """A port as inventory tells it now, with what we read of it before."""
-    if known is None:
-        return replace(told, requested=PortClass.QUARANTINE)
-    if (known.switch_name, known.switch_port) != (told.switch_name, told.switch_port):
-        return replace(told, requested=PortClass.QUARANTINE)
-    return replace(
-        told,
-        observed=known.observed,
-        networks=known.networks,
-        read_time=known.read_time,
-        requested=known.requested,
-        wanted=known.wanted,
-    )
+def _to_quarantine(port: Port) -> Port:
+    return replace(port, requested=PortClass.QUARANTINE, wanted=())
 
 
 def connected(instance: Instance, server: Server) -> Instance:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUnavailable, Stale
+from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUnavailable, Stale, WrongState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Server
 from services.lifecycle.peers import Inventory, Networks
 from services.lifecycle.ports import Hardware, Target
+from services.lifecycle.steps.attaching import cut_as_known
 from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Outcome, Waiting
 
@@ -32,8 +32,14 @@ class EndingSteps:
         server, intent = ctx.server, ctx.intent
         try:
             if not intent.acted:
-                with suppress(NotFound):  # network never heard of a server that was never provided
+                try:
                     self.networks.register(server.uuid, (), server.fence, call_id(intent, server.fence, server.uuid))
+                except WrongState as error:
+                    # Moved behind our back, or never read: cut there first, so that network may let go.
+                    cut_as_known(self.networks, ctx)
+                    return Waiting(server, "PORTS_NOT_SETTLED", str(error))
+                except NotFound:
+                    pass  # network never heard of a server that was never provided
                 self.hardware.forget(Target(server.uuid, server.fence))
                 acted = replace(server, intent=replace(intent, acted=True), closed=True)
                 event = note(server, acted, "server.closed", ctx.now)

@@ -50,7 +50,7 @@ def register(
         AlreadyExists: another server's port is plugged in there.
         Stale: *fence* is lower than one seen before.
         WrongState: a port that would be forgotten, or is plugged in elsewhere now, was asked to be something and is not
-            seen in quarantine.
+            seen in quarantine; not if quarantine is all that was ever asked of it, and it was never read.
     """
     head = _claimed(store, server, fence)
     before = {attachment.link.port: attachment for attachment in store.attachments(server)}
@@ -60,7 +60,7 @@ def register(
         link = after.get(port)
         if link is not None and link.plug == old.link.plug:
             continue
-        if old.asked and not old.isolated:
+        if old.asked and not old.isolated and not old.untouched:
             plug = old.link.plug
             msg = f"{port} was not seen in quarantine at {plug.switch} {plug.port}, where it was plugged in"
             raise WrongState(
@@ -127,7 +127,7 @@ def attach(
         old, owner = before[port], project if wish.port_class is PortClass.TENANT else ""
         check_change(old, wish, owner)
         if (old.wish, old.project) != (wish, owner):
-            new = replace(old, wish=wish, project=owner, request_time=call.now, asked=old.asked + 1)
+            new = replace(old, wish=wish, project=owner, request_time=call.now, asked=max(old.asked, 1) + 1)
             store.save(new, old)
             changed.append(new)
     if changed:

@@ -306,7 +306,9 @@ def test_a_server_is_not_forgotten_while_it_is_on_a_network(rig: Rig) -> None:
     rig.settle(rounds=20)
     held = rig.server(uuid)
     rig.database.transact(
-        lambda tx: rig.store.write(tx, Change(replace(held, instance="", leases=())), rig.clock.now(), due=rig.clock.now()),
+        lambda tx: rig.store.write(
+            tx, Change(replace(held, instance="", leases=())), rig.clock.now(), due=rig.clock.now()
+        ),
         label="test",
     )
     rig.inventory.tell(uuid, "server.deleting")

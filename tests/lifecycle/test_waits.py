@@ -20,7 +20,7 @@ from services.lifecycle.domain.waits import BLOCKERS, STEP_SLA
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = Path(services.lifecycle.__file__).parent
-_NO_BLOCKERS = {"IN_USE", "TAKEN_OVER", "IRONIC_FAILED"}
+_NO_BLOCKERS = {"IN_USE", "PORTS_CHANGED", "TAKEN_OVER", "IRONIC_FAILED"}
 """Words of the same shape that are no reason to stand still: of a pool row, of an operation, of a job whose step has a
 fault of its own."""
 

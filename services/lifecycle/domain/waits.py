@@ -65,8 +65,8 @@ _ALL = (
         _K.WAIT,
         "The switch or controller of a port does not answer.",
         "network administrator",
-        "Bring the switch or controller back, or tell inventory where the port is plugged in now; nothing goes on before"
-        " its ports were read.",
+        "Bring the switch or controller back, or tell inventory where the port is plugged in now; nothing goes on"
+        " before its ports were read.",
         ("bms server port list {server}", *_RECOVER),
         sla=5 * _MINUTE,
         cure=Cure.REGISTER_PORTS,

@@ -75,6 +75,7 @@ def main(sizes: Sequence[str]) -> int:
     """
     empty = lived(0)
     sys.stdout.write(f"  a site without servers: {empty.seconds:.1f} s of a core, {empty.statements} statements\n")
+    sys.stdout.flush()
     days = []
     for size in [int(size) for size in sizes] or SIZES:
         days.append(lived(size))

@@ -76,7 +76,8 @@ class Fleet:
         """What happens at each effect point: it is counted, takes its moment, and whoever waits for news has them."""
         if when == "before":
             self.effects[label] += 1
-            if not label.endswith(".statement"):
+            if not label.endswith((".statement", ".commit")):
+                # Inside a transaction nobody else goes on: who waited for its database would keep the baton for ever.
                 self.sim.point()
         elif label.endswith(".commit") and self.sim.current.frames:
             self.site.fabric.committed(self.sim.current.frames[-1].service)

@@ -17,6 +17,7 @@ from services.lifecycle.domain.instance import InstanceState, NetworkWish
 from services.lifecycle.domain.server import Port, PortClass, Tag
 from services.lifecycle.domain.states import State
 from tests.lifecycle.rig import BLUE, GREEN, WEB, Rig
+from tests.support.judging import judged, stored_events
 from tests.support.wire import admin, auditor, fields, member, reason, remedy
 
 BROWN = (PortClass.TENANT, (Tag(BLUE),))
@@ -80,6 +81,18 @@ def test_a_server_in_use_is_taken_over_without_a_touch(rig: Rig, *, on: bool) ->
     assert (rig.hardware.history, rig.networks.history) == ([], [])
     assert rig.hardware.machine(uuid).disks["disk-1"] == "somebody's system"
     assert rig.inventory.pool[uuid].held_by == WEB
+
+
+def test_what_was_before_an_adoption_is_unknown(rig: Rig) -> None:
+    """
+    While it is being taken over nobody knows what came before; from its adoption on the log proves what it says.
+    """
+    adopt(rig, uuid := in_use(rig))
+
+    intervals = judged("lifecycle", stored_events(rig.database, rig.log))[f"servers/{uuid}"].intervals
+
+    assert [interval.verdict for interval in intervals] == ["PASS", "UNKNOWN", "PASS"]
+    assert "in use" in intervals[1].reason
 
 
 def test_its_evidence_begins_with_what_was_read(rig: Rig) -> None:

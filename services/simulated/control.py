@@ -15,7 +15,7 @@ from services.kernel.errors import InvalidField, NotFound
 from services.simulated.file import Connection
 from services.simulated.hardware import further_disk
 from services.simulated.lookup import the_machine
-from services.simulated.passing import book, power_changed, settle
+from services.simulated.passing import book, booted, power_changed, settle
 from services.simulated.profiles import check_profile, check_speed, micros, moment
 from services.simulated.rack import Rack
 from services.simulated.sabotage import Injected, clear, inject, inject_file, list_faults
@@ -49,6 +49,7 @@ __all__ = [
     "list_faults",
     "move_disk",
     "name_server",
+    "occupy",
     "press",
     "server",
     "servers",
@@ -199,6 +200,20 @@ def swap_disk(rack: Rack, target: str, serial: str, now: datetime) -> Machine:
         blank = {"serial": fresh.serial, "content": "blank", "owner": "", "written": "", "erased": 0}
         disks = tuple(replace(disk, **blank) if disk.serial == serial else disk for disk in machine.disks)  # type: ignore[arg-type]  # as above
         return _put_disks(tx, replace(machine, disks=disks), f"disk {serial} swapped for {fresh.serial}", at)
+
+
+def occupy(rack: Rack, target: str, owner: str, now: datetime) -> Machine:
+    """Puts a system of *owner*'s on the first disk and lets it run: a server that was in use before anybody managed it.
+
+    Raises:
+        NotFound: nobody called its BMC yet.
+    """
+    at = micros(now)
+    with rack.file.writing() as tx:
+        machine = the_machine(tx, target, at)
+        root = replace(machine.disks[0], content="data", owner=owner)
+        machine = booted(replace(machine, disks=(root, *machine.disks[1:])))
+        return _put_disks(tx, machine, "system installed by hand", at)
 
 
 def move_disk(rack: Rack, source: str, serial: str, target: str, now: datetime) -> Machine:

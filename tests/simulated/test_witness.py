@@ -89,6 +89,17 @@ def test_a_disk_moves_with_its_data(bench: Bench) -> None:
         control.move_disk(bench.rack, other.server, serial, other.server, now)
 
 
+def test_a_server_that_was_in_use_before(bench: Bench) -> None:
+    """
+    A server may run somebody's system before anybody asked for one.
+    """
+    bench.hardware.verify(TARGET)
+    control.occupy(bench.rack, SERVER, "them", bench.clock.now())
+    assert bench.hardware.read_power(TARGET).power == "on"
+    last = control.witness(bench.rack, bench.clock.now(), server=SERVER)[-1]
+    assert (last.boot, {owner for _, owner in last.disks.values()}) == ("disk", {"them"})
+
+
 def test_names(bench: Bench) -> None:
     """
     A fault may wait for a name; once taught whose it is, it strikes, and can be cleared by name or address.

@@ -22,14 +22,18 @@ from services.kernel.effect import observed
 from services.lifecycle.claims import next_due
 from services.runtime.migrations import migrate
 from services.simulated import control
-from tests.simulation import admins, analytics, audit, leaks, verdicts
+from tests.simulation import admins, analytics, audit, brownfield, leaks, verdicts
+from tests.simulation.brownfield import Adopter
 from tests.simulation.engine import Simulation, Stuck
+from tests.simulation.expectations import tainted_since
+from tests.simulation.forcers import Forcers
 from tests.simulation.gremlin import Gremlin
 from tests.simulation.people import NeverEnded, Person
 from tests.simulation.site import SERVICES, Site, pace_of, polling
 from tests.simulation.tenants import Ledger, Tenant
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Account
+from tests.support.wire import admin as second_admin
 
 LIVES = 3
 """Instances that every server has in its life."""
@@ -111,6 +115,7 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
     outcome.classes = weather.classes
     projects = max(1, min(6, outcome.servers // 3))
     site = Site(name, folder, templates(), sim, weather, projects)
+    site.callers["second"] = second_admin("second")
     site.pace = drawn.one_of((1.0, 5.0, 20.0))
     try:
         with observed(site.observe):
@@ -152,6 +157,14 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
     cool_down = int(weather.uniform(1, 900))
     admins.lay_ground(admin, projects, cool_down)
     servers = admins.bring_in(admin, outcome.servers)
+    ledger, living = Ledger(LIVES * outcome.servers), []
+    share = weather.one_of((0, 0, 0.1, 0.3))
+    brown = [
+        brownfield.find(admin, server, number, number % projects)
+        for number, server in enumerate(servers, 1)
+        if weather.happens(share)
+    ]
+    sim.sleep(60 if brown else 0)
     weather.over = sealed
     gremlin = Gremlin(sim, weather, site.rack, [server.removeprefix("servers/") for server in servers])
     mender = admins.Mender(Person(site, "admin", "mender", quick), site)
@@ -160,14 +173,24 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
     sim.spawn("gremlin", lambda: gremlin.work(each))
     sim.spawn("mender", lambda: mender.watch(30 + clean / 4))
     sim.spawn("operator", lambda: operator.work(each * 4))
-    admins.provide(admin, servers)
+    forcers = Forcers(Person(site, "admin", "asks", quick), Person(site, "second", "approves", quick), ledger)
+    sim.spawn("forcers", lambda: forcers.work(each))
+    admins.provide(admin, [server for server in servers if server not in {one.server for one in brown}])
+    for one in brown:
+        tenant = Tenant(
+            Person(site, one.project, f"heir {one.number}", quick),
+            Person(site, "admin", f"heir's keeper {one.number}", quick),
+            one.project,
+            ledger,
+            quick,
+        )
+        adopter = Adopter(Person(site, "admin", f"adopter {one.number}", quick), tenant, ledger, quick)
+        living.append(sim.spawn(f"adopter {one.number}", lambda one=one, adopter=adopter: adopter.take_over(one)))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
     begun = sim.seconds()
     while sim.seconds() - begun < 20 * (clean + 30) and not sim.failures:
         sim.sleep(5 * quick)
         if 2 * len(admins.statuses(admin, "state = available")) >= outcome.servers:
             break
-    ledger = Ledger(LIVES * outcome.servers)
-    living = []
     for number in range(min(outcome.servers, 24)):
         login = f"t{number % projects}"
         person = Person(site, login, f"tenant {number}", quick)
@@ -225,7 +248,7 @@ def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin:
     outcome.events = sum(len(events) for events in logs.events.values())
     outcome.wrong += audit.whole(logs)
     reports = verdicts.reports(admin, logs)
-    outcome.wrong += verdicts.findings(reports)
+    outcome.wrong += verdicts.findings(logs, reports)
     _until(site.sim, lambda: verdicts.heard(admin, logs), 5, 3600, "lifecycle's judge")
     outcome.wrong += verdicts.disagreements(admin, logs, reports)
     if not _LATE & set(outcome.classes):
@@ -238,7 +261,8 @@ def _judge(outcome: Outcome, site: Site, admin: Person, ledger: Ledger, gremlin:
     outcome.wrong += audit.held(admin, outcome.servers)
     outcome.wrong += audit.unended(admin)
     powered = {f"servers/{server}" for server in gremlin.powered}
-    account = Account(site.rack, site.sim.now(), audit.projects_of(admin), ledger.images, powered)
+    tainted = tainted_since(logs.events["lifecycle"])
+    account = Account(site.rack, site.sim.now(), audit.projects_of(admin), ledger.images, powered, tainted)
     outcome.wrong += account.wrongs()
 
 

@@ -69,16 +69,14 @@ class Tenant:
             if chance.random() < 0.1:
                 # He changes his mind while it is being made.
                 me.sim.sleep(chance.expovariate(1 / (40 * self._restless)))
-                self._delete(name)
+                self.delete(name)
                 return
             operation = me.done(operation)
             if not failed(operation):
                 self._ledger.count("create")
-                for verb in self._verbs():
-                    self._use(name, verb)
-                self._delete(name)
+                self.live_with(name)
                 return
-            self._delete(name)
+            self.delete(name)
             me.sim.sleep(chance.uniform(5, 60) * self._restless)
             if "servers would do now" in operation.error.message:
                 # The others are being cleaned: that is no failure.
@@ -86,6 +84,12 @@ class Tenant:
                 self._ledger.count("create found none")
             else:
                 self._ledger.count(f"create failed: {why(operation)}")
+
+    def live_with(self, name: str) -> None:
+        """Uses an instance that there is, and gives it back."""
+        for verb in self._verbs():
+            self._use(name, verb)
+        self.delete(name)
 
     def _verbs(self) -> Iterator[str]:
         chance = self._me.chance
@@ -99,7 +103,7 @@ class Tenant:
         name = f"projects/{self._project}/instances/{identity}"
         wanted = instance_pb2.Instance(
             flavor="flavors/any",
-            image=self._image(name, identity),
+            image=self.image(name, identity),
             networks=[instance_pb2.InstanceNetwork(network=self._networks[0])],
             user_data=b"#cloud-config\n",
         )
@@ -115,7 +119,7 @@ class Tenant:
             me.sim.sleep(me.chance.uniform(5, 60))
             return None
 
-    def _image(self, instance: str, identity: str) -> str:
+    def image(self, instance: str, identity: str) -> str:
         """An image that only *instance* boots."""
         self._ledger.images[f"images/{identity}"] = instance
         image = catalogue_pb2.Image(
@@ -156,7 +160,8 @@ class Tenant:
         method = f"{verb.capitalize()}Instance"
         return method, simple[method](name=name)
 
-    def _delete(self, name: str) -> None:
+    def delete(self, name: str) -> None:
+        """Deletes an instance, whatever it takes."""
         me = self._me
         while True:
             try:

@@ -12,7 +12,8 @@ from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import audit_service_pb2
 from services.lifecycle.judging.wire import stream_verdict
 from services.verifier.judge import Judge
-from services.verifier.verdict import Report, Verdict
+from services.verifier.verdict import Report
+from tests.simulation.expectations import expected
 from tests.simulation.people import Person
 from tests.site.audit import CHAINED, Logs
 
@@ -34,17 +35,21 @@ def reports(admin: Person, logs: Logs) -> dict[str, Report]:
     return {service: judge(admin, logs, service) for service in CHAINED}
 
 
-def findings(reports: Mapping[str, Report]) -> list[str]:
-    """Why a stream, or a log as a whole, does not pass; empty if all do."""
+def findings(logs: Logs, reports: Mapping[str, Report]) -> list[str]:
+    """Why a stream, or a log as a whole, does not come to the verdict that it must; empty if all do."""
     wrong = []
     for service, report in reports.items():
         wrong += [f"{service}: {problem}" for problem in report.problems]
+        told = expected(logs.events[service])
         for name, stream in report.streams.items():
             for interval in stream.intervals:
-                if interval.verdict is not Verdict.PASS:
+                wanted = set(told[name][interval.first - 1 : interval.last])
+                if wanted != {interval.verdict}:
                     found = "; ".join(f"{one.invariant} {one.message} {one.witnesses}" for one in interval.findings)
                     span = f"{interval.first} to {interval.last}"
-                    wrong.append(f"{name} {span}: {interval.verdict} {interval.reason} {found}")
+                    wrong.append(
+                        f"{name} {span}: {interval.verdict} instead of {sorted(wanted)} {interval.reason} {found}"
+                    )
     return wrong
 
 

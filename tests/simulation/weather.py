@@ -63,6 +63,7 @@ CLASSES = (
     "disks",
     "moves",
     "operator",
+    "forced",
     "collector",
 )
 """The classes of faults."""

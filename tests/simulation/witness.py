@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import orjson
@@ -21,14 +21,22 @@ class Account:
         vlans: VLAN -> the project of its network; "" for the site's private ones.
         images: image -> the instance it was made for.
         powered: servers whose power was moved or lied about by a fault.
+        tainted: server -> from when on administrators answered for it, and from when on they did so no more.
     """
 
     def __init__(
-        self, rack: Rack, now: datetime, vlans: Mapping[int, str], images: Mapping[str, str], powered: set[str]
+        self,
+        rack: Rack,
+        now: datetime,
+        vlans: Mapping[int, str],
+        images: Mapping[str, str],
+        powered: set[str],
+        tainted: Mapping[str, Sequence[tuple[datetime, bool]]],
     ) -> None:
         self._vlans = vlans
         self._images = images
         self._powered = powered
+        self._tainted = tainted
         with rack.file.reading() as tx:
             self._owners = _owners(tx, images)
         self._book = control.witness(rack, now)
@@ -61,6 +69,11 @@ class Account:
             return set()
         return set(line.disks.keys() - before.disks.keys())
 
+    def _waived(self, line: Witnessed) -> bool:
+        """Whether two administrators answer for what lies on its disks."""
+        turns = [tainted for time, tainted in self._tainted.get(f"servers/{line.server}", ()) if time <= line.time]
+        return bool(turns) and turns[-1]
+
     def _owners_of(self, line: Witnessed, but: set[str]) -> set[str]:
         """Whose data lies on its disks, *but* for some."""
         return {
@@ -83,7 +96,7 @@ class Account:
             wrong.append(f"{sorted(owners)} runs on networks of {sorted(projects)}")
         if "" in reached and line.boot == "disk" and f"servers/{line.server}" not in self._powered:
             wrong.append(f"{sorted(owners)} runs on a private network")
-        if before is not None and before.boot not in ("disk", "rescue"):
+        if before is not None and before.boot not in ("disk", "rescue") and not self._waived(line):
             # As it was before the system that runs now could write to it.
             there = self._owners_of(before, brought)
             if len(there) > 1:

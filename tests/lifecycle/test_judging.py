@@ -12,11 +12,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.event.v1 import event_pb2
-from bms.lifecycle.v1 import audit_service_pb2, instance_pb2, server_status_pb2
+from bms.lifecycle.v1 import audit_service_pb2, brake_pb2, instance_pb2, server_status_pb2
 from services.kernel.effect import observed
 from services.kernel.errors import PeerUnavailable
 from services.kernel.events import Evidence, PortSeen
 from services.lifecycle.brakes import Brakes
+from services.lifecycle.domain.findings import VIOLATED
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.states import State
@@ -24,7 +25,7 @@ from services.lifecycle.domain.walk import Change
 from services.lifecycle.judging import docket
 from services.lifecycle.judging.bench import TURN, Bench, Listener
 from services.lifecycle.judging.hearing import Hearing
-from services.lifecycle.judging.sentence import FAULT, Sentence
+from services.lifecycle.judging.sentence import Sentence
 from services.lifecycle.judging.sources import own
 from services.lifecycle.judging.wire import stream_verdict
 from services.verifier.verdict import Interval, Verdict
@@ -97,7 +98,7 @@ def test_a_violation_is_an_event_and_sets_the_server_aside(rig: Rig) -> None:
     rig.settle()
 
     server, instance = rig.server(uuid), rig.instance()
-    assert (server.state, server.fault, server.isolated) == (State.QUARANTINED, FAULT, True)
+    assert (server.state, server.fault, server.isolated) == (State.QUARANTINED, VIOLATED, True)
     assert instance is not None
     assert instance.state is InstanceState.ERROR
     violated = [event for event in rig.events(f"servers/{uuid}") if event.header.type == "server.violated"]
@@ -204,6 +205,17 @@ def test_the_brake_holds_when_one_cause_hits_many(rig: Rig) -> None:
     types = [kind for uuid in servers for kind in rig.types(uuid)]
     assert types.count("server.violated") == 5
     assert types.count("brake.pulled") == 1
+
+    # Nothing that is read shows what is wrong with them: they are held until somebody releases the brake.
+    rig.pass_time(30)
+    assert [rig.server(uuid).state for uuid in held] == [State.ACTIVE] * 3
+    waits = [rig.server(uuid).wait for uuid in held]
+    assert [wait.code for wait in waits if wait is not None] == ["BRAKE_PULLED"] * 3
+    rig.wire.ok("ReleaseBrake", brake_pb2.ReleaseBrakeRequest(reason="the log tells the truth"), caller=admin())
+    rig.pass_time(30)
+    states = [rig.server(uuid) for uuid in held]
+    assert [one.state for one in states].count(State.QUARANTINED) == 2
+    assert {one.fault for one in states} == {VIOLATED}
 
 
 def test_a_log_that_cannot_be_read_holds_no_other_back(rig: Rig) -> None:

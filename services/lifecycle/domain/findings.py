@@ -30,6 +30,9 @@ class Finding:
 NOTED = frozenset({"PORTS_LOST", "POWER_LOST", "BRAKE_PULLED"})
 """The codes that a server at rest may stand under; the next look takes them away when they no longer hold."""
 
+VIOLATED = "ISOLATION_VIOLATED"
+"""The fault of a server whose log shows that an invariant of isolation was broken."""
+
 IN_USE = frozenset({State.ACTIVE, State.RESCUED})
 """Where an instance has the use of its server."""
 
@@ -38,7 +41,14 @@ def found(server: Server, instance: Instance | None) -> Finding | None:
     """What is to be said of *server* as it was last read; the worst first. None: nothing, or nobody uses it."""
     if instance is None or server.intent is not None or server.state not in IN_USE:
         return None
-    return _astray(server, instance) or _lost(server, instance)
+    return _violated(server) or _astray(server, instance) or _lost(server, instance)
+
+
+def _violated(server: Server) -> Finding | None:
+    """The judge found an invariant broken, and the brake held: no reading shows that, so the mark on the row does."""
+    if server.fault != VIOLATED:
+        return None
+    return Finding(VIOLATED, "", server.fault_message, cut=True)
 
 
 def _astray(server: Server, instance: Instance) -> Finding | None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +13,7 @@ from services.kernel.names import SERVER, stable_uuid
 from services.lifecycle.brakes import Brakes
 from services.lifecycle.domain.aside import brake_pulled, set_aside
 from services.lifecycle.domain.brake import Held
+from services.lifecycle.domain.findings import VIOLATED
 from services.lifecycle.domain.notes import LIFECYCLE, note
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
@@ -23,7 +24,6 @@ from services.lifecycle.operations.beginning import is_quarantining, taken_over
 from services.lifecycle.store import Store, Within
 from services.runtime.database import Database, Transaction
 
-FAULT = "ISOLATION_VIOLATED"
 _AT_ONCE = 20
 _UNTOUCHED = frozenset({State.ENROLLED, State.UNEXPECTED})
 
@@ -57,7 +57,7 @@ class Sentence:
         finding = violation.finding
         message = f"{finding.invariant}: {finding.message}"
         told = note(
-            server, server, "server.violated", now, actor=LIFECYCLE, reason=FAULT, message=message,
+            server, server, "server.violated", now, actor=LIFECYCLE, reason=VIOLATED, message=message,
             facts={
                 "invariant": finding.invariant,
                 "stream": violation.stream,
@@ -70,15 +70,17 @@ class Sentence:
             books.write(Change(server, (told,)), now, due=now)
             return
         if server.instance:
-            said = self.brakes.may_quarantine(tx, server, FAULT, "", now)
+            said = self.brakes.may_quarantine(tx, server, VIOLATED, "", now)
             if isinstance(said, Held):
-                pulled = (brake_pulled(server, said, FAULT, "", message, now),) if said.pulls else ()
-                books.write(Change(server, (told, *pulled)), now, due=now)
+                pulled = (brake_pulled(server, said, VIOLATED, "", message, now),) if said.pulls else ()
+                # The mark stays until it is given back: patrol asks the brake again whenever it looks.
+                marked = replace(server, fault=VIOLATED, fault_message=message)
+                books.write(Change(marked, (told, *pulled)), now, due=now)
                 return
         instance = books.find_instance(server.instance)
         call = Call(Caller(LIFECYCLE, frozenset({Role.SERVICE})), "judge", "", now)
         calm = taken_over(books, call, server, instance, "an invariant of isolation was found broken")
-        change = set_aside(calm, instance, (told,), now, FAULT, message, new_id=self.ids.uuid)
+        change = set_aside(calm, instance, (told,), now, VIOLATED, message, new_id=self.ids.uuid)
         books.write(change, now, due=now)
 
     def _servers(self, tx: Transaction, stream: str) -> list[str]:

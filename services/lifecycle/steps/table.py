@@ -13,6 +13,7 @@ from services.lifecycle.steps.adopting import AdoptingSteps
 from services.lifecycle.steps.attaching import AttachingSteps
 from services.lifecycle.steps.ending import EndingSteps
 from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
+from services.lifecycle.steps.meanwhile import MeanwhileSteps
 from services.lifecycle.steps.outcomes import Context, Outcome
 from services.lifecycle.steps.power import PowerSteps
 
@@ -27,6 +28,7 @@ def steps(
     power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory)
     jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
+    meanwhile = MeanwhileSteps(attaching, inventory, hardware)
     return {
         StepName.VERIFY_BMC: power.verify_bmc,
         StepName.POWER_OFF: power.power_off,
@@ -37,7 +39,7 @@ def steps(
         StepName.ATTACH_CLEANING: attaching.attach,
         StepName.ATTACH_RESCUE: attaching.attach,
         StepName.ATTACH_TENANT: attaching.attach,
-        StepName.DETACH_ALL: attaching.attach,
+        StepName.DETACH_ALL: meanwhile.detach_all,
         StepName.DETACH_NETWORK: attaching.attach,
         StepName.INSPECT: jobs.inspect,
         StepName.WRITE_IMAGE: jobs.write_image,

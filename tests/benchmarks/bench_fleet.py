@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a day of a fleet costs, and whether it grows as the fleet does: at most with the power 1.1.
 
-    make bench                                                          # 500, 1,000 and 2,000 servers
-    python tests/benchmarks/bench_fleet.py 500 1000 2000 5000 10000     # the whole promise: about five times as long
+    make bench                                                          # 500 and 2,000 servers
+    python tests/benchmarks/bench_fleet.py 500 1000 2000 5000 10000     # the whole promise: seven times as long
 
 The simulated site (docs/simulation.md) lives one day of its own time without faults: operations, stores, worker,
 interceptors, network and ipam are the product's, over SQLite; time, the wire and the rack are simulated. Every server
@@ -11,8 +11,8 @@ The rack takes a second or two for everything (its profile "demo"). Each size ha
 there.
 
 Counted are the processor's seconds of the day: not of onboarding before it, nor of the verifier after it, which reads
-both chained logs and must say PASS of all of it. They hold the simulation's own, and what a site without servers costs,
-whose loops look every ten seconds, whoever is there. That is measured as a day of no servers, and taken off before the
+both chained logs and must say PASS of all of it. They hold the simulation's own, and what a site of two servers costs,
+whose loops look every ten seconds, whoever is there. That is measured as a day of its own, and taken off before the
 slope is drawn: it would flatter it. What else runs on the machine makes a second of the processor worth less: a fixed
 piece of Python is timed in every hour of each day, and the days are compared by how many such pieces they cost.
 Statements of SQL are counted, and need no such care.
@@ -28,9 +28,11 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.benchmarks.fleet_day import Day, play
 
-SIZES = (500, 1000, 2000)
+SIZES = (500, 2000)
 SLOPE = 1.1
 _PROFILE = "demo"
+_FEW = 2
+"""One of them is let: every log has something in it, and every loop something to look for."""
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -47,12 +49,12 @@ def lived(servers: int) -> Day:
         return pool.submit(play, servers, _PROFILE).result()
 
 
-def show(day: Day, empty: Day) -> None:
+def show(day: Day, few: Day) -> None:
     """Prints what a day cost, and that it really happened."""
-    own = day.statements - empty.statements
+    own = day.statements - few.statements
     sys.stdout.write(
         f"  {day.servers} servers: {day.seconds:.1f} s of a core, {1000 * day.seconds / day.servers:.1f} s for 1,000"
-        f" ({net(day, empty) * 1000 / day.servers:.0f} pieces of {day.beat:.0f} ms beyond the empty site's)\n"
+        f" ({net(day, few) * 1000 / day.servers:.0f} pieces of {day.beat:.0f} ms beyond a site of two)\n"
         f"    {day.rests} looks at servers at rest, {day.lives} lives, {day.events[0]} events, {day.calls} calls,"
         f" {day.statements} statements ({own / max(1, day.rests):.1f} for each look, lives included)\n"
         f"    beside it: onboarding {day.setup:.1f} s; the verifier {day.proof:.1f} s for {day.streams} streams of"
@@ -62,35 +64,36 @@ def show(day: Day, empty: Day) -> None:
     sys.stdout.flush()
 
 
-def net(day: Day, empty: Day) -> float:
-    """How many of the fixed pieces of Python *day* cost beyond an empty site's."""
-    return 1000 * (day.seconds / day.beat - empty.seconds / empty.beat)
+def net(day: Day, few: Day) -> float:
+    """How many of the fixed pieces of Python *day* cost beyond that of a site of two."""
+    return 1000 * (day.seconds / day.beat - few.seconds / few.beat)
 
 
 def main(sizes: Sequence[str]) -> int:
     """Runs it; 1 if the promise is not kept, or something is wrong with the day.
 
     Args:
-        sizes: other numbers of servers than 500, 1,000 and 2,000.
+        sizes: other numbers of servers than 500 and 2,000.
     """
-    empty = lived(0)
-    sys.stdout.write(f"  a site without servers: {empty.seconds:.1f} s of a core, {empty.statements} statements\n")
+    few = lived(_FEW)
+    sys.stdout.write(f"  a site of {_FEW} servers: {few.seconds:.1f} s of a core, {few.statements} statements\n")
+    sys.stdout.writelines(f"    WRONG: {wrong}\n" for wrong in few.wrong)
     sys.stdout.flush()
     days = []
     for size in [int(size) for size in sizes] or SIZES:
         days.append(lived(size))
-        show(days[-1], empty)
-    wrong = [problem for day in (empty, *days) for problem in day.wrong]
+        show(days[-1], few)
+    wrong = [problem for day in (few, *days) for problem in day.wrong]
     if len(days) < 2:
         return 1 if wrong else 0
-    grows = slope([(day.servers, net(day, empty)) for day in days])
+    grows = slope([(day.servers, net(day, few)) for day in days])
     seconds = slope([(day.servers, day.seconds) for day in days])
-    asked = slope([(day.servers, day.statements - empty.statements) for day in days])
+    asked = slope([(day.servers, day.statements - few.statements) for day in days])
     kept = grows <= SLOPE and not wrong
     sys.stdout.write(
         f"a day of {days[0].servers} to {days[-1].servers} servers costs their number to the power {grows:.3f}"
         f" (at most {SLOPE}): {'as promised' if kept else 'MISSED'}\n"
-        f"  with the empty site's share, in plain seconds {seconds:.3f}; statements {asked:.3f}\n"
+        f"  with the share of a site of two, in plain seconds {seconds:.3f}; statements {asked:.3f}\n"
     )
     return 0 if kept else 1
 

@@ -15,7 +15,7 @@ import uvloop
 from services.access import RULES
 from services.kernel.clock import RandomIds, SystemClock
 from services.kernel.errors import BmsError
-from services.runtime.auth import Tokens
+from services.runtime.callers import open_callers
 from services.runtime.database import open_database
 from services.runtime.logs import configure, register_secret
 from services.runtime.memory import settle
@@ -49,7 +49,7 @@ async def serve(settings: Settings, own: TelemetrySettings) -> None:
         stop.set()
 
     vault = Vault(settings.data.key_file)
-    tokens = Tokens.load(settings.data.tokens_file)
+    callers = open_callers(settings)
     token = private_file(settings.peers.token_file).decode().strip()
     register_secret(token)
     ids, metrics = RandomIds(), Metrics()
@@ -72,7 +72,7 @@ async def serve(settings: Settings, own: TelemetrySettings) -> None:
             logs={service: (peer, peer.address) for service, peer in peers.items()},
             signed=peers,
             inventory=inventory,
-            callers=tokens,
+            callers=callers,
             rules=RULES,
             page_tokens=PageTokens(vault.derive("telemetry/page-tokens")),
             clock=SystemClock(),

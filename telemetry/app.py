@@ -23,6 +23,7 @@ from services.runtime.settings import ServerSettings
 from services.runtime.times import to_micros
 from telemetry import server
 from telemetry.anchors import Anchors, Signed
+from telemetry.callers import AioCallers
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
 from telemetry.peers import Log
@@ -157,8 +158,10 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
         enricher = Enricher(given.inventory, store, publisher.wake)
         news.wake_enricher = enricher.wake
+        callers = AioCallers(given.callers)
+        ending.callback(callers.close)
         rest = await _listen(
-            AnalyticsApi(store, given.callers, given.ids, now).application(),
+            AnalyticsApi(store, callers, given.ids, now).application(),
             own.rest,
             "BMS_TELEMETRY_REST_ADDRESS",
             ending,
@@ -171,7 +174,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         )
         servicer = TelemetryServicer(store, hub, given.page_tokens, lambda: _session(generator))
         guard = Guard(given.callers, given.rules, clock=given.clock, ids=given.ids, metrics=given.metrics)
-        bound = server.build(given.server, servicer, guard)
+        bound = server.build(given.server, servicer, guard, callers)
         sending = parts.start(generator.run(), "generator")
         ending.push_async_callback(_stop_generator, generator, sending)
         anchors = Anchors(given.signed, store, generator.deliver, now, news.doubt)

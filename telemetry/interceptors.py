@@ -20,14 +20,20 @@ from services.kernel.calls import Call
 from services.kernel.errors import BmsError
 from services.runtime import status as statuses
 from services.runtime.context import current
-from services.runtime.interceptors import Arrived, Guard, arrival, forgiving, serialized
+from services.runtime.interceptors import ANONYMOUS, Arrived, Guard, arrival, forgiving, serialized
+from telemetry.callers import AioCallers
 
 
 class AioLayers(grpc.aio.ServerInterceptor):
-    """All layers around each method, built once per method."""
+    """All layers around each method, built once per method.
 
-    def __init__(self, guard: Guard) -> None:
+    Args:
+        callers: the guard's, to be awaited.
+    """
+
+    def __init__(self, guard: Guard, callers: AioCallers) -> None:
         self._guard = guard
+        self._callers = callers
         self._built: dict[str, Any] = {}
 
     async def intercept_service(
@@ -63,9 +69,9 @@ class AioLayers(grpc.aio.ServerInterceptor):
 
     def _around(self, method: str, serve: Callable[[Any, Any], Awaitable[Any]]) -> Any:
         async def layered(arrived: Arrived, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            one = _Served(self._guard, method, context)
+            one = _Served(self._guard, self._callers, method, context)
             try:
-                call = one.admit(arrived)
+                call = await one.admit(arrived)
                 token = current.set(call)
                 try:
                     answer = await serve(arrived.message, context)
@@ -86,10 +92,10 @@ class AioLayers(grpc.aio.ServerInterceptor):
 
     def _around_stream(self, method: str, serve: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
         async def layered(arrived: Arrived, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            one = _Served(self._guard, method, context)
+            one = _Served(self._guard, self._callers, method, context)
             ended = False
             try:
-                call = one.admit(arrived)
+                call = await one.admit(arrived)
                 # The servicer reads the call when it is asked, not while it answers.
                 token = current.set(call)
                 try:
@@ -115,8 +121,11 @@ class AioLayers(grpc.aio.ServerInterceptor):
 class _Served:
     """One call being served."""
 
-    def __init__(self, guard: Guard, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def __init__(
+        self, guard: Guard, callers: AioCallers, method: str, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
         self._guard = guard
+        self._callers = callers
         self._method = method
         self._context = context
         self._started = time.perf_counter()
@@ -124,9 +133,11 @@ class _Served:
         self._correlation = guard.correlation(self._metadata)
         self._call: Call | None = None
 
-    def admit(self, arrived: Arrived) -> Call:
-        """See `Guard.admit`."""
-        self._call = self._guard.admit(self._method, self._metadata, self._correlation, arrived)
+    async def admit(self, arrived: Arrived) -> Call:
+        """See `Guard.admit`; the loop goes on meanwhile."""
+        bearer = self._guard.bearer(self._method, self._metadata)
+        caller = ANONYMOUS if bearer is None else await self._callers.caller_of(bearer)
+        self._call = self._guard.admit_as(caller, self._method, self._correlation, arrived)
         return self._call
 
     async def refuse(self, error: Exception) -> None:

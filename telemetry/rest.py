@@ -28,8 +28,8 @@ from services.kernel.calls import Role
 from services.kernel.clock import Ids
 from services.kernel.errors import BmsError, Forbidden, InvalidField, InvalidFields, NotFound, Unauthenticated
 from services.runtime import status as statuses
-from services.runtime.auth import Callers
 from telemetry import query, uves
+from telemetry.callers import AioCallers
 from telemetry.store import Store
 from telemetry.uves import TYPES, Filters, UveType
 
@@ -55,7 +55,7 @@ class AnalyticsApi:
         clock: gives microseconds since 1970.
     """
 
-    def __init__(self, store: Store, callers: Callers, ids: Ids, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, callers: AioCallers, ids: Ids, clock: Callable[[], int]) -> None:
         self._store = store
         self._callers = callers
         self._ids = ids
@@ -86,7 +86,7 @@ class AnalyticsApi:
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         started, correlation = time.perf_counter(), self._ids.uuid()
         try:
-            self._admit(request)
+            await self._admit(request)
             response = await handler(request)
         except BmsError as error:
             response = _refusal(error)
@@ -100,7 +100,7 @@ class AnalyticsApi:
         _log.info("rest", method=request.method, path=request.path[:200], code=response.status, ms=milliseconds)
         return response
 
-    def _admit(self, request: web.Request) -> None:
+    async def _admit(self, request: web.Request) -> None:
         given = request.headers.get("X-Auth-Token", "")
         authorization = request.headers.get("Authorization", "")
         if not given and authorization[:7].lower() == "bearer ":
@@ -108,7 +108,7 @@ class AnalyticsApi:
         if not given:
             msg = "no token was sent"
             raise Unauthenticated(msg, remedy="Send the header X-Auth-Token, or Authorization: Bearer.")
-        caller = self._callers.caller_of(given)
+        caller = await self._callers.caller_of(given)
         if not caller.site_roles & _MAY_READ:
             msg = f"{caller.subject} may not read analytics: it takes the role admin, service or reader of the site"
             raise Forbidden(msg, remedy="Ask the administrator for the role.", subject=caller.subject)

@@ -16,6 +16,7 @@ from services.kernel.errors import PeerUnavailable
 from services.runtime.interceptors import Guard
 from services.runtime.outbound import MAX_MESSAGE
 from services.runtime.settings import ServerSettings
+from telemetry.callers import AioCallers
 from telemetry.interceptors import AioLayers
 from telemetry.servicer import TelemetryServicer
 
@@ -44,14 +45,14 @@ class AioServer:
         await self.server.stop(grace)
 
 
-def build(settings: ServerSettings, servicer: TelemetryServicer, guard: Guard) -> AioServer:
+def build(settings: ServerSettings, servicer: TelemetryServicer, guard: Guard, callers: AioCallers) -> AioServer:
     """A server bound to its port.
 
     Raises:
         PeerUnavailable: the port is taken.
     """
     server = grpc.aio.server(
-        interceptors=(AioLayers(guard),),
+        interceptors=(AioLayers(guard, callers),),
         options=(
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),

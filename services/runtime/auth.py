@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 from google.protobuf.message import Message
@@ -34,6 +34,20 @@ class Callers(Protocol):
         Raises:
             Unauthenticated: nobody's, or it has expired.
         """
+        ...
+
+
+@runtime_checkable
+class AskingCallers(Callers, Protocol):
+    """Callers whose `caller_of` may wait for somebody who is asked, for seconds.
+
+    It then also raises:
+        Forbidden: the token is good, and for nothing that there is here.
+        PeerUnavailable: whoever is asked does not answer.
+    """
+
+    def known(self, bearer: str) -> Caller | None:
+        """As `caller_of`, but asks nobody; None where somebody has to be asked."""
         ...
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock, Ids, RandomIds, SystemClock
-from services.runtime.auth import Tokens
+from services.runtime.auth import Callers
+from services.runtime.callers import open_callers
 from services.runtime.database import Database, open_database
 from services.runtime.logs import configure, register_secret
 from services.runtime.metrics import Metrics
@@ -27,7 +28,7 @@ class Foundation:
     ids: Ids
     database: Database
     vault: Vault
-    tokens: Tokens
+    tokens: Callers
     writer: Writer
     page_tokens: PageTokens
     metrics: Metrics
@@ -41,14 +42,14 @@ class Foundation:
 
 
 def lay(settings: Settings) -> Foundation:
-    """Sets up the log, and opens the database, the key and the tokens.
+    """Sets up the log, and opens the database, the key and whatever knows the callers.
 
     Raises:
         BmsError: something is missing or unsafe; the remedy says what to do.
     """
     configure(settings.log, settings.service)
     vault = Vault(settings.data.key_file)
-    tokens = Tokens.load(settings.data.tokens_file)
+    tokens = open_callers(settings)
     database = open_database(settings.database.url)
     try:
         require_current(database, f"services.{settings.service}")

@@ -38,7 +38,8 @@ REQUEST_ID = "x-request-id"
 MAX_STREAMS = 4
 """How many reflection streams, and how many watches of health, may be open: each holds a worker thread."""
 
-_ANONYMOUS = Caller(subject="")
+ANONYMOUS = Caller(subject="")
+"""Who calls what is for anyone."""
 _MAX_CORRELATION = 128
 
 _log = structlog.get_logger("bms.rpc")
@@ -69,7 +70,7 @@ class Guard:
         ids: Ids | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._callers = callers
+        self.callers = callers
         self._rules = rules
         self._clock = clock or SystemClock()
         self._ids = ids or RandomIds()
@@ -90,16 +91,30 @@ class Guard:
         return self._ids.uuid()
 
     def admit(self, method: str, metadata: Mapping[str, str | bytes], correlation: str, arrived: Arrived) -> Call:
-        """The call, if its caller may make it and its request is well-formed.
+        """The call, if its caller may make it and its request is well-formed. May wait for whoever knows the caller.
 
         Raises:
             BmsError: why not.
+        """
+        bearer = self.bearer(method, metadata)
+        caller = ANONYMOUS if bearer is None else self.callers.caller_of(bearer)
+        return self.admit_as(caller, method, correlation, arrived)
+
+    def bearer(self, method: str, metadata: Mapping[str, str | bytes]) -> str | None:
+        """The token that *method* asks for; None where anyone may call.
+
+        Raises:
+            Forbidden: the method has no rule.
+            Unauthenticated: no token was sent.
         """
         rule = self._rules.get(method)
         if rule is None:
             msg = f"{method} has no rule, so nobody may call it"
             raise Forbidden(msg, method=method)
-        caller = _ANONYMOUS if rule.anyone else self._caller(metadata)
+        return None if rule.anyone else _bearer(metadata)
+
+    def admit_as(self, caller: Caller, method: str, correlation: str, arrived: Arrived) -> Call:
+        """As `admit`, of a method with a rule and a caller who is known; waits for nobody."""
         request = arrived.message
         if request is None:
             raise InvalidField(
@@ -107,7 +122,7 @@ class Guard:
             )
         check = self._checks.get(method)
         if check is None:
-            check = self._checks[method] = compile_rule(rule)
+            check = self._checks[method] = compile_rule(self._rules[method])
         check(caller, request)
         self.checker.check(request, suspect=arrived.suspect)
         return Call(
@@ -118,13 +133,6 @@ class Guard:
             request_id=getattr(request, "request_id", ""),
             validate_only=getattr(request, "validate_only", False),
         )
-
-    def _caller(self, metadata: Mapping[str, str | bytes]) -> Caller:
-        given = metadata.get("authorization")
-        if not isinstance(given, str) or given[:7].lower() != "bearer ":
-            msg = "no bearer token was sent"
-            raise Unauthenticated(msg, remedy="Send the metadata `authorization: Bearer <token>`.")
-        return self._callers.caller_of(given[7:].strip())
 
     def told(
         self, method: str, call: Call | None, correlation: str, code: str, started: float, error: BaseException | None
@@ -247,6 +255,18 @@ class _Layers(grpc.ServerInterceptor):
             return answer
 
         return layered
+
+
+def _bearer(metadata: Mapping[str, str | bytes]) -> str:
+    given = metadata.get("authorization")
+    if isinstance(given, str) and given[:7].lower() == "bearer ":
+        return given[7:].strip()
+    # As OpenStack's own tools send it.
+    given = metadata.get("x-auth-token")
+    if isinstance(given, str) and given:
+        return given.strip()
+    msg = "no bearer token was sent"
+    raise Unauthenticated(msg, remedy="Send the metadata `authorization: Bearer <token>`.")
 
 
 def arrival(parse: Callable[[bytes], Message]) -> Callable[[bytes], Arrived]:

@@ -15,12 +15,21 @@ BMS_SIGNING_KEY_FILE         the key that checkpoints are signed with; <service>
 BMS_TLS_CERT, BMS_TLS_KEY    certificate chain and key (PEM) to serve with, and to show to the others; without: no TLS
 BMS_TLS_CLIENT_CA            CA (PEM) of clients; given, every client must show a certificate
 BMS_TLS_CA                   CA (PEM) of the other services; given, they are called over TLS
+BMS_KEYSTONE_CLOUD           Keystone's tokens are taken too: the cloud in clouds.yaml whose login validates them,
+                             or envvars for the OS_* variables; without: tokens of the file alone
+BMS_KEYSTONE_CACHE_SECONDS   how long a token is taken without asking again, and so one that was revoked; up to 300; 60
+BMS_KEYSTONE_ADMIN_PROJECT   id of the project whose role admin is the site's; without: the system's role alone is
+BMS_KEYSTONE_SERVICE_PROJECT id of the project whose role service may do what our own services may; without: nobody's
+BMS_KEYSTONE_ADMIN_ROLES     names of Keystone's roles that are our admin, by commas; admin
+BMS_KEYSTONE_MEMBER_ROLES, BMS_KEYSTONE_READER_ROLES, BMS_KEYSTONE_SERVICE_ROLES
+                             the same of our member, reader and service; each its own name
 BMS_LOG_LEVEL                debug, info, warning or error; info
 BMS_LOG_JSON                 1 or 0; JSON unless standard error is a terminal
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +39,8 @@ from services.kernel.errors import InvalidField
 
 PORTS: Mapping[str, int] = {"inventory": 50051, "lifecycle": 50052, "ipam": 50053, "network": 50054, "telemetry": 50055}
 """Where each service listens unless told otherwise."""
+
+_PROJECT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,28 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KeystoneSettings:
+    """Callers who come with Keystone's tokens."""
+
+    cloud: str
+    """The cloud whose login validates them: a name in clouds.yaml, or ``envvars`` for the OS_* variables."""
+    cache_seconds: float = 60.0
+    """How long a token is taken without asking again."""
+    admin_project: str = ""
+    """Id of the project in which the admin role is the site's; "": there is none."""
+    service_project: str = ""
+    """Id of the project in which the service role is our SERVICE; "": there is none."""
+    admin_roles: frozenset[str] = frozenset({"admin"})
+    """Names of Keystone's roles, in small letters; Keystone does not tell Member from member either."""
+    member_roles: frozenset[str] = frozenset({"member"})
+    """As above."""
+    reader_roles: frozenset[str] = frozenset({"reader"})
+    """As above."""
+    service_roles: frozenset[str] = frozenset({"service"})
+    """As above."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The log, on standard error."""
 
@@ -129,6 +162,8 @@ class Settings:
     peers: PeerSettings
     data: DataSettings
     log: LogSettings
+    keystone: KeystoneSettings | None = None
+    """None: tokens of the file alone."""
 
     @classmethod
     def read(cls, service: str, environ: Mapping[str, str]) -> Settings:
@@ -175,7 +210,30 @@ class Settings:
                 level=env.choice("BMS_LOG_LEVEL", ("info", "debug", "warning", "error")),
                 json=env.flag("BMS_LOG_JSON", default=not sys.stderr.isatty()),
             ),
+            keystone=_keystone(env),
         )
+
+
+def _keystone(env: _Env) -> KeystoneSettings | None:
+    prefix = "BMS_KEYSTONE_"
+    cloud = env.text(prefix + "CLOUD")
+    if not cloud:
+        return None
+    found = KeystoneSettings(
+        cloud=cloud,
+        cache_seconds=env.number(prefix + "CACHE_SECONDS", 60, least=0, most=300),
+        admin_project=env.text(prefix + "ADMIN_PROJECT"),
+        service_project=env.text(prefix + "SERVICE_PROJECT"),
+        admin_roles=env.names(prefix + "ADMIN_ROLES", "admin"),
+        member_roles=env.names(prefix + "MEMBER_ROLES", "member"),
+        reader_roles=env.names(prefix + "READER_ROLES", "reader"),
+        service_roles=env.names(prefix + "SERVICE_ROLES", "service"),
+    )
+    for name, project in (("ADMIN_PROJECT", found.admin_project), ("SERVICE_PROJECT", found.service_project)):
+        if project and not _PROJECT_ID.fullmatch(project):
+            remedy = "Give the project's id, not its name: `openstack project show NAME -f value -c id`."
+            raise InvalidField(prefix + name, f"{project[:70]!r} is not a project's id", remedy=remedy)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +247,19 @@ class _Env:
         text = self.text(name)
         return Path(text).expanduser() if text else None
 
-    def number(self, name: str, default: float, *, least: float) -> float:
+    def number(self, name: str, default: float, *, least: float, most: float = sys.float_info.max) -> float:
         text = self.text(name)
         try:
             value = float(text) if text else default
         except ValueError:
             value = least - 1
-        if not least <= value < float("inf"):
-            raise InvalidField(name, f"{text[:40]!r} is not a number from {least:g} on")
+        if not least <= value <= most:
+            upto = "on" if most == sys.float_info.max else f"to {most:g}"
+            raise InvalidField(name, f"{text[:40]!r} is not a number from {least:g} {upto}")
         return value
+
+    def names(self, name: str, default: str) -> frozenset[str]:
+        return frozenset(part.strip().lower() for part in (self.text(name) or default).split(",") if part.strip())
 
     def flag(self, name: str, *, default: bool) -> bool:
         text = self.text(name).lower()

@@ -17,6 +17,7 @@ from services.access import RULES
 from services.kernel.calls import Caller
 from services.kernel.clock import RandomIds, SystemClock
 from services.kernel.errors import Unauthenticated
+from services.runtime.auth import Callers
 from services.runtime.database import Database
 from services.runtime.page_tokens import PageTokens
 from services.runtime.settings import ServerSettings
@@ -92,6 +93,7 @@ async def rig(
     collectors: tuple[Address, ...] = (),
     grace: float = 1.0,
     tls: TlsFiles | None = None,
+    callers: Callers | None = None,
 ) -> AsyncIterator[Rig]:
     """Telemetry on free ports."""
     logs = {service: (logs or {}).get(service) or FakeLog(service) for service in SERVICES}
@@ -104,7 +106,7 @@ async def rig(
         logs={service: (log, f"{service}:1") for service, log in logs.items()},
         signed=logs,
         inventory=inventory,
-        callers=KnownCallers(),
+        callers=callers or KnownCallers(),
         rules=RULES,
         page_tokens=PageTokens(b"key"),
         clock=SystemClock(),

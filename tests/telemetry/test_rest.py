@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from services.kernel.clock import RandomIds
 from services.kernel.errors import InvalidField
 from telemetry import query
+from telemetry.callers import AioCallers
 from telemetry.rest import AnalyticsApi
 from telemetry.sandesh.decode import decode
 from telemetry.sandesh.header import Identity
@@ -70,7 +71,7 @@ class Api:
 
 @asynccontextmanager
 async def api(store: Store) -> AsyncIterator[Api]:
-    app = AnalyticsApi(store, KnownCallers(), RandomIds(), lambda: T0).application()
+    app = AnalyticsApi(store, AioCallers(KnownCallers()), RandomIds(), lambda: T0).application()
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clouds as every OpenStack tool reads them, clouds.yaml and OS_*, for services and the command line alike."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+
+ENVVARS = "envvars"
+"""What the SDK calls the cloud of the OS_* variables."""
+
+_SECRETS = ("password", "passcode", "secret", "token")
+
+
+class NoCloud(Exception):
+    """There is no cloud of that name, or what is known of it does not make a login. No secret is in the text."""
+
+
+def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
+    """A session with the login of *cloud*, which asks nobody before it is used, and what in that login is secret.
+
+    Args:
+        cloud: a name in clouds.yaml, or `ENVVARS`.
+        seconds: how long one request may take.
+
+    Raises:
+        NoCloud: see there.
+    """
+    import yaml
+    from keystoneauth1.exceptions import ClientException
+    from openstack.config import OpenStackConfig
+    from openstack.exceptions import SDKException
+
+    quieten()
+    try:
+        config = OpenStackConfig(app_name="bms")
+        if cloud not in config.get_cloud_names():
+            raise NoCloud(_unknown(cloud, sorted(config.get_cloud_names())))
+        region = config.get_one(cloud=cloud, api_timeout=seconds)
+        session: Session = region.get_session()
+    except (ClientException, SDKException) as error:
+        # By its class alone: messages of these libraries may quote the login.
+        msg = f"the login of cloud {cloud!r} is incomplete or cannot be used ({type(error).__name__})"
+        raise NoCloud(msg) from None
+    except (OSError, yaml.YAMLError) as error:
+        msg = f"clouds.yaml cannot be read ({type(error).__name__})"
+        raise NoCloud(msg) from None
+    login: Mapping[str, object] = region.config.get("auth") or {}
+    return session, tuple(
+        value for key, value in login.items() if isinstance(value, str) and any(word in key for word in _SECRETS)
+    )
+
+
+def quieten() -> None:
+    """Keeps the libraries' own log lines away: at debug they hold whole requests."""
+    for name in ("keystoneauth", "openstack", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The SDK warns of a feature that nobody asked for whenever there is a clouds.yaml.
+    warnings.filterwarnings("ignore", message="Support for InfluxDB")
+
+
+def _unknown(cloud: str, known: list[str]) -> str:
+    if cloud == ENVVARS:
+        return "the OS_* variables name no cloud"
+    among = f"; there are {', '.join(known)[:200]}" if known else ""
+    return f"clouds.yaml has no cloud {cloud[:80]!r}{among}"

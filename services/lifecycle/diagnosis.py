@@ -107,7 +107,9 @@ def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime
             return server.wait.code, server.wait.since
         if instance is not None and instance.state is InstanceState.ERROR:
             return "INSTANCE_FAILED", server.state_since
-        return server.fault or (server.wait.code if server.wait else ""), server.state_since
+        code = server.fault or (server.wait.code if server.wait else "")
+        # Nothing was wrong with it: administrators had it released by force. It stays until one leads it out.
+        return code or ("BY_ADMINISTRATOR" if server.intent is None else ""), server.state_since
     if server.unmanaged:
         return "UNMANAGED", server.state_since
     if server.state is State.ENROLLED and server.intent is None:

@@ -126,6 +126,11 @@ def test_a_forced_release_frees_what_nobody_can_read(rig: Rig) -> None:
     rig.pass_time(60)
     server = rig.server(uuid)
     assert (server.isolated, server.intent, rig.hardware.machine(uuid).on) == (True, None, False)
+    # Nobody leads it out but an administrator: he is told how.
+    asked = server_status_pb2.DiagnoseServerRequest(name=f"servers/{uuid}")
+    diagnosis = rig.wire.ok("DiagnoseServer", asked, caller=ANN)
+    assert diagnosis.who_must_act == "administrator"
+    assert diagnosis.commands[0].startswith(f"bms server recover {uuid}")
 
 
 def test_an_attested_power_off_lets_addresses_go_and_nothing_else(rig: Rig) -> None:

@@ -49,7 +49,8 @@ class Pace:
     """How quickly the worker looks again, and for how long a claim holds.
 
     Attributes:
-        least, most: bounds of the delay between two looks at the same wait; it grows with the wait's age.
+        least, most: bounds of the delay between two looks at the same wait; it grows with the wait's age. What lasts
+            long is looked at once in a hundredth of its age: nobody notices, and a clean of hours is no load.
         claim: how long a claim holds; every call's deadline ends before it does.
         walk: how long one walk may take before it gives the claim back; claim less the longest call.
         limit_scale: multiplies every step's time limit: a fast clock for rehearsals.
@@ -65,6 +66,8 @@ class Pace:
     patrol: timedelta = timedelta(minutes=15)
     budget: Budget = field(default_factory=Budget)
 
+
+_SELDOM = timedelta(minutes=1)
 
 Run = Callable[[Callable[[], None]], None]
 """Runs a walk: on a thread of the pool, or at once."""
@@ -321,7 +324,8 @@ class Worker:
     def _delay(self, server: Server, outcome: Waiting, now: datetime) -> timedelta:
         """Looks often at first and more seldom as the wait grows older."""
         since = server.wait.since if server.wait is not None and server.wait.code == outcome.code else now
-        return min(self._pace.most, max(self._pace.least, (now - since) / 4))
+        age = now - since
+        return max(self._pace.least, min(self._pace.most, age / 4), min(_SELDOM, age / 100))
 
     def _at_rest(self, server: Server, claim: Claim, now: datetime) -> None:
         """No intent: inventory is told what it does not know yet; then the server is looked at now and then."""

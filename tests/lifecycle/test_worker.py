@@ -176,6 +176,28 @@ def test_a_wait_is_looked_at_ever_more_seldom_and_told_once(rig: Rig) -> None:
     assert rig.types(uuid).count("server.waiting") == 1
 
 
+def test_what_lasts_for_hours_is_looked_at_within_a_hundredth_of_its_age(rig: Rig) -> None:
+    """
+    A switch that is silent for half a day: five seconds at first, a minute at last, never later than one per cent.
+    """
+    uuid = rig.available()
+    rig.networks.silent = True
+    request = server_status_pb2.QuarantineServerRequest(name=f"servers/{uuid}", reason="smoke")
+    rig.ok("QuarantineServer", request, admin())
+    began, delays = rig.clock.now(), []
+    while (age := (rig.clock.now() - began).total_seconds()) < 6 * 3600:
+        rig.worker.tick(rig.clock.now())
+        wait = rig.server(uuid).wait
+        assert wait is not None
+        assert wait.next_try is not None
+        delays.append((wait.next_try - rig.clock.now()).total_seconds())
+        assert delays[-1] <= max(5.0, age / 100 + 0.001)
+        rig.clock.advance(delays[-1])
+
+    assert delays == sorted(delays)
+    assert delays[-1] == 60.0
+
+
 # -- placement
 
 

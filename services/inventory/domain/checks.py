@@ -137,7 +137,8 @@ class Checks:
         try:
             parts = urlsplit(value)
             login = parts.username is not None or parts.password is not None or "@" in parts.netloc
-            whole = bool(parts.path if parts.scheme in {"file", "glance"} else parts.hostname)
+            named = {"file": parts.path, "glance": parts.netloc or parts.path}
+            whole = bool(named.get(parts.scheme, parts.hostname))
             _ = parts.port
         except ValueError:
             self.refuse(field, "is not a well-formed URI")

@@ -45,13 +45,23 @@ def image(order: ImageOrder) -> dict[str, object]:
     """``instance_info`` for an image."""
     algorithm, _, value = order.checksum.partition(":")
     found: dict[str, object] = {
-        "image_source": order.source_uri.removeprefix("glance:"),
+        "image_source": _source(order.source_uri),
         "image_os_hash_algo": algorithm,
         "image_os_hash_value": value,
     }
     if order.kernel_uri:
-        return {**found, "kernel": order.kernel_uri, "ramdisk": order.ramdisk_uri, "image_type": "partition"}
+        return {
+            **found,
+            "kernel": _source(order.kernel_uri),
+            "ramdisk": _source(order.ramdisk_uri),
+            "image_type": "partition",
+        }
     return {**found, "image_type": "whole-disk"}
+
+
+def _source(uri: str) -> str:
+    """A URI as Ironic takes it: an image of Glance (``glance:ID``, ``glance://ID``) by its UUID alone."""
+    return uri.removeprefix("glance:").removeprefix("//") if uri.startswith("glance:") else uri
 
 
 def progress(node: Node) -> tuple[int, str]:

@@ -109,8 +109,12 @@ story: dev ## the whole story as a test, with processes killed on the way
 	@$(BIN)/python -m pytest -m story --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: openstack-life
-openstack-life: dev ## one server's life on a genuine Ironic, which is installed under build/openstack
+openstack-life: dev ## on genuine OpenStack, installed under build/openstack: a server's life on Ironic, Keystone's tokens
 	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=900 $(PYTEST_ARGS)
+
+.PHONY: openstack-keystone
+openstack-keystone: dev ## tokens of a genuine Keystone, which is installed there as well; a part of the above
+	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=300 tests/openstack/test_keystone.py $(PYTEST_ARGS)
 
 .PHONY: containers
 containers: dev ## build the images and run the compose file with podman

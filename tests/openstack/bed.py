@@ -98,15 +98,15 @@ class Bed:
             time.sleep(0.1)
 
 
-def environment() -> Path:
-    """The folder of Ironic's programs; installs them if they are not there."""
-    home, stamp = HOME / "venv", HOME / "installed.txt"
-    wanted = "\n".join((sys.version, *REQUIREMENTS))
+def environment(name: str = "venv", requirements: Sequence[str] = REQUIREMENTS) -> Path:
+    """The folder of the programs of *requirements*, Ironic's; installs them if they are not there."""
+    home, stamp = HOME / name, HOME / f"{name}.txt"
+    wanted = "\n".join((sys.version, *requirements))
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *REQUIREMENTS], check=True, timeout=600)
+        subprocess.run([*pip, *requirements], check=True, timeout=600)
         stamp.write_text(wanted)
     return home / "bin"
 

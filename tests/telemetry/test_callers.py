@@ -57,7 +57,8 @@ def test_the_loop_goes_on_while_somebody_is_asked(sqlite_database: Database) -> 
 
             def ask(token: str) -> asyncio.Future[Any]:
                 call = site.stub.GetPipelineStatus(GetPipelineStatusRequest(), metadata=bearer(token), timeout=20)
-                return asyncio.ensure_future(call)
+                future: asyncio.Future[Any] = asyncio.ensure_future(call)
+                return future
 
             async def get(token: str) -> int:
                 url = f"http://127.0.0.1:{site.ports.rest}/analytics"

@@ -57,9 +57,9 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
 
 
 def quieten() -> None:
-    """Keeps the libraries' own log lines away: at debug they hold whole requests."""
+    """Keeps the libraries' own lines away: at debug they hold whole requests, and what they warn of we say ourselves."""
     for name in ("keystoneauth", "openstack", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)
     # The SDK warns of a feature that nobody asked for whenever there is a clouds.yaml.
     warnings.filterwarnings("ignore", message="Support for InfluxDB")
 

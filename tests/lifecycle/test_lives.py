@@ -219,6 +219,28 @@ def test_networks_come_and_go_even_the_only_one(rig: Rig) -> None:
     ]  # fmt: skip
 
 
+def test_a_network_that_a_server_does_not_come_onto_keeps_no_address(rig: Rig) -> None:
+    """
+    It runs on no network and cannot be powered off for one: the verb fails, and what was leased for it goes to rest.
+    """
+    uuid = rig.active(BLUE)
+    rig.ok("DetachNetwork", instance_pb2.DetachNetworkRequest(name=WEB, network=BLUE))
+    rig.settle()
+    rig.hardware.machine(uuid).stuck_on = True
+    network = instance_pb2.InstanceNetwork(network=GREEN)
+    operation = rig.ok("AttachNetwork", instance_pb2.AttachNetworkRequest(name=WEB, network=network))
+    rig.pass_time(3600, step=30)
+
+    ended, _ = rig.operation(operation)
+    instance, server = rig.instance(), rig.server(uuid)
+    assert ended.done
+    assert ended.HasField("error")
+    assert instance is not None
+    assert (instance.state, instance.networks, server.state) == (InstanceState.ACTIVE, (), State.ACTIVE)
+    assert (server.leases, server.intent, server.isolated) == ((), None, True)
+    assert {state for _, _, state in rig.addresses.leases.values()} == {"cooling"}
+
+
 def test_a_disk_plugged_in_after_the_clean_pass_reaches_no_tenant(rig: Rig) -> None:
     """
     The deploy meets a disk that nobody inspected: quarantine; recovered, it is erased with the others.

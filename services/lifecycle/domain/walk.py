@@ -15,7 +15,7 @@ from services.kernel.errors import BmsError, OperationFailed
 from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
-from services.lifecycle.domain.notes import note
+from services.lifecycle.domain.notes import LIFECYCLE, note
 from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
@@ -195,9 +195,14 @@ def fail(
         if instance.state is InstanceState.DELETING:
             # A deletion cannot fail for the tenant: it goes on once the server is set aside.
             left = replace(left, state=InstanceState.ERROR)
-    if way is OnFailure.STAY:
+    if way is OnFailure.STAY and not _has_address(server, intent):
         stayed = replace(server, intent=None, wait=None)
         return Change(stayed, (*events, failed), left, operations=ended)
+    if way is OnFailure.STAY:
+        # What was leased for a network that it did not come onto is nobody's wish any more.
+        back = Intent(new_id(), IntentKind.DETACH, "", LIFECYCLE, now, now, network=intent.network)
+        change = begin(server, left, back, now)
+        return replace(change, events=(*events, failed, *change.events), operations=ended)
     kind = {OnFailure.UNDO: IntentKind.UNDO, OnFailure.LEAVE: IntentKind.UNADOPT}.get(way, IntentKind.QUARANTINE)
     following = Intent(new_id(), kind, "", "lifecycle", now, now)
     aside = kind is IntentKind.QUARANTINE
@@ -270,6 +275,11 @@ _DELETIONS = frozenset(
 
 def _is_deletion(intent: Intent) -> bool:
     return intent.kind in _DELETIONS
+
+
+def _has_address(server: Server, intent: Intent) -> bool:
+    """Whether the server holds an address in the network that it was to be attached to."""
+    return intent.kind in ATTACHES and any(lease.network == intent.network for lease in server.leases)
 
 
 def _failed_operation(server: Server, intent: Intent, error: BmsError, now: datetime) -> tuple[Progress, ...]:

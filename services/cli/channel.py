@@ -14,8 +14,8 @@ from google.api import field_behavior_pb2
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from services.cli.failures import CliError
 from services.cli.screen import Screen
+from services.cli.tokens import Token
 
 MAX_MESSAGE = 64 * 1024 * 1024
 
@@ -36,18 +36,17 @@ class Outgoing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
     """Puts the token, an id for the logs and a deadline on every call; with *verbose*, shows it as a grpcurl line.
 
     Args:
-        token_file: read at the first call.
+        token: shown with every call.
         address: of the service, for the line.
         timeout: seconds, for calls that bring no deadline of their own.
     """
 
-    def __init__(self, token_file: Path, address: str, timeout: float, screen: Screen, *, verbose: bool) -> None:
-        self._token_file = token_file
+    def __init__(self, token: Token, address: str, timeout: float, screen: Screen, *, verbose: bool) -> None:
+        self._token = token
         self._address = address
         self._timeout = timeout
         self._screen = screen
         self._verbose = verbose
-        self._token = ""
         self.tls: list[str] = ["-plaintext"]
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -63,7 +62,7 @@ class Outgoing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
             self._screen.note(self.grpcurl(details.method, request))
         metadata = [
             *(details.metadata or ()),
-            ("authorization", f"Bearer {self._read_token()}"),
+            ("authorization", f"Bearer {self._token.read()}"),
             ("x-request-id", str(uuid.uuid4())),
         ]
         return _Details(
@@ -75,15 +74,6 @@ class Outgoing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
             details.compression,
         )
 
-    def _read_token(self) -> str:
-        if not self._token:
-            try:
-                self._token = self._token_file.read_text().strip()
-            except OSError as error:
-                msg = f"the token in {self._token_file} cannot be read: {error.strerror}"
-                raise CliError(msg, reason="NO_TOKEN", remedy="Name another: --token-file, or --as.") from None
-        return self._token
-
     def grpcurl(self, method: str, request: Message) -> str:
         """The line that makes the same call. What is secret in it is left out."""
         copy = type(request)()
@@ -91,7 +81,7 @@ class Outgoing(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercept
         _blank_secrets(copy)
         body = json.dumps(json_format.MessageToDict(copy, preserving_proto_field_name=True), ensure_ascii=False)
         # Double quotes, so that the shell reads the token when the line runs: it is never on the screen.
-        header = f'"authorization: Bearer $(cat {shlex.quote(str(self._token_file))})"'
+        header = f'"authorization: Bearer {self._token.in_shell()}"'
         return " ".join(
             [
                 "grpcurl",

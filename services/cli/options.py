@@ -22,6 +22,7 @@ class Given:
     Attributes:
         data: the data directory; None for the default.
         login: whose token of the data directory to use; empty for the first of site and admin.
+        os_cloud: the cloud of clouds.yaml whose login gets a token of Keystone's; empty: see services/cli/tokens.py.
         endpoints: ``service=host:port`` or one ``host:port`` for all.
         output: one of FORMATS.
         verbose: print the grpcurl line of every call.
@@ -31,6 +32,7 @@ class Given:
     data: Path | None = None
     login: str = ""
     token_file: Path | None = None
+    os_cloud: str = ""
     endpoints: tuple[str, ...] = ()
     project: str = ""
     output: str = ""
@@ -99,6 +101,14 @@ _COMMON = (
         envvar="BMS_TOKEN_FILE",
         metavar="FILE",
         help="A file with the bearer token.",
+    ),
+    # Without envvar: OS_CLOUD gives way to a token that is named, --os-cloud does not.
+    _option(
+        "os_cloud",
+        "--os-cloud",
+        metavar="NAME",
+        help="Get a token at Keystone, with this cloud's login in clouds.yaml.  "
+        "[default: $OS_CLOUD, or what the OS_* variables say, unless --as or --token-file is given]",
     ),
     _option(
         "endpoints",

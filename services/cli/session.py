@@ -8,7 +8,6 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property, wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -18,6 +17,7 @@ from services.cli.failures import BadUsage, CliError
 from services.cli.options import Given, common_options, given, mutating_options
 from services.cli.screen import Screen
 from services.cli.supervise.plan import DEFAULT_PORT_BASE, SERVICES, Ports
+from services.cli.tokens import CloudToken, FileToken, Token, chosen_cloud
 
 if TYPE_CHECKING:
     import grpc
@@ -45,6 +45,7 @@ class Session:
 
     def __init__(self, options: Given, environ: dict[str, str]) -> None:
         self.options = options
+        self._cloud = chosen_cloud(options, environ)
         self.data = DataDir((options.data or default_data_dir(environ)).expanduser())
         self.screen = Screen.choose(options.output, options.color, environ)
         self._channels: dict[str, grpc.Channel] = {}
@@ -69,7 +70,8 @@ class Session:
 
             options = self.options
             address = self.endpoints[service]
-            outgoing = Outgoing(self.token_file, address, options.request_timeout, self.screen, verbose=options.verbose)
+            self.token.may_cross(address, tls=options.ca is not None)
+            outgoing = Outgoing(self.token, address, options.request_timeout, self.screen, verbose=options.verbose)
             self._channels[service] = open_channel(address, options.ca, options.cert, options.key, outgoing)
         return self._channels[service]
 
@@ -132,7 +134,7 @@ class Session:
     @cached_property
     def login(self) -> Login | None:
         """Whose token of the data directory is used; None with a token from elsewhere."""
-        if self.options.token_file is not None and not self.options.login:
+        if self._cloud or (self.options.token_file is not None and not self.options.login):
             return None
         known = self.data.logins()
         name = self.options.login or next((each for each in ("site", "admin") if each in known), "")
@@ -151,18 +153,24 @@ class Session:
             )
         return known[name]
 
-    @property
-    def token_file(self) -> Path:
-        """The file with the token to show."""
+    @cached_property
+    def token(self) -> Token:
+        """What is shown with every call."""
+        if self._cloud:
+            return CloudToken(self._cloud, self.options.request_timeout)
         if self.login is not None:
-            return self.login.token_file
+            return FileToken(self.login.token_file)
         assert self.options.token_file is not None
-        return self.options.token_file
+        return FileToken(self.options.token_file)
 
     @property
     def project(self) -> str:
         """The project to work in; empty if none was chosen and the login has none."""
-        return self.options.project or (self.login.project if self.login else "")
+        if self.options.project:
+            return self.options.project
+        if isinstance(self.token, CloudToken):
+            return self.token.project
+        return self.login.project if self.login else ""
 
     @property
     def parent(self) -> str:

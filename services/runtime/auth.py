@@ -107,6 +107,10 @@ class Tokens:
             self._reload()
         entry = self._entries.get(hashlib.sha256(bearer.encode()).hexdigest())
         if entry is None:
+            if not bearer.startswith(PREFIX):
+                # Keystone's, for instance, which `bms` sends where OS_CLOUD or OS_AUTH_URL is set.
+                msg = "the token is none of this site's"
+                raise Unauthenticated(msg, remedy="Choose one that the administrator gave you, such as bms --as LOGIN.")
             msg = "the token is not known"
             raise Unauthenticated(
                 msg, remedy="Send `authorization: Bearer <token>` with a token the administrator gave you."

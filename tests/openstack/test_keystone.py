@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -171,6 +173,24 @@ def test_what_ended_is_nobodys(cloud: Cloud, inventory: Inventory) -> None:
     code, status = inventory.call(expiring, "ListFlavors", catalogue_pb2.ListFlavorsRequest())
     assert (code, reason(status)) == (STRANGER, "UNAUTHENTICATED")
     assert "openstack token issue" in remedy(status)
+
+
+def test_the_command_line_logs_in(cloud: Cloud, site: Site) -> None:
+    """
+    `bms` asks Keystone for a token by the login of clouds.yaml, and inventory asks Keystone whose it is.
+    """
+
+    def bms(*line: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BMS_", "OS_"))}
+        environ = {**kept, "OS_CLIENT_CONFIG_FILE": str(cloud.clouds), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+        argv = [sys.executable, "-m", "services.cli", "--data", str(site.data.path), *line]
+        return subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+    made = bms("--os-cloud", "admin", "flavor", "create", "from-the-cloud")
+    assert made.returncode == 0, made.stderr
+    assert "from-the-cloud" in bms("--os-cloud", "rita", "flavor", "list", "-o", "name").stdout
+    refused = bms("--os-cloud", "olaf", "flavor", "list")
+    assert (refused.returncode, "FORBIDDEN" in refused.stderr) == (1, True)
 
 
 def test_a_keystone_that_hangs_locks_out_nobody_else(cloud: Cloud, site: Site, inventory: Inventory) -> None:

@@ -185,11 +185,18 @@ def test_a_login_that_lacks_something_stops_the_start(
     fake: FakeKeystone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A cloud without an address, and a file that is none, stop the start; what is secret in them is not told.
+    A cloud without an address, one without Keystone, and a file that is none, stop the start; what is secret in them is
+    not told.
     """
     path = tmp_path / "broken.yaml"
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
-    for content in ('{"clouds": {"site": {"auth": {"username": "u", "password": "hush"}}}}', "clouds: [hush", "hush"):
+    contents = (
+        '{"clouds": {"site": {"auth": {"username": "u", "password": "hush"}}}}',
+        '{"clouds": {"site": {"auth_type": "none", "auth": {"endpoint": "http://hush"}}}}',
+        "clouds: [hush",
+        "hush",
+    )
+    for content in contents:
         path.write_text(content)
         with pytest.raises(InvalidField) as caught:
             Keystone(KeystoneSettings("site"))

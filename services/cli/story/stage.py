@@ -110,7 +110,7 @@ def _environment(directory: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         shim.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} -m services.cli "$@"\n')
         shim.chmod(0o755)
         programs.insert(0, str(shim.parent))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BMS_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BMS_", "OS_"))}
     path = ":".join(programs)
     environ = {**kept, "BMS_DATA_DIR": str(directory), "PATH": f"{path}:{kept.get('PATH', os.defpath)}"}
     return environ, (f"export BMS_DATA_DIR={directory}", f"export PATH={path}:$PATH")

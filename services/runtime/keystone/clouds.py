@@ -33,6 +33,7 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     """
     import yaml
     from keystoneauth1.exceptions import ClientException
+    from keystoneauth1.identity.base import BaseIdentityPlugin
     from openstack.config import OpenStackConfig
     from openstack.exceptions import SDKException
 
@@ -50,6 +51,9 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     except (OSError, yaml.YAMLError) as error:
         msg = f"clouds.yaml cannot be read ({type(error).__name__})"
         raise NoCloud(msg) from None
+    if not isinstance(session.auth, BaseIdentityPlugin):
+        msg = f"cloud {cloud!r} does not log in at Keystone"
+        raise NoCloud(msg)
     login: Mapping[str, object] = region.config.get("auth") or {}
     return session, tuple(
         value for key, value in login.items() if isinstance(value, str) and any(word in key for word in _SECRETS)
@@ -57,7 +61,7 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
 
 
 def quieten() -> None:
-    """Keeps the libraries' own lines away: at debug they hold whole requests, and what they warn of we say ourselves."""
+    """Keeps the libraries' own lines away: at debug they hold whole requests; what they warn of we say ourselves."""
     for name in ("keystoneauth", "openstack", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # The SDK warns of a feature that nobody asked for whenever there is a clouds.yaml.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""inventory as a process: ``python -m services.inventory``. Its settings are those of `services.runtime.settings`."""
+"""inventory as a process: ``python -m services.inventory``.
+
+Its settings: services/runtime/settings.py, and settings.py here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import structlog
 
 from services.access import RULES
 from services.inventory.compose import compose
+from services.inventory.settings import MirrorSettings
 from services.kernel.errors import BmsError
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
@@ -20,11 +24,11 @@ from services.runtime.settings import Settings
 _log = structlog.get_logger("bms.inventory")
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, mirror: MirrorSettings) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        parts = compose(base)
+        parts = compose(base, mirror)
         notary = Notary(base, parts.log)
         bound = build_server(
             settings.server,
@@ -34,9 +38,13 @@ def run(settings: Settings) -> None:
         )
         parts.log.start_sealer()
         notary.start()
+        for loop in parts.mirrors:
+            loop.start()
         try:
             serve(bound, drain=parts.drain)
         finally:
+            for loop in parts.mirrors:
+                loop.stop()
             notary.stop()
     finally:
         base.database.close()
@@ -45,7 +53,7 @@ def run(settings: Settings) -> None:
 def main() -> None:
     """The process's beginning: says in one line why it cannot begin."""
     try:
-        run(Settings.read("inventory", os.environ))
+        run(Settings.read("inventory", os.environ), MirrorSettings.read(os.environ))
     except BmsError as error:
         _log.critical("inventory.failed", reason=error.reason, error=str(error), remedy=error.remedy)
         sys.exit(1)

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from google.longrunning import operations_pb2_grpc
 
 from bms.inventory.v1 import inventory_service_pb2_grpc
+from services.inventory.backends.glance import Glance
+from services.inventory.backends.nova import MICROVERSION, Nova
+from services.inventory.backends.openstack_api import Cloud
+from services.inventory.mirror import Mirroring
+from services.inventory.mirror_loop import MirrorLoop
+from services.inventory.mirror_notes import Notes
+from services.inventory.mirror_sides import Flavors, Images
 from services.inventory.servicer import InventoryServicer
+from services.inventory.settings import MirrorSettings
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
 from services.runtime.operations import OperationsServicer, OperationStore
@@ -21,15 +29,21 @@ class Inventory:
 
     Attributes:
         drain: what ends the calls that wait.
+        mirrors: the loops that hold the catalogue and OpenStack's equal; none has begun.
     """
 
     log: EventLog
     servicers: tuple[Served, ...]
     drain: tuple[Callable[[], None], ...]
+    mirrors: tuple[MirrorLoop, ...] = ()
 
 
-def compose(base: Ground) -> Inventory:
-    """Builds it; nothing runs yet."""
+def compose(base: Ground, mirror: MirrorSettings | None = None) -> Inventory:
+    """Builds it; nothing runs yet.
+
+    Args:
+        mirror: with whom the catalogue is mirrored; None for nobody.
+    """
     log = EventLog(base.database, base.ids, chained=False)
     operations = OperationStore()
     servicer = InventoryServicer(base.database, log, base.writer, base.page_tokens, base.ids, base.vault, operations)
@@ -43,4 +57,15 @@ def compose(base: Ground) -> Inventory:
             ),
         ),
         (log.drain, operations.news.drain),
+        tuple(_mirrors(base, log, mirror or MirrorSettings())),
     )
+
+
+def _mirrors(base: Ground, log: EventLog, mirror: MirrorSettings) -> Iterator[MirrorLoop]:
+    notes = Notes(base.database, log, base.ids)
+    if mirror.nova:
+        nova = Nova(Cloud("Nova", "compute", mirror.nova, microversion=MICROVERSION))
+        yield MirrorLoop("nova", Mirroring(Flavors(nova), notes, base.ids, period=mirror.period).tick, base.clock)
+    if mirror.glance:
+        glance = Glance(Cloud("Glance", "image", mirror.glance))
+        yield MirrorLoop("glance", Mirroring(Images(glance), notes, base.ids, period=mirror.period).tick, base.clock)

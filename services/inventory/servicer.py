@@ -322,6 +322,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
         def verb(tx: Transaction) -> pool_pb2.ReserveServersResponse:
             wanted = pool.wish(self._catalogue(tx), order)
             taken = pool.reserve(self._servers(tx), PoolRows(tx), wanted, call, order)
+            self._catalogue(tx).note_use(order.holder, order.flavor, order.image)
             return pool_pb2.ReserveServersResponse(servers=[wire.to_server(each) for each in taken])
 
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.inventory.domain.checks import Checks
+from services.inventory.domain.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Flavor:
     create_time: datetime
     update_time: datetime
     sequence: int = 0
+    mirror: Mirror = field(default_factory=Mirror)
 
     @property
     def name(self) -> str:

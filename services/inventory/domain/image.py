@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from services.inventory.domain.checks import Checks
+from services.inventory.domain.mirror import Mirror
 from services.kernel.calls import Caller
 from services.kernel.errors import BmsError, Forbidden, InvalidField, NotFound
 from services.kernel.names import new_id
@@ -59,6 +60,7 @@ class Image:
     create_time: datetime
     update_time: datetime
     sequence: int = 0
+    mirror: Mirror = field(default_factory=Mirror)
 
     @property
     def name(self) -> str:

@@ -11,11 +11,14 @@ from services.inventory.domain import image as images
 from services.inventory.domain.checks import Checks
 from services.inventory.domain.flavor import Flavor, FlavorSpec
 from services.inventory.domain.image import Image, ImageSpec
+from services.inventory.domain.mirror import refuse_change, refuse_use
 from services.inventory.operations.events import event, values
 from services.inventory.operations.ports import Catalogue, Fresh
 from services.kernel.calls import Call, Role
 from services.kernel.errors import Forbidden, InvalidField, NotFound
 from services.kernel.names import FLAVOR, IMAGE, new_id
+
+_NOVA, _GLANCE = "Nova", "Glance"
 
 
 def get_flavor(rows: Catalogue, flavor_id: str) -> Flavor:
@@ -25,6 +28,18 @@ def get_flavor(rows: Catalogue, flavor_id: str) -> Flavor:
         NotFound: there is none.
     """
     return _flavor(rows.flavor(flavor_id), flavor_id)
+
+
+def flavor_for(rows: Catalogue, flavor_id: str) -> Flavor:
+    """The flavor, if servers may be reserved by it.
+
+    Raises:
+        NotFound: there is none.
+        WrongState: it was made in Nova, and is gone there or not usable.
+    """
+    flavor = get_flavor(rows, flavor_id)
+    refuse_use(flavor.mirror, flavor.name, _NOVA)
+    return flavor
 
 
 def create_flavor(rows: Catalogue, call: Call, flavor_id: str, spec: FlavorSpec) -> Flavor:
@@ -48,10 +63,12 @@ def update_flavor(
 
     Raises:
         NotFound: there is none.
+        WrongState: it was made in Nova.
         Stale: it is not the version that the caller saw.
         InvalidFields: the outcome is malformed.
     """
     before = _flavor(rows.flavor_for_change(flavor_id), flavor_id)
+    refuse_change(before.mirror, before.name, _NOVA)
     fresh(before.sequence, before.name)
     spec = _checked_flavor(change(before))
     if spec == before.spec:
@@ -67,9 +84,11 @@ def delete_flavor(rows: Catalogue, call: Call, flavor_id: str, fresh: Fresh) -> 
 
     Raises:
         NotFound: there is none.
+        WrongState: it was made in Nova.
         Stale: it is not the version that the caller saw.
     """
     before = _flavor(rows.flavor_for_change(flavor_id), flavor_id)
+    refuse_change(before.mirror, before.name, _NOVA)
     fresh(before.sequence, before.name)
     rows.record(event(call, before.name, "flavor.deleted"), before.sequence)
     rows.remove_flavor(before)
@@ -92,10 +111,12 @@ def image_for(rows: Catalogue, image_id: str, project: str) -> Image:
 
     Raises:
         NotFound: there is none, or not for this project.
+        WrongState: it was made in Glance, and is gone there or not usable.
     """
     image = get_image(rows, image_id)
     if not image.usable_by(project):
         raise images.unknown(image.name)
+    refuse_use(image.mirror, image.name, _GLANCE)
     return image
 
 
@@ -147,6 +168,7 @@ def update_image(
     Raises:
         NotFound: there is none, or not for the caller.
         Forbidden: he may not change it, or not so.
+        WrongState: it was made in Glance.
         Stale: it is not the version that he saw.
         InvalidFields: the outcome is malformed.
     """
@@ -172,6 +194,7 @@ def delete_image(rows: Catalogue, call: Call, image_id: str, fresh: Fresh) -> No
     Raises:
         NotFound: there is none, or not for the caller.
         Forbidden: he may not remove it.
+        WrongState: it was made in Glance.
         Stale: it is not the version that he saw.
     """
     before = _image_to_change(rows, call, image_id)
@@ -187,6 +210,7 @@ def _image_to_change(rows: Catalogue, call: Call, image_id: str) -> Image:
     refused = images.may_change(image, call.caller)
     if refused is not None:
         raise refused
+    refuse_change(image.mirror, image.name, _GLANCE)
     return image
 
 

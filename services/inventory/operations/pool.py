@@ -76,8 +76,9 @@ def wish(rows: Catalogue, order: Order) -> Wish:
 
     Raises:
         NotFound: the flavor does not exist, or the image does not for the holder's project.
+        WrongState: one of them was made in OpenStack, and is gone there or not usable.
     """
-    flavor = catalogue.get_flavor(rows, order.flavor)
+    flavor = catalogue.flavor_for(rows, order.flavor)
     image = catalogue.image_for(rows, order.image, order.project) if order.image else None
     return Wish(flavor.spec, image.spec if image else None)
 

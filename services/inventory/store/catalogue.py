@@ -9,6 +9,7 @@ import orjson
 
 from services.inventory.domain.flavor import Flavor, FlavorSpec
 from services.inventory.domain.image import Image, ImageSpec, ImageType, Visibility
+from services.inventory.domain.mirror import Mirror, MirrorState, Origin
 from services.inventory.store.journal import Journal
 from services.kernel.calls import Caller, Role
 from services.kernel.errors import AlreadyExists, Busy
@@ -48,12 +49,14 @@ class CatalogueRows(Journal):
     def insert_flavor(self, flavor: Flavor) -> None:
         """Adds a flavor."""
         added = self._tx.execute(
-            "INSERT INTO flavors (id, sequence, body, create_time, update_time) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO flavors (id, sequence, body, mirror, mirror_ref, create_time, update_time)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
             (
                 flavor.id,
                 flavor.sequence,
                 _json(flavor.spec),
+                *_mirror_columns(flavor.mirror),
                 to_micros(flavor.create_time),
                 to_micros(flavor.update_time),
             ),
@@ -64,14 +67,23 @@ class CatalogueRows(Journal):
     def save_flavor(self, before: Flavor, after: Flavor) -> None:
         """Writes *after* over *before*."""
         changed = self._tx.execute(
-            "UPDATE flavors SET sequence = ?, body = ?, update_time = ? WHERE id = ? AND sequence = ?",
-            (after.sequence, _json(after.spec), to_micros(after.update_time), before.id, before.sequence),
+            "UPDATE flavors SET sequence = ?, body = ?, mirror = ?, mirror_ref = ?, update_time = ?"
+            " WHERE id = ? AND sequence = ?",
+            (
+                after.sequence,
+                _json(after.spec),
+                *_mirror_columns(after.mirror),
+                to_micros(after.update_time),
+                before.id,
+                before.sequence,
+            ),
         )
         if not changed:
             raise _busy(before.name)
 
     def remove_flavor(self, flavor: Flavor) -> None:
-        """Removes the flavor."""
+        """Removes the flavor; what was made of it in Nova is noted as to be removed there."""
+        self._leave("flavor", flavor.mirror)
         self._tx.execute("DELETE FROM flavors WHERE id = ?", (flavor.id,))
 
     def image(self, image_id: str) -> Image | None:
@@ -108,14 +120,15 @@ class CatalogueRows(Journal):
         """Adds an image."""
         spec = image.spec
         added = self._tx.execute(
-            "INSERT INTO images (id, project, visibility, sequence, body, create_time, update_time)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO images (id, project, visibility, sequence, body, mirror, mirror_ref, create_time, update_time)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 image.id,
                 spec.project,
                 spec.visibility,
                 image.sequence,
                 _json(spec),
+                *_mirror_columns(image.mirror),
                 to_micros(image.create_time),
                 to_micros(image.update_time),
             ),
@@ -127,11 +140,14 @@ class CatalogueRows(Journal):
     def save_image(self, before: Image, after: Image) -> None:
         """Writes *after* over *before*."""
         changed = self._tx.execute(
-            "UPDATE images SET visibility = ?, sequence = ?, body = ?, update_time = ? WHERE id = ? AND sequence = ?",
+            "UPDATE images SET project = ?, visibility = ?, sequence = ?, body = ?, mirror = ?, mirror_ref = ?,"
+            " update_time = ? WHERE id = ? AND sequence = ?",
             (
+                after.spec.project,
                 after.spec.visibility,
                 after.sequence,
                 _json(after.spec),
+                *_mirror_columns(after.mirror),
                 to_micros(after.update_time),
                 before.id,
                 before.sequence,
@@ -143,9 +159,29 @@ class CatalogueRows(Journal):
         self._share(after)
 
     def remove_image(self, image: Image) -> None:
-        """Removes the image."""
+        """Removes the image; what was made of it in Glance is noted as to be removed there."""
+        self._leave("image", image.mirror)
         self._tx.execute("DELETE FROM image_shares WHERE image = ?", (image.id,))
         self._tx.execute("DELETE FROM images WHERE id = ?", (image.id,))
+
+    def images(self) -> Mapping[str, Image]:
+        """All images by id."""
+        return {row["id"]: _image(row) for row in self._tx.all("SELECT * FROM images ORDER BY id")}
+
+    def note_use(self, holder: str, flavor_id: str, image_id: str) -> None:
+        """Notes that *holder* is made by this flavor and image (empty for none), as far as they are mirrored."""
+        for kind, table, item in (("flavor", "flavors", flavor_id), ("image", "images", image_id)):
+            self._tx.execute(
+                f"INSERT INTO catalogue_uses (kind, item, holder) SELECT ?, id, ? FROM {table}"
+                " WHERE id = ? AND mirror <> '' ON CONFLICT DO NOTHING",
+                (kind, holder, item),
+            )
+
+    def _leave(self, kind: str, mirror: Mirror) -> None:
+        if mirror.ref and not mirror.theirs:
+            self._tx.execute(
+                "INSERT INTO mirror_remains (kind, ref) VALUES (?, ?) ON CONFLICT DO NOTHING", (kind, mirror.ref)
+            )
 
     def _share(self, image: Image) -> None:
         for project in image.spec.shared_projects:
@@ -159,6 +195,7 @@ def _flavor(row: Row) -> Flavor:
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         sequence=row["sequence"],
+        mirror=_mirror(row["mirror"]),
     )
 
 
@@ -178,7 +215,25 @@ def _image(row: Row) -> Image:
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         sequence=row["sequence"],
+        mirror=_mirror(row["mirror"]),
     )
+
+
+def _mirror_columns(mirror: Mirror) -> tuple[str, str]:
+    """The columns mirror and mirror_ref; empty while nothing was compared."""
+    if mirror == Mirror():
+        return "", ""
+    since = to_micros(mirror.since) if mirror.since is not None else None
+    body = {name: getattr(mirror, name) for name in Mirror.__dataclass_fields__} | {"since": since}
+    return orjson.dumps(body).decode(), mirror.ref
+
+
+def _mirror(text: str) -> Mirror:
+    if not text:
+        return Mirror()
+    body = orjson.loads(text)
+    since = from_micros(body["since"]) if body["since"] is not None else None
+    return Mirror(**{**body, "origin": Origin(body["origin"]), "state": MirrorState(body["state"]), "since": since})
 
 
 def _json(spec: FlavorSpec | ImageSpec) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from bms.inventory.v1 import catalogue_pb2
 from services.inventory.domain.flavor import Flavor, FlavorSpec
 from services.inventory.domain.image import Image, ImageSpec, ImageType, Visibility
+from services.inventory.domain.mirror import Mirror, MirrorState, Origin
 from services.inventory.wire.masks import merged
 from services.runtime.etags import etag
 from services.runtime.times import to_timestamp
@@ -19,6 +20,18 @@ _VISIBILITIES = {
     catalogue_pb2.Image.VISIBILITY_PUBLIC: Visibility.PUBLIC,
     catalogue_pb2.Image.VISIBILITY_PRIVATE: Visibility.PRIVATE,
     catalogue_pb2.Image.VISIBILITY_SHARED: Visibility.SHARED,
+}
+_ORIGINS = {
+    Origin.OURS: catalogue_pb2.Mirror.ORIGIN_OURS,
+    Origin.THEIRS: catalogue_pb2.Mirror.ORIGIN_THEIRS,
+}
+_STATES = {
+    MirrorState.NONE: catalogue_pb2.Mirror.STATE_UNSPECIFIED,
+    MirrorState.PENDING: catalogue_pb2.Mirror.STATE_PENDING,
+    MirrorState.MIRRORED: catalogue_pb2.Mirror.STATE_MIRRORED,
+    MirrorState.FAILED: catalogue_pb2.Mirror.STATE_FAILED,
+    MirrorState.UNUSABLE: catalogue_pb2.Mirror.STATE_UNUSABLE,
+    MirrorState.GONE: catalogue_pb2.Mirror.STATE_GONE,
 }
 _VISIBILITY_NUMBERS = {kind: number for number, kind in _VISIBILITIES.items()}
 
@@ -62,6 +75,7 @@ def to_flavor(flavor: Flavor) -> catalogue_pb2.Flavor:
         create_time=to_timestamp(flavor.create_time),
         update_time=to_timestamp(flavor.update_time),
         etag=etag(flavor.sequence),
+        mirror=_mirror(flavor.mirror),
     )
 
 
@@ -116,4 +130,19 @@ def to_image(image: Image, *, shares: bool = True) -> catalogue_pb2.Image:
         create_time=to_timestamp(image.create_time),
         update_time=to_timestamp(image.update_time),
         etag=etag(image.sequence),
+        mirror=_mirror(image.mirror),
+    )
+
+
+def _mirror(mirror: Mirror) -> catalogue_pb2.Mirror | None:
+    if mirror.state is MirrorState.NONE:
+        return None
+    return catalogue_pb2.Mirror(
+        origin=_ORIGINS[mirror.origin],
+        state=_STATES[mirror.state],
+        reason=mirror.reason,
+        message=mirror.message,
+        since=to_timestamp(mirror.since) if mirror.since is not None else None,
+        remote_id=mirror.ref,
+        remote_name=mirror.remote_name,
     )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to one OpenStack service, as Nova's and Glance's backends need them.
+
+The SDK is imported when the first request is made, and not before: it is heavy, and only those who mirror need it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from services.kernel.errors import PeerUnavailable
+
+if TYPE_CHECKING:
+    from openstack.proxy import Proxy
+
+_SECONDS = 20.0
+_SHOWN = 200
+_SECRET = re.compile(r"(?i)(password|passwd|token|secret|sig|signature)(['\"]?\s*[:=]\s*)\S+")
+_LATER = (408, 429)
+
+
+class Refused(Exception):
+    """The service answered that it will not.
+
+    Attributes:
+        status: of HTTP, 4xx but for those that mean "later".
+        text: why, short and without secrets.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}" if text else str(status))
+        self.status = status
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: the status of HTTP and the JSON in it, an empty object if there is none."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+class Transport(Protocol):
+    """Carries requests to one service."""
+
+    def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
+        """The answer, whatever its status.
+
+        Args:
+            path: below the service's versioned endpoint.
+            body: sent as JSON; None sends none.
+            content_type: of the body, where it is not ``application/json``.
+
+        Raises:
+            PeerUnavailable: there is no answer.
+        """
+        ...
+
+
+def ask(peer: str, to: Transport, method: str, path: str, body: object = None, content_type: str = "") -> Any:
+    """The JSON that *peer* answers.
+
+    Raises:
+        Refused: it will not.
+        PeerUnavailable: it does not answer, cannot now, or refuses our login.
+    """
+    answer = to.send(method, path, body, content_type)
+    if answer.status < 400:
+        return answer.body
+    text = shown(_fault(answer.body))
+    if answer.status == 401:
+        msg = f"{peer} refuses our login"
+        raise PeerUnavailable(msg, remedy="Look at the login in clouds.yaml.", peer=peer.lower())
+    if answer.status >= 500 or answer.status in _LATER:
+        raise away(peer, f"{peer} cannot take it now ({answer.status})")
+    raise Refused(answer.status, text)
+
+
+class Cloud:
+    """`Transport` to one service of a cloud in clouds.yaml; may be used from any thread.
+
+    Args:
+        peer: the service's name for people.
+        cloud: its name in clouds.yaml.
+        microversion: which one is spoken; empty for none.
+    """
+
+    def __init__(self, peer: str, service: Literal["compute", "image"], cloud: str, *, microversion: str = "") -> None:
+        self._peer = peer
+        self._service = service
+        self._cloud = cloud
+        self._microversion = microversion
+        self._making = threading.Lock()
+        self._made: Proxy | None = None
+
+    def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
+        """See `Transport.send`."""
+        from keystoneauth1.exceptions import ClientException
+        from openstack.exceptions import ConfigException, SDKException
+        from requests.exceptions import RequestException
+
+        sent: dict[str, Any] = {"microversion": self._microversion} if self._microversion else {}
+        if body is not None:
+            sent["data"] = json.dumps(body)
+            sent["headers"] = {"Content-Type": content_type or "application/json"}
+        try:
+            # Every request of ours can be repeated: an idle connection that the server closed is no failure.
+            answer = self._proxy().request(
+                path, method, connect_retries=1, status_code_retries=0, timeout=_SECONDS, raise_exc=False, **sent
+            )
+        except ConfigException:
+            msg = f"clouds.yaml has no cloud {self._cloud!r} that could be used"
+            remedy = f"Look at BMS_INVENTORY_{self._peer.upper()}_CLOUD, and at where the SDK looks for clouds.yaml."
+            raise PeerUnavailable(msg, remedy=remedy, peer=self._peer.lower()) from None
+        except (ClientException, SDKException, RequestException) as error:
+            # By its class alone: messages of these libraries quote requests.
+            raise away(self._peer, f"{self._peer} cannot be reached: {type(error).__name__}") from None
+        return Answer(int(answer.status_code), _object(bytes(answer.content)))
+
+    def _proxy(self) -> Proxy:
+        with self._making:
+            if self._made is None:
+                self._made = _open(self._cloud, self._service)
+            return self._made
+
+
+def _open(cloud: str, service: Literal["compute", "image"]) -> Proxy:
+    import openstack
+
+    # At debug they log whole requests.
+    for name in ("keystoneauth", "openstack", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    connection = openstack.connect(cloud=cloud, api_timeout=_SECONDS)
+    found: Proxy = connection.compute if service == "compute" else connection.image
+    return found
+
+
+def shown(text: str) -> str:
+    """*text* for people: one line, short, with what looks like a secret left out."""
+    return _SECRET.sub(r"\1\2***", " ".join(text.split()))[:_SHOWN]
+
+
+def away(peer: str, message: str) -> PeerUnavailable:
+    """The error of a service that cannot be asked now."""
+    return PeerUnavailable(message, remedy=f"It is tried again; if it lasts, look at {peer}.", peer=peer.lower())
+
+
+def _object(raw: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(raw) if raw else {}
+    except ValueError:
+        return {"message": re.sub(r"<[^>]*>", " ", raw[:2000].decode(errors="replace"))}
+    return found if isinstance(found, dict) else {"items": found}
+
+
+def _fault(body: Mapping[str, Any]) -> str:
+    """The sentence in an error document: Nova wraps it in an object with the error's name, Glance's is text."""
+    if isinstance(text := body.get("message"), str):
+        return text
+    for value in body.values():
+        if isinstance(value, dict) and isinstance(text := value.get("message"), str):
+            return text
+    return ""

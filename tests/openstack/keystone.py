@@ -20,7 +20,8 @@ from cryptography.fernet import Fernet
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
-from tests.openstack.bed import _answers, _run, _start, environment, free_port
+from tests.openstack.bed import _start, environment
+from tests.openstack.cloud.parts import answers, free_port, run
 
 REQUIREMENTS = ("keystone>=30,<31", "cheroot>=11")
 
@@ -105,14 +106,14 @@ def running_keystone(folder: Path) -> Iterator[Cloud]:
     found, port = programs(), free_port()
     endpoint, passwords = f"http://127.0.0.1:{port}/v3", {name: secrets.token_hex(12) for name in (*PEOPLE, "admin")}
     manage = [str(found / "keystone-manage"), "--config-file", str(_configure(folder))]
-    _run(folder, [*manage, "db_sync"], "keystone db_sync")
+    run(folder, [*manage, "db_sync"], "keystone db_sync")
     given = ["--bootstrap-password", passwords["admin"], "--bootstrap-public-url", endpoint]
-    _run(folder, [*manage, "bootstrap", *given, "--bootstrap-region-id", "one"], "keystone bootstrap")
+    run(folder, [*manage, "bootstrap", *given, "--bootstrap-region-id", "one"], "keystone bootstrap")
     with ExitStack() as ends:
         argv = [str(found / "python"), "-c", _SERVER, str(port)]
         process = _start(folder, "keystone", argv, {"OS_KEYSTONE_CONFIG_DIR": str(folder)}, ends)
         log = folder / "keystone.log"
-        _answers(endpoint, log)
+        answers(endpoint, log)
         clouds = _write_clouds(folder, endpoint, passwords)
         cloud = Cloud(endpoint, clouds, passwords, {}, process, log)
         yield Cloud(endpoint, clouds, passwords, _populate(cloud), process, log)
@@ -127,8 +128,8 @@ def _configure(folder: Path) -> Path:
         "database": {"connection": f"sqlite:///{folder}/keystone.sqlite"},
         "fernet_tokens": {"key_repository": folder / "fernet"},
         "credential": {"key_repository": folder / "credential"},
-        # What is revoked is so at once, and logins cost no more than they must.
-        "cache": {"enabled": False},
+        # Without, each answer costs half a second of CPU. What is revoked leaves the cache of its one process at once.
+        "cache": {"enabled": True, "backend": "oslo_cache.dict"},
         "identity": {"password_hash_rounds": 4},
     }
     lines = [

@@ -23,7 +23,7 @@ from services.runtime.settings import KeystoneSettings
 if TYPE_CHECKING:
     from requests import Response
 
-_SECONDS = 4.0
+_SECONDS = 5.0
 """How long Keystone may take for one request; one that found no connection is made a second time."""
 
 _TOKEN = re.compile(r"[!-~]{1,8192}")

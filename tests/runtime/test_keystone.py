@@ -201,6 +201,9 @@ def test_a_login_that_lacks_something_stops_the_start(
         with pytest.raises(InvalidField) as caught:
             Keystone(KeystoneSettings("site"))
         assert "hush" not in f"{caught.value} {caught.value.remedy} {caught.value.facts}"
+    path.unlink()
+    with pytest.raises(InvalidField, match="no cloud 'site'$"):
+        Keystone(KeystoneSettings("site"))
 
 
 def test_the_environment_is_a_cloud(fake: FakeKeystone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

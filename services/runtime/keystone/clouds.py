@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 ENVVARS = "envvars"
 """What the SDK calls the cloud of the OS_* variables."""
 
+_MADE_UP = "defaults"
+"""What the SDK calls the cloud that it makes up where there is none."""
+
 _SECRETS = ("password", "passcode", "secret", "token")
 
 
@@ -40,8 +43,9 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     quieten()
     try:
         config = OpenStackConfig(app_name="bms")
-        if cloud not in config.get_cloud_names():
-            raise NoCloud(_unknown(cloud, sorted(config.get_cloud_names())))
+        known = set(config.get_cloud_names()) - {_MADE_UP}
+        if cloud not in known:
+            raise NoCloud(_unknown(cloud, sorted(known)))
         region = config.get_one(cloud=cloud, api_timeout=seconds)
         session: Session = region.get_session()
     except (ClientException, SDKException) as error:

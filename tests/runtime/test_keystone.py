@@ -202,7 +202,7 @@ def test_a_login_that_lacks_something_stops_the_start(
             Keystone(KeystoneSettings("site"))
         assert "hush" not in f"{caught.value} {caught.value.remedy} {caught.value.facts}"
     path.unlink()
-    with pytest.raises(InvalidField, match="no cloud 'site'$"):
+    with pytest.raises(InvalidField, match=r"no cloud 'site'$"):
         Keystone(KeystoneSettings("site"))
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -206,7 +207,36 @@ def test_the_brake_holds_when_one_cause_hits_many(rig: Rig) -> None:
     assert types.count("server.violated") == 5
     assert types.count("brake.pulled") == 1
 
-    # Nothing that is read shows what is wrong with them: they are held until somebody releases the brake.
+    # Patrol reads their ports where they should be: nothing is left that an administrator would have to decide.
+    rig.pass_time(30)
+    assert {rig.server(uuid).fault for uuid in held} == {""}
+
+
+def forge(rig: Rig, uuid: str) -> None:
+    """A worker whose claim another had taken over records something all the same."""
+    server, now = rig.server(uuid), rig.clock.now()
+    event = note(replace(server, fence=server.fence - 1), server, "server.taken_over", now)
+    rig.database.transact(lambda tx: rig.store.write(tx, Change(server, (event,)), now, due=None), label="test")
+
+
+@pytest.mark.finds("I5")
+def test_what_no_reading_shows_is_kept_in_mind_while_the_brake_holds(rig: Rig) -> None:
+    """
+    Stale workers on server after server: the brake holds the third and later ones, shown as such, until it is released.
+    """
+    servers = []
+    for number in range(1, 6):
+        servers.append(rig.available(number))
+        rig.create(BLUE, name=f"web{number}")
+        rig.settle()
+    hear(rig)
+    judge = bench(rig)
+    for uuid in servers:
+        forge(rig, uuid)
+        hear(rig, judge)
+    held = [uuid for uuid in servers if rig.server(uuid).state is State.ACTIVE]
+    assert len(held) == 3
+
     rig.pass_time(30)
     assert [rig.server(uuid).state for uuid in held] == [State.ACTIVE] * 3
     waits = [rig.server(uuid).wait for uuid in held]

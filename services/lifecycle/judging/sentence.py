@@ -73,8 +73,10 @@ class Sentence:
             said = self.brakes.may_quarantine(tx, server, VIOLATED, "", now)
             if isinstance(said, Held):
                 pulled = (brake_pulled(server, said, VIOLATED, "", message, now),) if said.pulls else ()
-                # The mark stays until it is given back: patrol asks the brake again whenever it looks.
-                marked = replace(server, fault=VIOLATED, fault_message=message)
+                # Where a port was astray, patrol's own readings say whether it still is. Of the rest a mark on the row
+                # tells patrol, until the server is given back: it asks the brake again whenever it looks.
+                astray = finding.invariant == "I1"
+                marked = server if astray else replace(server, fault=VIOLATED, fault_message=message)
                 books.write(Change(marked, (told, *pulled)), now, due=now)
                 return
         instance = books.find_instance(server.instance)

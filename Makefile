@@ -116,6 +116,22 @@ openstack-life: dev ## on genuine OpenStack, installed under build/openstack: a 
 openstack-keystone: dev ## tokens of a genuine Keystone, which is installed there as well; a part of the above
 	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=300 tests/openstack/test_keystone.py $(PYTEST_ARGS)
 
+.PHONY: openstack-up
+openstack-up: dev ## Keystone, Glance, Placement, Neutron, Nova and Ironic on loopback, with tenants and nodes (PORT_BASE)
+	@$(BIN)/python -m tests.openstack.cloud up $(if $(PORT_BASE),--port-base "$(PORT_BASE)")
+
+.PHONY: openstack-status
+openstack-status: dev ## its processes; JSON=1 as JSON
+	@$(BIN)/python -m tests.openstack.cloud status $(if $(JSON),--json)
+
+.PHONY: openstack-down
+openstack-down: dev ## end them; what they know stays under build/openstack
+	@$(BIN)/python -m tests.openstack.cloud down
+
+.PHONY: openstack-cloud
+openstack-cloud: dev ## a tenant's server on that cloud, which is brought up and ended unless it is up
+	@$(BIN)/python -m pytest -n 0 -m openstack_full --timeout=900 $(PYTEST_ARGS)
+
 .PHONY: containers
 containers: dev ## build the images and run the compose file with podman
 	@$(BIN)/python -m pytest -m containers --timeout=1800 $(PYTEST_ARGS)

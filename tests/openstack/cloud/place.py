@@ -60,7 +60,7 @@ class Place:
     home: Path
     programs: Path
     ports: Mapping[str, int]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
 
     @property
     def clouds(self) -> Path:

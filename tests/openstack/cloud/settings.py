@@ -51,8 +51,8 @@ def served(
     argv = [
         place.program("uwsgi"), "--http-socket", f"127.0.0.1:{place.ports[service]}", "--module", module,
         "--virtualenv", str(place.programs.parent), "--master", "--die-on-term", "--processes", "1", "--threads", "6",
-        "--enable-threads", "--lazy-apps", "--need-app", "--buffer-size", "65535", "--http-chunked-input",
-        "--disable-logging", "--add-header", "Connection: close", "--worker-reload-mercy", "2",
+        "--enable-threads", "--lazy-apps", "--need-app", "--no-orphans", "--buffer-size", "65535",
+        "--http-chunked-input", "--disable-logging", "--add-header", "Connection: close", "--worker-reload-mercy", "2",
     ]  # fmt: skip
     if arguments:
         argv += ["--pyargv", " ".join(arguments)]

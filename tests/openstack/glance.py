@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A genuine Glance on the loopback: one process, SQLite, files, and nobody who asks for a login.
+
+It has an environment of its own, as Ironic has, and everything else is made anew for each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.openstack.bed import _start, environment
+
+REQUIREMENTS = ("glance>=33,<34", "cheroot>=11")
+START_SECONDS = 60.0
+
+# Its own policies are made for tokens, and there is no Keystone.
+_POLICY = """
+import json
+import re
+from glance import policies
+print(json.dumps({rule.name: "@" for rule in policies.list_rules()}))
+"""
+
+# Everybody is the administrator of project bed, in the words of the middleware that would ask Keystone: whoever calls
+# without a project can have nothing fetched.
+_SERVER = """
+import sys
+port = int(sys.argv.pop())
+from cheroot.wsgi import Server
+from glance.wsgi.api import application
+said = {"IDENTITY_STATUS": "Confirmed", "USER_ID": "bed", "PROJECT_ID": "bed", "ROLES": "admin,member,reader"}
+
+def known(environ, start_response):
+    environ.update({f"HTTP_X_{name}": text for name, text in said.items()})
+    return application(environ, start_response)
+
+Server(("127.0.0.1", port), known, numthreads=8).start()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGlance:
+    """A running Glance.
+
+    Attributes:
+        endpoint: its URL, with the version.
+        clouds: a clouds.yaml in which it is called ``glance``.
+        log: everything it said.
+    """
+
+    endpoint: str
+    clouds: Path
+    log: Path
+
+
+def programs() -> Path:
+    """The folder of Glance's programs; installs them if they are not there."""
+    return environment("glance", REQUIREMENTS)
+
+
+@contextmanager
+def running_glance(folder: Path, fetched_from: int) -> Iterator[RunningGlance]:
+    """Glance in *folder*, until the block ends.
+
+    Args:
+        fetched_from: the port that it may fetch images from.
+    """
+    found, port = programs(), _free_port()
+    config = _configure(folder, found, fetched_from)
+    _run([str(found / "glance-manage"), "--config-file", str(config), "db_sync"], folder)
+    with ExitStack() as ends:
+        argv = [str(found / "python"), "-c", _SERVER, str(port)]
+        _start(folder, "glance", argv, {"OS_GLANCE_CONFIG_DIR": str(folder)}, ends)
+        endpoint, log = f"http://127.0.0.1:{port}/v2", folder / "glance.log"
+        _answers(endpoint, log)
+        clouds = folder / "clouds.yaml"
+        # The SDK finds the version by what stands at the root; below it Glance tells nothing.
+        root = f"http://127.0.0.1:{port}/"
+        cloud = {"auth_type": "none", "auth": {"endpoint": root}, "image_endpoint_override": root}
+        clouds.write_text(json.dumps({"clouds": {"glance": cloud}}))
+        yield RunningGlance(endpoint, clouds, log)
+
+
+def _configure(folder: Path, found: Path, fetched_from: int) -> Path:
+    for name in ("images", "staging", "tasks"):
+        (folder / name).mkdir()
+    paste = folder / "glance-api-paste.ini"
+    given = (found.parent / "etc" / "glance" / "glance-api-paste.ini").read_text()
+    paste.write_text(re.sub(r"(?m)^((?:pipeline|keystone) *=.*) authtoken", r"\1", given))
+    policy = folder / "policy.json"
+    policy.write_text(_run([str(found / "python"), "-W", "ignore", "-c", _POLICY], folder))
+    sections: dict[str, dict[str, object]] = {
+        "DEFAULT": {"enabled_backends": "file:file", "enabled_import_methods": "[web-download,glance-direct]"},
+        "glance_store": {"default_backend": "file"},
+        "file": {"filesystem_store_datadir": folder / "images"},
+        "os_glance_staging_store": {"filesystem_store_datadir": folder / "staging"},
+        "os_glance_tasks_store": {"filesystem_store_datadir": folder / "tasks"},
+        # It fetches nothing from a loopback that nobody named.
+        "import_filtering_opts": {"allowed_hosts": "[127.0.0.1]", "allowed_ports": f"[{fetched_from}]"},
+        "paste_deploy": {"flavor": "keystone", "config_file": paste},
+        "database": {"connection": f"sqlite:///{folder}/glance.sqlite"},
+        "oslo_policy": {"policy_file": policy, "enforce_scope": False, "enforce_new_defaults": False},
+        "oslo_concurrency": {"lock_path": folder / "locks"},
+    }
+    lines = [
+        line
+        for name, options in sections.items()
+        for line in (f"[{name}]", *(f"{key} = {value}" for key, value in options.items()))
+    ]
+    config = folder / "glance-api.conf"
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _run(argv: list[str], folder: Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False, cwd=folder)
+    assert done.returncode == 0, f"{argv[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _answers(url: str, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        try:
+            with opener.open(url, timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            assert time.monotonic() < until, f"{url} does not answer:\n{log.read_text()[-3000:]}"
+        time.sleep(0.1)

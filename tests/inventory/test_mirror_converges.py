@@ -57,8 +57,11 @@ class Both(RuleBasedStateMachine):
         self.theirs: set[str] = set()
 
     def teardown(self) -> None:
-        self.database.close()
-        self.folder.cleanup()
+        try:
+            self.it_comes_to_rest()
+        finally:
+            self.database.close()
+            self.folder.cleanup()
 
     def call(self, method: str, request: Any) -> None:
         """Calls, whether it is taken or refused."""

@@ -34,7 +34,7 @@ class MirrorLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the request under way; what it was about is done by the next process's first round."""
+        """Ends after the round under way, or leaves it after 30 s: the next process's first round does what it left."""
         self._stopping.set()
         self._thread.join(timeout=30)
 

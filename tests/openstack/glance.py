@@ -146,3 +146,8 @@ def _answers(url: str, log: Path) -> None:
         except OSError:
             assert time.monotonic() < until, f"{url} does not answer:\n{log.read_text()[-3000:]}"
         time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    # CI installs beside other stages.
+    programs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from google.longrunning import operations_pb2_grpc
 
@@ -13,13 +14,13 @@ from services.inventory.backends.glance import Glance
 from services.inventory.backends.nova import MICROVERSION, Nova
 from services.inventory.backends.openstack_api import Cloud
 from services.inventory.mirror import Mirroring
-from services.inventory.mirror_loop import MirrorLoop
 from services.inventory.mirror_notes import Notes
 from services.inventory.mirror_sides import Flavors, Images
 from services.inventory.servicer import InventoryServicer
 from services.inventory.settings import MirrorSettings
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
+from services.runtime.loop import Loop
 from services.runtime.operations import OperationsServicer, OperationStore
 
 
@@ -35,7 +36,7 @@ class Inventory:
     log: EventLog
     servicers: tuple[Served, ...]
     drain: tuple[Callable[[], None], ...]
-    mirrors: tuple[MirrorLoop, ...] = ()
+    mirrors: tuple[Loop, ...] = ()
 
 
 def compose(base: Ground, mirror: MirrorSettings | None = None) -> Inventory:
@@ -61,11 +62,13 @@ def compose(base: Ground, mirror: MirrorSettings | None = None) -> Inventory:
     )
 
 
-def _mirrors(base: Ground, log: EventLog, mirror: MirrorSettings) -> Iterator[MirrorLoop]:
+def _mirrors(base: Ground, log: EventLog, mirror: MirrorSettings) -> Iterator[Loop]:
     notes = Notes(base.database, log, base.ids)
     if mirror.nova:
         nova = Nova(Cloud("Nova", "compute", mirror.nova, microversion=MICROVERSION))
-        yield MirrorLoop("nova", Mirroring(Flavors(nova), notes, base.ids, period=mirror.period).tick, base.clock)
+        flavors = Mirroring(Flavors(nova), notes, base.ids, period=mirror.period)
+        yield Loop("nova", flavors.tick, base.clock, most=timedelta.max)
     if mirror.glance:
         glance = Glance(Cloud("Glance", "image", mirror.glance))
-        yield MirrorLoop("glance", Mirroring(Images(glance), notes, base.ids, period=mirror.period).tick, base.clock)
+        images = Mirroring(Images(glance), notes, base.ids, period=mirror.period)
+        yield Loop("glance", images.tick, base.clock, most=timedelta.max)

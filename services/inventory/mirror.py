@@ -16,13 +16,13 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from services.inventory.backends.openstack_api import Refused
 from services.inventory.domain.mirror import Mirror, MirrorState, Origin, Standing, Unfit
 from services.inventory.mirror_notes import Notes
 from services.inventory.mirror_sides import ANEW, Side, Verdict
 from services.inventory.store.mirror import Entry
 from services.kernel.clock import Ids
 from services.kernel.errors import AlreadyExists, Busy, PeerUnavailable
+from services.runtime.openstack import Refused
 
 T = TypeVar("T")
 _log = structlog.get_logger("bms.mirror")

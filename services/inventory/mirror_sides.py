@@ -51,7 +51,7 @@ ANEW = Verdict(Standing(MirrorState.PENDING, "REPLACED", "it is made anew there"
 class Side(Protocol, Generic[T]):
     """One kind of row and the service it is mirrored with; T is the thing in that service's words.
 
-    Whatever asks the service raises PeerUnavailable or Refused of `services.inventory.backends.openstack_api`.
+    Whatever asks the service raises PeerUnavailable or Refused of `services.runtime.openstack`.
     """
 
     kind: ClassVar[str]

@@ -71,7 +71,8 @@ class Caller:
             raise NotFound(msg, name=name)
 
 
-def _always() -> bool:
+def always() -> bool:
+    """That somebody waits for the answer however long it takes."""
     return True
 
 
@@ -95,4 +96,4 @@ class Call:
     now: datetime
     request_id: str = ""
     validate_only: bool = False
-    awaited: Callable[[], bool] = field(default=_always, compare=False, repr=False)
+    awaited: Callable[[], bool] = field(default=always, compare=False, repr=False)

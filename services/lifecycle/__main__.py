@@ -17,11 +17,11 @@ from services.kernel.errors import BmsError
 from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.compose import Walks, compose
-from services.lifecycle.loop import Pool
 from services.lifecycle.ports import Credentials, Hardware
 from services.lifecycle.settings import LifecycleSettings
 from services.runtime.foundation import Foundation, lay
 from services.runtime.interceptors import interceptors
+from services.runtime.loop import Pool
 from services.runtime.notary import Notary
 from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings

@@ -24,7 +24,6 @@ from services.lifecycle.judging.hearing import Hearing
 from services.lifecycle.judging.sentence import Sentence
 from services.lifecycle.judging.sources import IpamLog
 from services.lifecycle.judging.sources import own as own_log
-from services.lifecycle.loop import Loop
 from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.checks import Checks
 from services.lifecycle.operations.instances import InstanceVerbs
@@ -39,6 +38,7 @@ from services.lifecycle.wire import operation_row
 from services.lifecycle.worker import Pace, Worker
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
+from services.runtime.loop import Loop
 from services.runtime.operations import OperationsServicer, OperationStore, operation_name
 from services.runtime.outbound import Peer
 

@@ -2,7 +2,7 @@
 """The worker: claims servers and instances that are due, and walks each along its plan.
 
 ``tick`` is the logic and stands on its own: it starts no thread, sleeps nowhere and reads no clock but the one it is
-given. services/lifecycle/loop.py calls it. Each step's outcome, the peer's answer, the state, the operation and the
+given. services/runtime/loop.py calls it. Each step's outcome, the peer's answer, the state, the operation and the
 events are one transaction, under the fence of the claim. A worker that was overtaken notices at its next write, or is
 refused by the peer it calls, and lets go.
 """

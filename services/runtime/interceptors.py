@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
-from services.kernel.calls import Call, Caller
+from services.kernel.calls import Call, Caller, always
 from services.kernel.clock import Clock, Ids, RandomIds, SystemClock
 from services.kernel.errors import BmsError, Busy, Forbidden, InvalidField, Unauthenticated
 from services.runtime import status as statuses
@@ -90,15 +90,25 @@ class Guard:
             return given
         return self._ids.uuid()
 
-    def admit(self, method: str, metadata: Mapping[str, str | bytes], correlation: str, arrived: Arrived) -> Call:
+    def admit(
+        self,
+        method: str,
+        metadata: Mapping[str, str | bytes],
+        correlation: str,
+        arrived: Arrived,
+        awaited: Callable[[], bool] = always,
+    ) -> Call:
         """The call, if its caller may make it and its request is well-formed. May wait for whoever knows the caller.
+
+        Args:
+            awaited: see `Call`.
 
         Raises:
             BmsError: why not.
         """
         bearer = self.bearer(method, metadata)
         caller = ANONYMOUS if bearer is None else self.callers.caller_of(bearer)
-        return self.admit_as(caller, method, correlation, arrived)
+        return self.admit_as(caller, method, correlation, arrived, awaited)
 
     def bearer(self, method: str, metadata: Mapping[str, str | bytes]) -> str | None:
         """The token that *method* asks for; None where anyone may call.
@@ -113,7 +123,9 @@ class Guard:
             raise Forbidden(msg, method=method)
         return None if rule.anyone else _bearer(metadata)
 
-    def admit_as(self, caller: Caller, method: str, correlation: str, arrived: Arrived) -> Call:
+    def admit_as(
+        self, caller: Caller, method: str, correlation: str, arrived: Arrived, awaited: Callable[[], bool] = always
+    ) -> Call:
         """As `admit`, of a method with a rule and a caller who is known; waits for nobody."""
         request = arrived.message
         if request is None:
@@ -132,6 +144,7 @@ class Guard:
             now=self._clock.now(),
             request_id=getattr(request, "request_id", ""),
             validate_only=getattr(request, "validate_only", False),
+            awaited=awaited,
         )
 
     def told(
@@ -232,7 +245,7 @@ class _Layers(grpc.ServerInterceptor):
             correlation = guard.correlation(metadata)
             call: Call | None = None
             try:
-                call = replace(guard.admit(method, metadata, correlation, arrived), awaited=partial(_awaited, context))
+                call = guard.admit(method, metadata, correlation, arrived, partial(_awaited, context))
                 token = current.set(call)
                 try:
                     answer = serve(arrived.message, context)

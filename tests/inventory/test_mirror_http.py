@@ -14,10 +14,10 @@ import pytest
 from services.inventory.backends.glance import Glance
 from services.inventory.backends.nova import MICROVERSION, Nova
 from services.inventory.backends.openstack_api import Cloud, ask
-from services.inventory.mirror_loop import MirrorLoop
 from services.inventory.settings import MirrorSettings
 from services.kernel.clock import SystemClock
 from services.kernel.errors import InvalidField, PeerUnavailable
+from services.runtime.loop import Loop
 from tests.inventory.fake_openstack import FakeGlance, FakeNova, served
 from tests.inventory.rig import Rig
 
@@ -94,7 +94,7 @@ def test_the_loop_goes_on_after_a_defect_and_ends_when_told(monkeypatch: pytest.
     """
     A round that fails is followed by another.
     """
-    monkeypatch.setattr("services.inventory.mirror_loop._AGAIN", timedelta(0))
+    monkeypatch.setattr("services.runtime.loop._POLL", timedelta(0))
     rounds: list[datetime] = []
     third = threading.Event()
 
@@ -107,7 +107,7 @@ def test_the_loop_goes_on_after_a_defect_and_ends_when_told(monkeypatch: pytest.
         third.set()
         return now + timedelta(hours=1)
 
-    loop = MirrorLoop("test", tick, SystemClock())
+    loop = Loop("test", tick, SystemClock(), most=timedelta.max)
     loop.start()
     assert third.wait(10)
     loop.stop()

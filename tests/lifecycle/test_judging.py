@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -184,12 +184,8 @@ def test_two_replicas_judge_each_event_once(rig: Rig) -> None:
     assert tuple(kept(rig)[f"servers/{uuid}"]) == whole.intervals
 
 
-@pytest.mark.finds("I1")
-def test_the_brake_holds_when_one_cause_hits_many(rig: Rig) -> None:
-    """
-    A fabric that shows somebody else's network on server after server: two are set aside, then tenants stay connected
-    and the alarm is raised.
-    """
+def all_found(rig: Rig, wrong: Callable[[Rig, str], None]) -> list[str]:
+    """Five servers in use; *wrong* happens to one after the other, and each is judged at once."""
     servers = []
     for number in range(1, 6):
         servers.append(rig.available(number))
@@ -198,8 +194,18 @@ def test_the_brake_holds_when_one_cause_hits_many(rig: Rig) -> None:
     hear(rig)
     judge = bench(rig)
     for uuid in servers:
-        expose(rig, uuid)
+        wrong(rig, uuid)
         hear(rig, judge)
+    return servers
+
+
+@pytest.mark.finds("I1")
+def test_the_brake_holds_when_one_cause_hits_many(rig: Rig) -> None:
+    """
+    A fabric that shows somebody else's network on server after server: two are set aside, then tenants stay connected
+    and the alarm is raised.
+    """
+    servers = all_found(rig, expose)
 
     held = [uuid for uuid in servers if rig.server(uuid).state is State.ACTIVE]
     assert len(held) == 3
@@ -224,16 +230,7 @@ def test_what_no_reading_shows_is_kept_in_mind_while_the_brake_holds(rig: Rig) -
     """
     Stale workers on server after server: the brake holds the third and later ones, shown as such, until it is released.
     """
-    servers = []
-    for number in range(1, 6):
-        servers.append(rig.available(number))
-        rig.create(BLUE, name=f"web{number}")
-        rig.settle()
-    hear(rig)
-    judge = bench(rig)
-    for uuid in servers:
-        forge(rig, uuid)
-        hear(rig, judge)
+    servers = all_found(rig, forge)
     held = [uuid for uuid in servers if rig.server(uuid).state is State.ACTIVE]
     assert len(held) == 3
 

@@ -15,7 +15,7 @@ from services.lifecycle.claims import claim
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.server import PortClass, Report
 from services.lifecycle.domain.states import State
-from services.lifecycle.loop import Loop, Pool
+from services.runtime.loop import Loop, Pool
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
 from tests.lifecycle.test_crashes import At, kill
 from tests.support.clocks import FakeClock

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.openstack.bed import _start, environment
+from tests.openstack.cloud.parts import answers, free_port, run, write_ini
 
 REQUIREMENTS = ("glance>=33,<34", "cheroot>=11")
-START_SECONDS = 60.0
 
 # Its own policies are made for tokens, and there is no Keystone.
 _POLICY = """
@@ -75,14 +70,14 @@ def running_glance(folder: Path, fetched_from: int) -> Iterator[RunningGlance]:
     Args:
         fetched_from: the port that it may fetch images from.
     """
-    found, port = programs(), _free_port()
+    found, port = programs(), free_port()
     config = _configure(folder, found, fetched_from)
-    _run([str(found / "glance-manage"), "--config-file", str(config), "db_sync"], folder)
+    run(folder, [str(found / "glance-manage"), "--config-file", str(config), "db_sync"], "db_sync")
     with ExitStack() as ends:
         argv = [str(found / "python"), "-c", _SERVER, str(port)]
         _start(folder, "glance", argv, {"OS_GLANCE_CONFIG_DIR": str(folder)}, ends)
         endpoint, log = f"http://127.0.0.1:{port}/v2", folder / "glance.log"
-        _answers(endpoint, log)
+        answers(endpoint, log)
         clouds = folder / "clouds.yaml"
         # The SDK finds the version by what stands at the root; below it Glance tells nothing.
         root = f"http://127.0.0.1:{port}/"
@@ -98,7 +93,7 @@ def _configure(folder: Path, found: Path, fetched_from: int) -> Path:
     given = (found.parent / "etc" / "glance" / "glance-api-paste.ini").read_text()
     paste.write_text(re.sub(r"(?m)^((?:pipeline|keystone) *=.*) authtoken", r"\1", given))
     policy = folder / "policy.json"
-    policy.write_text(_run([str(found / "python"), "-W", "ignore", "-c", _POLICY], folder))
+    policy.write_text(run(folder, [str(found / "python"), "-W", "ignore", "-c", _POLICY], "the list of policies"))
     sections: dict[str, dict[str, object]] = {
         "DEFAULT": {"enabled_backends": "file:file", "enabled_import_methods": "[web-download,glance-direct]"},
         "glance_store": {"default_backend": "file"},
@@ -112,40 +107,7 @@ def _configure(folder: Path, found: Path, fetched_from: int) -> Path:
         "oslo_policy": {"policy_file": policy, "enforce_scope": False, "enforce_new_defaults": False},
         "oslo_concurrency": {"lock_path": folder / "locks"},
     }
-    lines = [
-        line
-        for name, options in sections.items()
-        for line in (f"[{name}]", *(f"{key} = {value}" for key, value in options.items()))
-    ]
-    config = folder / "glance-api.conf"
-    config.write_text("\n".join(lines) + "\n")
-    return config
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _run(argv: list[str], folder: Path) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False, cwd=folder)
-    assert done.returncode == 0, f"{argv[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def _answers(url: str, log: Path) -> None:
-    until = time.monotonic() + START_SECONDS
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while True:
-        try:
-            with opener.open(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            assert time.monotonic() < until, f"{url} does not answer:\n{log.read_text()[-3000:]}"
-        time.sleep(0.1)
+    return write_ini(folder / "glance-api.conf", sections)
 
 
 if __name__ == "__main__":

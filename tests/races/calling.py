@@ -20,6 +20,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from bms.event.v1 import event_log_service_pb2_grpc
 from bms.lifecycle.v1 import audit_service_pb2_grpc
 from services.runtime import status as statuses
+from tests.support.paging import all_pages
 
 CALL_SECONDS = 15.0
 PATIENCE = 180.0
@@ -153,14 +154,7 @@ class Caller:
 
     def pages(self, service: str, method: str, request: Any, field_: str) -> list[Any]:
         """All of *field_* over all pages."""
-        found: list[Any] = []
-        request.page_size = 1000
-        while True:
-            answer = self.call(service, method, request)
-            found += getattr(answer, field_)
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
+        return all_pages(lambda asked: self.call(service, method, asked), request, field_)
 
     def done(self, operation: Any, seconds: float = PATIENCE) -> Any:
         """*operation* when it has ended, or as it is after *seconds*."""

@@ -17,6 +17,7 @@ from services.runtime import status as statuses
 from tests.simulation.engine import Simulation
 from tests.simulation.site import Site
 from tests.simulation.transport import Lost
+from tests.support.paging import all_pages
 
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _LONGEST = 30.0
@@ -91,14 +92,7 @@ class Person:
 
     def pages(self, service: str, method: str, request: Any, field: str) -> list[Any]:
         """All of *field* over all pages."""
-        found: list[Any] = []
-        request.page_size = 1000
-        while True:
-            answer = self.call(service, method, request)
-            found += getattr(answer, field)
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
+        return all_pages(lambda asked: self.call(service, method, asked), request, field)
 
     def done(self, operation: Any) -> Any:
         """*operation* when it has ended, well or not."""

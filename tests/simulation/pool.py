@@ -10,7 +10,7 @@ from tests.simulation.engine import Event, Process, Simulation
 
 
 class Walkers:
-    """Runs walks; see `services.lifecycle.loop.Pool`."""
+    """Runs walks; see `services.runtime.loop.Pool`."""
 
     def __init__(self, sim: Simulation, process: Process, count: int) -> None:
         self._walks: deque[Callable[[], None]] = deque()

@@ -23,21 +23,21 @@ from services.inventory.compose import compose as compose_inventory
 from services.ipam.compose import compose as compose_ipam
 from services.kernel.calls import Caller
 from services.kernel.errors import PeerUnavailable
-from services.lifecycle import loop as loop_module
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.compose import Walks
 from services.lifecycle.compose import compose as compose_lifecycle
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.judging import bench
-from services.lifecycle.loop import Loop
 from services.lifecycle.worker import Pace
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose as compose_network
+from services.runtime import loop as loop_module
 from services.runtime.checkpoint_servicer import EventLogServicer
 from services.runtime.checkpoints import Checkpointer
 from services.runtime.compose import Served
 from services.runtime.database import Database, open_database
 from services.runtime.interceptors import interceptors
+from services.runtime.loop import Loop
 from services.runtime.outbound import Peer
 from services.runtime.page_tokens import PageTokens
 from services.runtime.secrets import Vault

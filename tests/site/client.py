@@ -16,6 +16,7 @@ from google.rpc import status_pb2
 
 from services.runtime import status as statuses
 from tests.site.rig import CALL_SECONDS, Site
+from tests.support.paging import all_pages
 
 # What passes by itself: the process is being started again, or an earlier try of ours is still at work.
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
@@ -56,14 +57,7 @@ class Client:
 
     def pages(self, service: str, method: str, request: Any, field: str) -> list[Any]:
         """All of *field* over all pages."""
-        found: list[Any] = []
-        request.page_size = 1000
-        while True:
-            answer = self.call(service, method, request)
-            found += getattr(answer, field)
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
+        return all_pages(lambda asked: self.call(service, method, asked), request, field)
 
     def _persist(self, method: Callable[..., Any], request: Message) -> Any:
         until = time.monotonic() + self._patience

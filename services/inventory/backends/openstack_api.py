@@ -7,7 +7,6 @@ The SDK is imported when the first request is made, and not before: it is heavy,
 from __future__ import annotations
 
 import json
-import logging
 import re
 import threading
 from collections.abc import Mapping
@@ -15,28 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from services.kernel.errors import PeerUnavailable
+from services.runtime.openstack import Refused, quieten, shown
 
 if TYPE_CHECKING:
     from openstack.proxy import Proxy
 
 _SECONDS = 20.0
-_SHOWN = 200
-_SECRET = re.compile(r"(?i)(password|passwd|token|secret|sig|signature)(['\"]?\s*[:=]\s*)\S+")
 _LATER = (408, 429)
-
-
-class Refused(Exception):
-    """The service answered that it will not.
-
-    Attributes:
-        status: of HTTP, 4xx but for those that mean "later".
-        text: why, short and without secrets.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {text}" if text else str(status))
-        self.status = status
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +118,10 @@ class Cloud:
 def _open(cloud: str, service: Literal["compute", "image"]) -> Proxy:
     import openstack
 
-    # At debug they log whole requests.
-    for name in ("keystoneauth", "openstack", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten()
     connection = openstack.connect(cloud=cloud, api_timeout=_SECONDS)
     found: Proxy = connection.compute if service == "compute" else connection.image
     return found
-
-
-def shown(text: str) -> str:
-    """*text* for people: one line, short, with what looks like a secret left out."""
-    return _SECRET.sub(r"\1\2***", " ".join(text.split()))[:_SHOWN]
 
 
 def away(peer: str, message: str) -> PeerUnavailable:

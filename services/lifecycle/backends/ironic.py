@@ -21,9 +21,10 @@ from services.kernel.effect import effect
 from services.kernel.errors import PeerUnavailable, WrongState
 from services.kernel.events import PowerSeen
 from services.lifecycle.backends import ironic_facts as facts
-from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode, Refused, shown
+from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
 from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.ports import Bmc, Credentials, JobKind, JobOrder, JobPhase, JobReading, Target
+from services.runtime.openstack import Refused, shown
 
 _REMEMBERED_REBOOTS = 16
 _LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|credential|password|invalid user")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.kernel.errors import PeerUnavailable
+from services.runtime.openstack import Refused, quieten, shown
 
 if TYPE_CHECKING:
     from openstack.proxy import Proxy
@@ -30,31 +29,15 @@ CALL_SECONDS = 12.0
 _ONE_SECONDS = 6.0
 _LOCKED_SECONDS = 4.0
 _PAUSE = 0.2
-_SHOWN = 300
 _FIELDS = (
     "uuid", "driver", "provision_state", "provision_updated_at", "power_state", "target_power_state", "reservation",
     "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
     "inspection_finished_at",
 )  # fmt: skip
-_SECRET = re.compile(r"(?i)(password|passwd|token|secret|sig|signature|configdrive)(['\"]?\s*[:=]\s*)\S+")
 
 
 class NoNode(Exception):
     """Ironic knows no such node."""
-
-
-class Refused(Exception):
-    """Ironic answered that it will not, or cannot.
-
-    Attributes:
-        status: of HTTP.
-        text: why, short and without secrets; empty where the request held some.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {text}" if text else str(status))
-        self.status = status
-        self.text = text
 
 
 class Deadline:
@@ -249,20 +232,13 @@ class IronicApi:
 def _open(cloud: str, endpoint: str) -> Proxy:
     import openstack
 
-    # At debug they log whole requests, logins and config drives among them.
-    for name in ("keystoneauth", "openstack", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten()
     if cloud:
         return openstack.connect(cloud=cloud, api_timeout=_ONE_SECONDS).baremetal
     return openstack.connect(
         api_timeout=_ONE_SECONDS, load_yaml_config=False, load_envvars=False, auth_type="none",
         auth={"endpoint": endpoint}, baremetal_endpoint_override=endpoint,
     ).baremetal  # fmt: skip
-
-
-def shown(text: str) -> str:
-    """*text* for people: one line, short, with what looks like a secret left out."""
-    return _SECRET.sub(r"\1\2***", " ".join(text.split()))[:_SHOWN]
 
 
 def _away(message: str) -> PeerUnavailable:

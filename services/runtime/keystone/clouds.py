@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from services.runtime.openstack import quieten
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -62,14 +62,6 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     return session, tuple(
         value for key, value in login.items() if isinstance(value, str) and any(word in key for word in _SECRETS)
     )
-
-
-def quieten() -> None:
-    """Keeps the libraries' own lines away: at debug they hold whole requests; what they warn of we say ourselves."""
-    for name in ("keystoneauth", "openstack", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # The SDK warns of a feature that nobody asked for whenever there is a clouds.yaml.
-    warnings.filterwarnings("ignore", message="Support for InfluxDB")
 
 
 def _unknown(cloud: str, known: list[str]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The threads around the worker and the follower: they wait, and call what has no loop of its own."""
+"""The threads around what has no loop of its own: they wait, and call it when it is due."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ _POLL = timedelta(seconds=1)
 
 
 class Loop:
-    """Calls a tick when it is due, when woken, and every second.
+    """Calls a tick when it is due, when woken, and every second unless told otherwise.
 
     Args:
         tick: answers when it wants to be called again, None for when something happens.
+        most: how long it may be before it is called again; None: a second, as the safety net under wake-ups.
     """
 
-    def __init__(self, name: str, tick: Callable[[datetime], datetime | None], clock: Clock) -> None:
+    def __init__(
+        self, name: str, tick: Callable[[datetime], datetime | None], clock: Clock, *, most: timedelta | None = None
+    ) -> None:
         self._tick = tick
         self._clock = clock
+        self._most = most
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -62,7 +66,8 @@ class Loop:
             except Exception:  # noqa: BLE001 -- a defect must not end the loop for good and unseen
                 _log.exception("loop.defect", loop=self._thread.name)
                 due = now + _POLL
-            pause = min(_POLL, due - self._clock.now()) if due is not None else _POLL
+            most = _POLL if self._most is None else self._most
+            pause = min(most, due - self._clock.now()) if due is not None else most
             if pause > timedelta(0):
                 self._woken.wait(pause.total_seconds())
 

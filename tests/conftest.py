@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 import logging
+import os
+
+# Tests start processes while servers run beside them. gRPC would set its threads going again in the fork, before the
+# other program begins, over descriptors that are closed by then, and abort.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from hypothesis import settings
 

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from services.inventory.backends.openstack_api import Answer
 from services.kernel.errors import PeerUnavailable
+from services.runtime.openstack import Answer
 
 PAGE = 2
 """No page is longer, whatever is asked for."""

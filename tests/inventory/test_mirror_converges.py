@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bms.inventory.v1 import catalogue_pb2
-from services.inventory.backends.openstack_api import Answer
 from services.runtime.database import open_database
 from services.runtime.migrations import migrate
+from services.runtime.openstack import Answer
 from services.runtime.secrets import Vault
 from tests.inventory.fake_openstack import sha512
 from tests.inventory.mirrored import Site, stands

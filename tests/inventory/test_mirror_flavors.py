@@ -7,8 +7,8 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from bms.inventory.v1 import catalogue_pb2, pool_pb2
-from services.inventory.backends.openstack_api import Answer
 from services.kernel.errors import PeerUnavailable
+from services.runtime.openstack import Answer
 from tests.inventory.mirrored import Site, stands
 from tests.inventory.rig import HOLDER, LIFECYCLE, Rig
 from tests.support.wire import reason, remedy

@@ -13,11 +13,12 @@ import pytest
 
 from services.inventory.backends.glance import Glance
 from services.inventory.backends.nova import MICROVERSION, Nova
-from services.inventory.backends.openstack_api import Cloud, ask
+from services.inventory.backends.openstack_api import Cloud
 from services.inventory.settings import MirrorSettings
 from services.kernel.clock import SystemClock
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.loop import Loop
+from services.runtime.openstack import ask
 from tests.inventory.fake_openstack import FakeGlance, FakeNova, served
 from tests.inventory.rig import Rig
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.inventory.backends.glance_image import GlanceImage
-from services.inventory.backends.openstack_api import Transport, ask
-from services.runtime.openstack import Refused, shown
+from services.runtime.openstack import Refused, Transport, ask, shown
 
 PEER = "Glance"
 _PAGE = 500

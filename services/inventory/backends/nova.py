@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from services.inventory.backends.nova_flavor import NovaFlavor
-from services.inventory.backends.openstack_api import Transport, ask
-from services.runtime.openstack import Refused
+from services.runtime.openstack import Refused, Transport, ask
 
 MICROVERSION = "2.61"
 """Descriptions (2.55) and extra specs within the list (2.61): there since Rocky."""

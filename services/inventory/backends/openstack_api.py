@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to one OpenStack service, as Nova's and Glance's backends need them.
+"""Requests to one OpenStack service by the SDK, as Nova's and Glance's backends need them.
 
 The SDK is imported when the first request is made, and not before: it is heavy, and only those who mirror need it.
 """
@@ -7,64 +7,16 @@ The SDK is imported when the first request is made, and not before: it is heavy,
 from __future__ import annotations
 
 import json
-import re
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from services.kernel.errors import PeerUnavailable
-from services.runtime.openstack import Refused, quieten, shown
+from services.runtime.openstack import Answer, away, document, quieten
 
 if TYPE_CHECKING:
     from openstack.proxy import Proxy
 
 _SECONDS = 20.0
-_LATER = (408, 429)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer: the status of HTTP and the JSON in it, an empty object if there is none."""
-
-    status: int
-    body: Mapping[str, Any]
-
-
-class Transport(Protocol):
-    """Carries requests to one service."""
-
-    def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
-        """The answer, whatever its status.
-
-        Args:
-            path: below the service's versioned endpoint.
-            body: sent as JSON; None sends none.
-            content_type: of the body, where it is not ``application/json``.
-
-        Raises:
-            PeerUnavailable: there is no answer.
-        """
-        ...
-
-
-def ask(peer: str, to: Transport, method: str, path: str, body: object = None, content_type: str = "") -> Any:
-    """The JSON that *peer* answers.
-
-    Raises:
-        Refused: it will not.
-        PeerUnavailable: it does not answer, cannot now, or refuses our login.
-    """
-    answer = to.send(method, path, body, content_type)
-    if answer.status < 400:
-        return answer.body
-    text = shown(_fault(answer.body))
-    if answer.status == 401:
-        msg = f"{peer} refuses our login"
-        raise PeerUnavailable(msg, remedy="Look at the login in clouds.yaml.", peer=peer.lower())
-    if answer.status >= 500 or answer.status in _LATER:
-        raise away(peer, f"{peer} cannot take it now ({answer.status})")
-    raise Refused(answer.status, text)
 
 
 class Cloud:
@@ -106,7 +58,7 @@ class Cloud:
         except (ClientException, SDKException, RequestException) as error:
             # By its class alone: messages of these libraries quote requests.
             raise away(self._peer, f"{self._peer} cannot be reached: {type(error).__name__}") from None
-        return Answer(int(answer.status_code), _object(bytes(answer.content)))
+        return Answer(int(answer.status_code), document(bytes(answer.content)))
 
     def _proxy(self) -> Proxy:
         with self._making:
@@ -122,26 +74,3 @@ def _open(cloud: str, service: Literal["compute", "image"]) -> Proxy:
     connection = openstack.connect(cloud=cloud, api_timeout=_SECONDS)
     found: Proxy = connection.compute if service == "compute" else connection.image
     return found
-
-
-def away(peer: str, message: str) -> PeerUnavailable:
-    """The error of a service that cannot be asked now."""
-    return PeerUnavailable(message, remedy=f"It is tried again; if it lasts, look at {peer}.", peer=peer.lower())
-
-
-def _object(raw: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(raw) if raw else {}
-    except ValueError:
-        return {"message": re.sub(r"<[^>]*>", " ", raw[:2000].decode(errors="replace"))}
-    return found if isinstance(found, dict) else {"items": found}
-
-
-def _fault(body: Mapping[str, Any]) -> str:
-    """The sentence in an error document: Nova wraps it in an object with the error's name, Glance's is text."""
-    if isinstance(text := body.get("message"), str):
-        return text
-    for value in body.values():
-        if isinstance(value, dict) and isinstance(text := value.get("message"), str):
-            return text
-    return ""

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron, as ipam and network both need it: requests, whole listings, and which of its networks is which of ours.
+
+Three rules hold for both services:
+
+- ``projects/{p}/networks/{n}`` is the Neutron network that `find_network` finds.
+- A port of a server is known by its **network and MAC address**, which Neutron keeps unique.
+- What we make says so twice: in `description` from its first moment on, because Neutron takes no tags while it makes a
+  thing (for ports it answers 201 and drops them), and by a tag set right after (`mark`), which people rarely edit.
+  `is_ours` takes either. A port made by ipam is marked `LEASE` and never deleted by network; one that network made is
+  marked `PORT`.
+
+The SDK is imported when a cloud is opened, and not before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from services.kernel.errors import InvalidField, PeerUnavailable
+from services.runtime.keystone.clouds import NoCloud, shared_login
+from services.runtime.logs import register_secret
+from services.runtime.openstack import Answer, Refused, Transport, ask, away, document
+
+if TYPE_CHECKING:
+    from keystoneauth1.adapter import Adapter
+
+PEER = "Neutron"
+LEASE = "bms-lease"
+"""The mark of a port that ipam made to hold an address."""
+PORT = "bms-port"
+"""The mark of a port that network made because there was none."""
+
+_PAGE = 500
+_ROUNDS = 3
+_PROJECT_ID = re.compile(r"[0-9a-f]{32}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+Resource = dict[str, Any]
+"""A network, port, subnet or trunk in Neutron's words."""
+
+
+class Neutron:
+    """One Neutron; may be used from any thread.
+
+    Every method but the constructor raises:
+        Refused: Neutron will not; ``kind`` is its own word (``IpAddressAlreadyAllocated``, ``MacAddressInUse``,
+            ``OverQuota``, ``NetworkInUse``).
+        PeerUnavailable: there is no answer, or our login or its rights are not enough. What was asked for may have
+            been done all the same.
+
+    Args:
+        own_project: the id of the project that our login is for.
+    """
+
+    def __init__(self, transport: Transport, own_project: str) -> None:
+        self._to = transport
+        self.own_project = own_project
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """What Neutron answers; *path* is below ``/v2.0``."""
+        try:
+            return ask(PEER, self._to, method, path, body)
+        except Refused as error:
+            if error.status != 403:
+                raise
+            msg = f"Neutron does not let our login do this: {error.text}"
+            raise PeerUnavailable(msg, remedy="Give the login role admin.", peer="neutron") from None
+
+    def get(self, collection: str, ident: str) -> Resource | None:
+        """One of *collection* (``ports``), None if there is none."""
+        try:
+            found: Resource = self.call("GET", f"/{collection}/{quote(ident)}")[_singular(collection)]
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def every(self, collection: str, **where: str | list[str]) -> list[Resource]:
+        """Every one of *collection* that is as *where* says, in full; a filter's colon is written ``__``.
+
+        ``every("ports", binding__host_id=server, mac_address=[first, second])``
+        """
+        terms = [(key.replace("__", ":"), value) for key, value in where.items()]
+        query = urlencode(terms, doseq=True)
+        for _ in range(_ROUNDS):
+            found = self._all(collection, query)
+            if found is not None:
+                return found
+        raise away(PEER, f"its {collection} change faster than they can be listed")
+
+    def create(self, collection: str, body: Mapping[str, object]) -> Resource:
+        """Makes one of *collection*. Not repeated behind anybody's back: after PeerUnavailable look first."""
+        made: Resource = self.call("POST", f"/{collection}", {_singular(collection): body})[_singular(collection)]
+        return made
+
+    def update(self, collection: str, ident: str, body: Mapping[str, object]) -> Resource:
+        """Changes what *body* names and nothing else."""
+        word = _singular(collection)
+        changed: Resource = self.call("PUT", f"/{collection}/{quote(ident)}", {word: body})[word]
+        return changed
+
+    def delete(self, collection: str, ident: str) -> None:
+        """Removes one; one that is gone already is fine."""
+        try:
+            self.call("DELETE", f"/{collection}/{quote(ident)}")
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    def mark(self, collection: str, ident: str, tag: str) -> None:
+        """Sets *tag* on one, beside those it has."""
+        self.call("PUT", f"/{collection}/{quote(ident)}/tags/{quote(tag, safe='')}")
+
+    def extensions(self) -> frozenset[str]:
+        """The aliases of what this Neutron can."""
+        return frozenset(str(each["alias"]) for each in self.call("GET", "/extensions?fields=alias")["extensions"])
+
+    def project(self, ours: str) -> str:
+        """The Keystone project of *ours*; a word of our own (``site``) is that of our login."""
+        return ours if _PROJECT_ID.fullmatch(ours) else self.own_project
+
+    def _all(self, collection: str, query: str) -> list[Resource] | None:
+        """Page after page; None: the one that a page began after is gone, so that all must be listed again."""
+        found: dict[str, Resource] = {}
+        marker = ""
+        while True:
+            parts = (query, f"limit={_PAGE}", f"marker={marker}" if marker else "")
+            try:
+                answer = self.call("GET", f"/{collection}?" + "&".join(part for part in parts if part))
+            except Refused as error:
+                if marker and error.status in (400, 404):
+                    return None
+                raise
+            page: list[Resource] = answer[collection]
+            fresh = {str(each["id"]): each for each in page if each["id"] not in found}
+            found |= fresh
+            more = any(link.get("rel") == "next" for link in answer.get(f"{collection}_links") or ())
+            if not fresh or not more:
+                return [*found.values()]
+            marker = str(page[-1]["id"])
+
+
+def open_neutron(cloud: str, seconds: float = 20.0, *, setting: str) -> Neutron:
+    """The Neutron of *cloud*, by the login that the whole process shares. It asks Keystone who we are.
+
+    Args:
+        cloud: a name in clouds.yaml, or ``envvars``.
+        seconds: how long one request may take.
+        setting: what named the cloud, for the refusal.
+
+    Raises:
+        InvalidField: there is no such cloud, or its login is incomplete.
+        PeerUnavailable: Keystone does not answer, or refuses the login.
+    """
+    try:
+        login = shared_login(cloud, seconds)
+    except NoCloud as error:
+        remedy = "Name a cloud of clouds.yaml, or envvars for the OS_* variables. OS_CLIENT_CONFIG_FILE says where."
+        raise InvalidField(setting, str(error), remedy=remedy) from None
+    from keystoneauth1.adapter import Adapter
+
+    for secret in login.secrets:
+        register_secret(secret)
+    region = login.region
+    adapter = Adapter(
+        login.session, service_type="network", interface=region.get_interface("network"),
+        region_name=region.get_region_name("network"), endpoint_override=region.get_endpoint("network"),
+    )  # fmt: skip
+    transport = _Session(adapter, seconds)
+    return Neutron(transport, transport.own_project())
+
+
+def find_network(api: Neutron, name: str) -> Resource | None:
+    """The Neutron network that is ``projects/{p}/networks/{n}``; None if there is none, or it is not p's.
+
+    It is the one marked ``bms-network={n}`` in project p; else the one whose id is n, if it is p's or shared. Of a p
+    that is no Keystone project but a word of the site's own, it may be anybody's: only administrators have such.
+
+    See `Neutron` for what is raised.
+    """
+    _, project, _, ident = name.split("/")
+    tag = network_tag(name)
+    candidates = [
+        *api.every("networks", tags=tag, project_id=api.project(project)),
+        *api.every("networks", description=tag, project_id=api.project(project)),
+    ]
+    if candidates:
+        # Two replicas may have made one each; whoever made the younger takes it away again.
+        return min(candidates, key=age)
+    found = api.get("networks", ident) if _UUID.fullmatch(ident) else None
+    if found is None or not (
+        found["project_id"] == api.project(project) or found["shared"] or not _PROJECT_ID.fullmatch(project)
+    ):
+        return None
+    return found
+
+
+def network_tag(name: str) -> str:
+    """The mark of the Neutron network that we make for ``projects/{p}/networks/{n}``."""
+    _, project, _, ident = name.split("/")
+    # Words of our own share one project of Neutron's.
+    return f"bms-network={ident}" if _PROJECT_ID.fullmatch(project) else f"bms-network={project}/{ident}"
+
+
+def is_ours(resource: Resource, mark: str) -> bool:
+    """Whether *resource* bears *mark*."""
+    return mark in (resource.get("tags") or ()) or resource.get("description") == mark
+
+
+def age(resource: Resource) -> tuple[str, str]:
+    """Sorts the oldest first, and the same way for everybody."""
+    return str(resource.get("created_at") or ""), str(resource["id"])
+
+
+class _Session:
+    """`Transport` over a session of keystoneauth."""
+
+    def __init__(self, adapter: Adapter, seconds: float) -> None:
+        self._adapter = adapter
+        self._seconds = seconds
+
+    def own_project(self) -> str:
+        """The project of our login."""
+        return str(self._reach(self._adapter.get_project_id) or "")
+
+    def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
+        """See `Transport.send`."""
+        sent: dict[str, Any] = {}
+        if body is not None:
+            sent = {"data": json.dumps(body), "headers": {"Content-Type": content_type or "application/json"}}
+        answer = self._reach(
+            self._adapter.request, self._root() + path, method,
+            # A connection that breaks says nothing of what was done: only what can be done twice is sent twice.
+            connect_retries=0 if method == "POST" else 1, status_code_retries=0, redirect=False,
+            timeout=self._seconds, raise_exc=False, log=False, **sent,
+        )  # fmt: skip
+        return Answer(int(answer.status_code), document(bytes(answer.content)))
+
+    def _root(self) -> str:
+        """What stands between the catalogue's endpoint and a path: catalogues name it with the version or without."""
+        endpoint = str(self._reach(self._adapter.get_endpoint) or "")
+        if not endpoint:
+            msg = "the catalogue of the cloud names no service of type network"
+            raise PeerUnavailable(msg, remedy="Look at Keystone's endpoints, and at the region.", peer="neutron")
+        return "" if re.search(r"/v2(\.0)?/?$", endpoint) else "/v2.0"
+
+    @staticmethod
+    def _reach(what: Any, *args: Any, **kwargs: Any) -> Any:
+        from keystoneauth1 import exceptions
+        from requests.exceptions import RequestException
+
+        try:
+            return what(*args, **kwargs)
+        except exceptions.Unauthorized:
+            msg = "Keystone refuses our login"
+            raise PeerUnavailable(msg, remedy="Look at the login in clouds.yaml.", peer="keystone") from None
+        except (exceptions.ClientException, RequestException) as error:
+            # By its class alone: messages of these libraries quote requests.
+            raise away(PEER, f"Neutron cannot be reached: {type(error).__name__}") from None
+
+
+def _singular(collection: str) -> str:
+    return collection.removesuffix("s")

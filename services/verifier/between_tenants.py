@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from bms.event.v1 import event_pb2
 from services.verifier.following import CLEAN_WAIVED
-from services.verifier.picture import TENANT, Picture
-from services.verifier.seen import Seen
+from services.verifier.picture import TENANTS_RUN, Picture
+from services.verifier.seen import Seen, first_of
 from services.verifier.verdict import Finding
 
 
 def cleaned_between(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I2, before a tenant's image is written, and before his or the rescue network is asked for."""
-    if seen.type == "port.attach_requested" and all(wish.port_class not in (TENANT, "rescue") for wish in seen.ports):
+    if seen.type == "port.attach_requested" and first_of(seen, TENANTS_RUN) is None:
         return None
     clean = picture.clean
     if clean is None:
@@ -91,7 +91,7 @@ def _ended(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding 
 
 
 def _attaching(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
-    if all(wish.port_class != "cleaning" for wish in seen.ports):
+    if first_of(seen, ("cleaning",)) is None:
         return None
     if picture.off is None:
         return Finding(
@@ -111,7 +111,7 @@ def _attaching(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Find
 
 
 def _attached(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
-    if picture.leases and any(reading.port_class == "cleaning" for reading in seen.ports):
+    if picture.leases and first_of(seen, ("cleaning",)) is not None:
         lease, witness = next(iter(picture.leases.items()))
         return Finding(
             "I4",

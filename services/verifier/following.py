@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from bms.event.v1 import event_pb2
-from services.verifier.picture import QUARANTINE, TENANT, UNKNOWN, Asked, Clean, Pass, Picture, Port
+from services.verifier.picture import QUARANTINE, TENANT, TENANTS_RUN, UNKNOWN, Asked, Clean, Pass, Picture, Port
 from services.verifier.seen import Seen, micros
 from services.verifier.verdict import Witness
 
@@ -20,7 +20,6 @@ CLEAN_WAIVED = frozenset({"available", "skip_clean"})
 PORTS_ASKED = frozenset({"port.attach_requested", "port.detach_requested"})
 SETTLING = frozenset({"port.attach_observed", "port.detach_observed"})
 
-_TENANTS = frozenset({TENANT, "rescue"})
 _MAY_RUN_CLEAN = frozenset({"cleaning", "provisioning"})
 _INSIDE = frozenset({"provisioning", "switching", "rebuilding", "rescuing", "releasing", "detaching", "cleaning"})
 _INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_cleaning", "attach_rescue", "power_on"})
@@ -32,11 +31,11 @@ def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     kind = seen.type
     if kind in PORTS_ASKED:
         _ask(picture, seen, body)
-    elif (evidence := seen.evidence) is not None:
+    else:
         if seen.ports:
             _look_at_ports(picture, seen, body)
-        if evidence.HasField("power"):
-            _look_at_power(picture, seen, evidence.power)
+        if seen.power is not None:
+            _look_at_power(picture, seen, seen.power)
     take = _TAKES.get(kind)
     if take is not None:
         take(picture, seen, body)
@@ -48,7 +47,7 @@ def _ask(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
         port = _port(picture, wish.port)
         networks = wish.networks
         port.asked.append(Asked(wish.port_class, networks, body.instance, seen.witness))
-        if wish.port_class in (TENANT, "rescue"):
+        if wish.port_class in TENANTS_RUN:
             use(picture, seen, body.instance)
 
 
@@ -87,7 +86,7 @@ def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> N
             last = port.asked[-1]
             if last.port_class == observed and (observed != TENANT or last.networks == port.networks):
                 port.asked.clear()
-        if observed in (TENANT, "rescue") and not port.asked:
+        if observed in TENANTS_RUN and not port.asked:
             use(picture, seen, body.instance)
     if was_on and not _on_tenants(ports):
         picture.detach_time = max((port.read_time for port in ports.values()), default=0)
@@ -98,10 +97,10 @@ def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> N
 def _on_tenants(ports: Mapping[str, Port]) -> bool:
     """Whether any may be on a tenant's network, or where a tenant's rescue system runs."""
     for port in ports.values():
-        if port.observed in _TENANTS:
+        if port.observed in TENANTS_RUN:
             return True
         for one in port.asked:
-            if one.port_class in _TENANTS:
+            if one.port_class in TENANTS_RUN:
                 return True
     return False
 
@@ -282,6 +281,7 @@ _TAKES: dict[str, Callable[[Picture, Seen, event_pb2.EventBody], None]] = {
     "power.requested": _power_requested,
     "inspection.requested": _powered_by_controller,
     "rescue.requested": _powered_by_controller,
+    "manual_clean.requested": _powered_by_controller,
     "disks.inspected": _inspected,
     "clean.requested": _clean_requested,
     "clean.passed": _clean_passed,

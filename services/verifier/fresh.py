@@ -22,13 +22,12 @@ def newest_claim(picture: Picture, seen: Seen, fence: int) -> tuple[Finding, ...
     return ()
 
 
-def read_afresh(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+def read_afresh(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
     """I5: an ``*_observed`` event cites readings with time and digest, made after what they answer to."""
-    evidence = body.evidence
     if seen.type == "power.observed":
-        power = evidence.power
-        time = micros(power.read_time)
-        if not evidence.HasField("power") or len(power.reading_digest) != _DIGEST or not time:
+        power = seen.power
+        time = micros(power.read_time) if power is not None else 0
+        if power is None or len(power.reading_digest) != _DIGEST or not time:
             return Finding("I5", "power was observed without citing a reading", (seen.witness, seen.witness))
         if time < picture.power_time:
             return Finding("I5", "power was observed by a reading older than the last", (seen.witness, seen.witness))

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bms.event.v1 import event_pb2
-from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, UNKNOWN, Picture, Port
-from services.verifier.seen import Seen
+from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, TENANTS_RUN, UNKNOWN, Picture, Port
+from services.verifier.seen import Seen, first_of
 from services.verifier.verdict import Finding, Witness
 
 
@@ -71,7 +71,7 @@ def _world(port_class: str, instance: str) -> str:
 
 def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I3, at a request: the instance holds the server; and it comes from quarantine off and with a verified image."""
-    wish = next((one for one in seen.ports if one.port_class in (TENANT, "rescue")), None)
+    wish = first_of(seen, TENANTS_RUN)
     if wish is None:
         return None
     before = _before(picture, seen)
@@ -95,7 +95,7 @@ def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) ->
 
 def private(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
     """I3, at a request: a tenant's system never runs on a network of the administrator's; cleaning is I4's."""
-    wish = next((one for one in seen.ports if one.port_class in ("provisioning", "rescue")), None)
+    wish = first_of(seen, ("provisioning", "rescue"))
     if wish is None or picture.off is not None or picture.tenants_system is None:
         return None
     msg = f"{wish.port} was asked onto {wish.port_class} though what a tenant left on the disks may run"

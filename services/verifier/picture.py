@@ -12,6 +12,8 @@ from services.verifier.verdict import Witness
 
 TENANT, QUARANTINE, UNKNOWN = "tenant", "quarantine", "unknown"
 PRIVATE = frozenset({"provisioning", "cleaning", "rescue"})
+TENANTS_RUN = frozenset({TENANT, "rescue"})
+"""Where a tenant's system runs: his networks, and where his rescue system is."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,12 @@ class Port:
     @property
     def quarantined(self) -> bool:
         """Whether it was read in quarantine, and nothing else was asked of it since."""
-        return self.observed == QUARANTINE and all(one.port_class == QUARANTINE for one in self.asked)
+        if self.observed != QUARANTINE:
+            return False
+        for one in self.asked:  # noqa: SIM110 -- judged at most events: a generator costs more than what it walks over
+            if one.port_class != QUARANTINE:
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -132,7 +139,7 @@ class Picture:
     @property
     def isolated(self) -> bool:
         """Whether every port was read in quarantine, with nothing else out."""
-        return all(port.quarantined for port in self.ports.values())
+        return self.loose is None
 
     @property
     def loose(self) -> tuple[str, Witness | None] | None:

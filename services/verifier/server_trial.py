@@ -24,6 +24,7 @@ _ON: dict[str, tuple[Check, ...]] = {
     "rescue.requested": (quarantine_first,),
     "inspection.requested": (quarantine_first,),
     "clean.requested": (quarantine_first,),
+    "manual_clean.requested": (quarantine_first,),
     "power.requested": (quarantine_first,),
     "port.attach_observed": (read_afresh, read_as_asked, given_back_in_order),
     "port.detach_observed": (read_afresh, read_as_asked),

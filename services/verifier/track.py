@@ -78,15 +78,15 @@ class Track:
 
     def take(self, stored: event_pb2.StoredEvent, seen: Seen, *, chained: bool) -> bytes:
         """Takes the next event; answers the digest of what was given, computed anew."""
-        body = stored.body
+        body = seen.body_bytes
         told = stored.body_digest
         hashed = chain.body_digest(body) if body else told
         previous = stored.previous if chained else b""
-        digest = chain.event_digest(previous, stored.header, hashed)
-        trial = self.trial
+        digest = chain.event_digest(previous, seen.header_bytes, hashed)
+        sequence, trial = seen.sequence, self.trial
         findings: tuple[Finding, ...]
         if (
-            seen.sequence != self.sequence + 1
+            sequence != self.sequence + 1
             or hashed != told
             or (chained and (digest != stored.digest or previous != self.digest))
         ):
@@ -95,11 +95,12 @@ class Track:
             findings = (Finding("LOG", wrong, (seen.witness, seen.witness)),)
         else:
             findings = trial.hear(seen)
-        self.sequence, self.digest = seen.sequence, digest
-        span = self.spans[-1] if self.spans else None
+        self.sequence, self.digest = sequence, digest
+        spans = self.spans
+        span = spans[-1] if spans else None
         if span is None or span.verdict is not trial.verdict or span.reason != trial.reason:
-            span = Span(trial.verdict, seen.sequence, seen.time, trial.reason)
-            self.spans.append(span)
+            span = Span(trial.verdict, sequence, seen.time, trial.reason)
+            spans.append(span)
         span.latest = seen
         if findings:
             span.findings.extend(findings)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from services.kernel.effect import effect
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.keystone.clouds import NoCloud, shared_login
 from services.runtime.logs import register_secret
@@ -64,7 +65,8 @@ class Neutron:
     def call(self, method: str, path: str, body: object = None) -> Any:
         """What Neutron answers; *path* is below ``/v2.0``."""
         try:
-            return ask(PEER, self._to, method, path, body)
+            with effect(f"neutron.{method} {re.split('[/?]', path)[1]}"):
+                return ask(PEER, self._to, method, path, body)
         except Refused as error:
             if error.status != 403:
                 raise

@@ -128,6 +128,7 @@ NETWORK: dict[str, Rule] = {
     "/bms.network.v1.NetworkService/RegisterServerPorts": SERVICE,
     "/bms.network.v1.NetworkService/AttachPorts": SERVICE,
     "/bms.network.v1.NetworkService/ReadServerPorts": ADMIN_OR_SERVICE,
+    "/bms.network.v1.NetworkService/BatchReadServerPorts": ADMIN_OR_SERVICE,
     "/bms.network.v1.NetworkService/ListPortAttachments": SITE_READERS,
     "/bms.network.v1.NetworkService/ListEvents": SITE_READERS,
 }

@@ -19,6 +19,8 @@ VNI_BASE = 10_000
 """A network's VXLAN identifier is this plus its VLAN: unique as that is, and readable."""
 MAX_TAGS = 64
 MAX_PORTS = 64
+MAX_SERVERS = 256
+"""How many servers' ports are read in one go."""
 
 
 class PortClass(StrEnum):

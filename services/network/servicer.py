@@ -16,6 +16,7 @@ from bms.event.v1 import event_pb2
 from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2_grpc
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
+from services.kernel.names import SERVER
 from services.network import wire
 from services.network.operations import attachments
 from services.network.operations.networks import Networks
@@ -141,6 +142,21 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         readings = self._switching.read(current_call(), server, fence)
         return attachment_pb2.ReadServerPortsResponse(
             readings=[wire.reading_message(port, reading) for port, reading in readings]
+        )
+
+    def BatchReadServerPorts(
+        self, request: attachment_pb2.BatchReadServerPortsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.BatchReadServerPortsResponse:
+        """See the contract."""
+        found = self._switching.look(current_call(), wire.looks(request))
+        return attachment_pb2.BatchReadServerPortsResponse(
+            servers=[
+                attachment_pb2.BatchReadServerPortsResponse.Reading(
+                    server=SERVER.format(server),
+                    readings=[wire.reading_message(port, reading) for port, reading in readings],
+                )
+                for server, readings in found.items()
+            ]
         )
 
     def ListPortAttachments(

@@ -171,6 +171,38 @@ class SqlStore:
             [(*_seen(one.observed), int(one.settled), one.link.port) for one in attachments],
         )
 
+    def attachments_of(self, servers: Sequence[str]) -> list[Attachment]:
+        marks = ", ".join("?" * len(servers))
+        return [_attachment(row) for row in self._tx.all(f"{_PORT} WHERE server IN ({marks}) ORDER BY port", servers)]
+
+    def fences(self, servers: Sequence[str]) -> dict[str, int]:
+        marks = ", ".join("?" * len(servers))
+        rows = self._tx.all(f"SELECT server, fence FROM servers WHERE server IN ({marks})", servers)
+        return {row["server"]: row["fence"] for row in rows}
+
+    def save_same(self, readings: Sequence[tuple[Attachment, Reading]]) -> None:
+        self._tx.many(
+            "UPDATE ports SET seen_time = ?, seen_digest = ?, seen_detail = ? WHERE port = ? AND switch = ?"
+            " AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
+            " AND seen_time <= ?",
+            [
+                (
+                    to_micros(now.read_time),
+                    now.digest,
+                    now.detail,
+                    one.link.port,
+                    one.link.plug.switch,
+                    one.link.plug.port,
+                    one.asked,
+                    now.asked,
+                    now.port_class.value,
+                    _text(now.tags),
+                    to_micros(now.read_time),
+                )
+                for one, now in readings
+            ],
+        )
+
     def forget(self, attachment: Attachment) -> None:
         self._on(attachment.link.port, attachment.networks, frozenset())
         self._tx.execute("DELETE FROM ports WHERE port = ?", (attachment.link.port,))

@@ -11,6 +11,7 @@ from services.kernel.errors import InvalidField
 from services.kernel.names import NETWORK, PORT, PROJECT, SERVER, new_id
 from services.network.domain import (
     MAX_PORTS,
+    MAX_SERVERS,
     Attachment,
     Link,
     Network,
@@ -109,6 +110,22 @@ def fence_of(fence: int) -> int:
     if fence < 0:
         raise InvalidField(field="fence", description="is negative", remedy="Give the number of the claim.")
     return fence
+
+
+def looks(request: attachment_pb2.BatchReadServerPortsRequest) -> dict[str, int]:
+    """The servers that *request* asks for, and the fence that it gives for each.
+
+    Raises:
+        InvalidField: one is malformed, or asked for twice, or there are too many.
+    """
+    if len(request.requests) > MAX_SERVERS:
+        raise InvalidField(
+            field="requests",
+            description=f"has {len(request.requests)} items",
+            remedy=f"Give at most {MAX_SERVERS}.",
+        )
+    _distinct([one.server for one in request.requests], "requests", "server")
+    return {server_uuid(one.server): fence_of(one.fence) for one in request.requests}
 
 
 def links(request: attachment_pb2.RegisterServerPortsRequest) -> list[Link]:

@@ -166,7 +166,7 @@ def observe(
     now = {attachment.link.port: attachment for attachment in store.attachments(server)}
     readings, changed, stayed = [], [], []
     for asked, fact in facts:
-        reading = _reading(fact, networks, asked.asked)
+        reading = reading_of(fact, networks, asked.asked)
         readings.append((asked.link.port, reading))
         old = now.get(asked.link.port)
         if old is None or old.link.plug != asked.link.plug:
@@ -194,7 +194,8 @@ def list_attachments(store: Store, page: PageRequest, where: Sequence[Condition]
     return store.list_attachments(page, where)
 
 
-def _reading(fact: PortFact, networks: Mapping[int, Network], asked: int) -> Reading:
+def reading_of(fact: PortFact, networks: Mapping[int, Network], asked: int) -> Reading:
+    """What *fact* says of a port in our words; *asked* is its count of wishes when the reading began."""
     if fact.config is None:
         detail = fact.detail or "the fabric did not answer"
         return Reading(PortClass.UNKNOWN, (), fact.read_time, b"", detail, asked)

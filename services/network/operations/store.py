@@ -9,7 +9,7 @@ from typing import Protocol
 
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import Attachment, Network, SwitchPort
+from services.network.domain import Attachment, Network, Reading, SwitchPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,21 @@ class AttachmentStore(Protocol):
 
     def save_readings(self, attachments: Sequence[Attachment]) -> None:
         """Writes what was read of ports that stay on the networks they are on, and nothing else of them."""
+        ...
+
+    def attachments_of(self, servers: Sequence[str]) -> list[Attachment]:
+        """The ports of several servers, by name."""
+        ...
+
+    def fences(self, servers: Sequence[str]) -> dict[str, int]:
+        """The highest fence seen of each of *servers* that was ever seen; locks nothing."""
+        ...
+
+    def save_same(self, readings: Sequence[tuple[Attachment, Reading]]) -> None:
+        """Writes when and how ports were read again that show what they showed before.
+
+        Each as it was read from here: one that was asked something, plugged in elsewhere or read later since is left.
+        """
         ...
 
     def forget(self, attachment: Attachment) -> None:

@@ -55,9 +55,24 @@ class ImageOrder:
     ramdisk_checksum: str = ""
 
 
+    MANUAL_CLEAN = "manual_clean"
 @dataclass(frozen=True, slots=True)
 class JobOrder:
     """What a job shall do.
+
+@dataclass(frozen=True, slots=True)
+class CleanStep:
+    """One step of a manual clean; *args* is a JSON object as text, the same for the same arguments."""
+
+    interface: str
+    step: str
+    args: str = "{}"
+
+    @property
+    def label(self) -> str:
+        """``raid.create_configuration``: what may be shown of it."""
+        return f"{self.interface}.{self.step}"
+
 
     Attributes:
         kind: which work.
@@ -87,12 +102,14 @@ class JobPhase(StrEnum):
     FAILED = "failed"
 
 
+        steps: MANUAL_CLEAN: what to run, in order.
 @dataclass(frozen=True, slots=True)
 class HardwareFacts:
     """What inspection found. Zero and empty mean unknown."""
 
     cpu_arch: str = ""
     cpus: int = 0
+    steps: tuple[CleanStep, ...] = ()
     memory_mb: int = 0
     local_gb: int = 0
     manufacturer: str = ""

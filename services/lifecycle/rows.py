@@ -19,7 +19,7 @@ from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Report, Server, Tag, Tried, Wait
 from services.lifecycle.domain.states import State
-from services.lifecycle.ports import HardwareFacts
+from services.lifecycle.ports import CleanStep, HardwareFacts
 from services.runtime.database import Row
 from services.runtime.times import from_micros, to_micros
 
@@ -252,6 +252,7 @@ def _intent_doc(intent: Intent | None) -> Doc | None:
     }
 
 
+        "steps": [[one.interface, one.step, one.args] for one in intent.steps],
 def _intent(doc: Doc | None) -> Intent | None:
     if doc is None:
         return None
@@ -266,6 +267,7 @@ def _intent(doc: Doc | None) -> Intent | None:
         }
     )
 
+            "steps": tuple(CleanStep(*one) for one in doc.get("steps", ())),
 
 def _wait_doc(wait: Wait | None) -> list[object] | None:
     return (

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
-
 import grpc
 from google.longrunning import operations_pb2
 
@@ -26,15 +23,16 @@ from services.lifecycle.forced_servicer import ForcedMethods
 from services.lifecycle.operations.adopting import Adopting, check_fixed
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import Checks, check_instance, check_user_data, check_wish
+from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
+from services.lifecycle.operator_servicer import OperatorMethods
 from services.lifecycle.store import Store
 from services.runtime import etags, filters
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction
 from services.runtime.eventlog import EventLog, serve_list_events
-from services.runtime.operations import to_operation
 from services.runtime.page_tokens import PageTokens
 from services.runtime.times import from_micros
 from services.runtime.writing import Writer
@@ -43,7 +41,9 @@ _MOST_OVERDUE = 50
 Context = grpc.ServicerContext
 
 
-class LifecycleServicer(ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer):
+class LifecycleServicer(
+    OperatorMethods, ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer
+):
     """bms.lifecycle.v1.LifecycleService."""
 
     def __init__(
@@ -63,6 +63,7 @@ class LifecycleServicer(ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.
         self._servers = servers
         self._instances = instances
         self._adopting = Adopting(instances.beginnings, instances.seal)
+        self._cleaning = Cleaning(servers.beginnings)
         self._checks = checks
         self._log = log
         self._brakes = brakes or Brakes()
@@ -294,22 +295,6 @@ class LifecycleServicer(ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.
         INSTANCE.parse(request.name)
         return self._begin(request, lambda books, call: self._instances.simple(books, call, request.name, verb))
 
-    def _before(self, request: _Request) -> operations_pb2.Operation | None:
-        """The operation that the same request was answered before, whatever other services say by now."""
-        return cast("operations_pb2.Operation | None", self._writer.earlier(current_call(), request))
-
-    def _begin(self, request: _Request, verb: Callable[[Books, Call], Progress]) -> operations_pb2.Operation:
-        """Records an intent and answers its operation; with validate_only, what it would be, with its plan."""
-        call = current_call()
-
-        def once(tx: Transaction) -> operations_pb2.Operation:
-            progress = verb(self._store.within(tx), call)
-            operation = to_operation(wire.operation_row(progress, call.now))
-            operation.done = call.validate_only
-            return operation
-
-        return self._writer.once(call, request, once)
-
 
 _NamedRequest = (
     instance_pb2.StartInstanceRequest
@@ -317,16 +302,4 @@ _NamedRequest = (
     | instance_pb2.RebootInstanceRequest
     | instance_pb2.RescueInstanceRequest
     | instance_pb2.UnrescueInstanceRequest
-)
-_Request = (
-    _NamedRequest
-    | server_status_pb2.ProvideServerRequest
-    | server_status_pb2.QuarantineServerRequest
-    | server_status_pb2.RecoverServerRequest
-    | instance_pb2.AdoptServerRequest
-    | instance_pb2.CreateInstanceRequest
-    | instance_pb2.DeleteInstanceRequest
-    | instance_pb2.RebuildInstanceRequest
-    | instance_pb2.AttachNetworkRequest
-    | instance_pb2.DetachNetworkRequest
 )

@@ -15,6 +15,7 @@ import orjson
 from services.simulated.faults import Fault, FaultKind, every, look, strike, targets_of
 from services.simulated.file import Connection
 from services.simulated.hardware import Disk
+from services.simulated.manual import ran
 from services.simulated.state import (
     Boot,
     DiskOutcome,
@@ -144,7 +145,7 @@ def end_job(tx: Connection, machine: Machine, ports: list[SwitchPortState], at: 
         return machine
     job, machine = _ended(tx, job, machine, ports, faults, at)
     machine = replace(machine, job="", job_due=None)
-    if job.phase is Phase.PASSED and job.kind in {Work.CLEAN, Work.INSPECT}:
+    if job.phase is Phase.PASSED and job.kind in {Work.CLEAN, Work.MANUAL_CLEAN, Work.INSPECT}:
         # As Ironic does; after a deploy it is lifecycle that switches off, and a failed server is left as it is.
         machine = replace(machine, power=False, boot=Boot.NOTHING)
     save_job(tx, job)
@@ -178,6 +179,8 @@ def _ended(
         return replace(job, phase=Phase.PASSED), replace(machine, power=True, boot=Boot.RESCUE)
     if job.kind is Work.CLEAN:
         return _cleaned(tx, job, machine, at)
+    if job.kind is Work.MANUAL_CLEAN:
+        return ran(tx, job, machine, at)
     return _deployed(tx, job, machine, faults)
 
 

@@ -28,6 +28,7 @@ class Profile:
 
     deploy: float
     clean: float
+    manual_clean: float
     inspect: float
     rescue: float
     power: float
@@ -40,10 +41,12 @@ class Profile:
 
 
 PROFILES = {
-    "instant": Profile(deploy=0, clean=0, inspect=0, rescue=0, power=0, switch=0),
+    "instant": Profile(deploy=0, clean=0, manual_clean=0, inspect=0, rescue=0, power=0, switch=0),
     # Long enough to be seen moving, short enough to be watched.
-    "demo": Profile(deploy=1.6, clean=1.2, inspect=0.6, rescue=0.6, power=0.3, switch=0.2),
-    "genuine": Profile(deploy=15 * 60, clean=2 * 3600, inspect=5 * 60, rescue=5 * 60, power=5, switch=2),
+    "demo": Profile(deploy=1.6, clean=1.2, manual_clean=0.8, inspect=0.6, rescue=0.6, power=0.3, switch=0.2),
+    "genuine": Profile(
+        deploy=15 * 60, clean=2 * 3600, manual_clean=10 * 60, inspect=5 * 60, rescue=5 * 60, power=5, switch=2
+    ),
 }
 
 MAX_SPEED = 10_000.0

@@ -43,6 +43,7 @@ REMEMBERED_REBOOTS = 16
 _STAGES = {
     Work.INSPECT: ("booting the ramdisk", "reading the hardware"),
     Work.CLEAN: ("booting the ramdisk", "erasing disks", "erasing disks", "erasing disks", "sampling blocks"),
+    Work.MANUAL_CLEAN: ("booting the ramdisk", "running clean steps"),
     Work.DEPLOY: (
         "booting the ramdisk",
         "writing the image",

@@ -43,6 +43,7 @@ class Work(StrEnum):
 
     INSPECT = "inspect"
     CLEAN = "clean"
+    MANUAL_CLEAN = "manual_clean"
     DEPLOY = "deploy"
     RESCUE = "rescue"
 
@@ -127,11 +128,12 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a job shall do: serial numbers to erase, or the image to write with its checksum."""
+    """What a job shall do: serial numbers to erase, the image to write with its checksum, steps (``raid.x``) to run."""
 
     disks: tuple[str, ...] = ()
     image: str = ""
     checksum: str = ""
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,7 @@ def running_jobs(tx: Connection) -> list[Job]:
 
 def _job(row: sqlite3.Row) -> Job:
     request_id, bmc, kind, started, due, phase, hung, wanted, outcome = row
-    disks, image, checksum = orjson.loads(wanted)
+    disks, image, checksum, *more = orjson.loads(wanted)
     reason, message, found, actual, root = orjson.loads(outcome)
     return Job(
         request_id,
@@ -296,7 +298,7 @@ def _job(row: sqlite3.Row) -> Job:
         due,
         Phase(phase),
         bool(hung),
-        Wanted(tuple(disks), image, checksum),
+        Wanted(tuple(disks), image, checksum, tuple(more[0]) if more else ()),
         Outcome(reason, message, tuple(DiskOutcome(*disk) for disk in found), actual, root),
     )
 
@@ -314,7 +316,7 @@ def save_job(tx: Connection, job: Job) -> None:
             job.due,
             job.phase,
             int(job.hung),
-            _json([job.wanted.disks, job.wanted.image, job.wanted.checksum]),
+            _json([job.wanted.disks, job.wanted.image, job.wanted.checksum, job.wanted.steps]),
             _json(
                 [
                     outcome.reason,

@@ -404,6 +404,11 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         status.maintenance, status.maintenance_reason = False, ""
         return status
 
+    def CleanServer(self, request: Any, context: Any) -> Any:
+        if request.validate_only:
+            return self.world.plan("clean", request.name)
+        return self.world.begin("clean", request.name)
+
     def CreateInstance(self, request: Any, context: Any) -> Any:
         name = f"{request.parent}/instances/{request.instance_id}"
         if request.validate_only:

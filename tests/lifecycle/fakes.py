@@ -30,6 +30,8 @@ class Machine:
     jobs: dict[str, tuple[JobOrder, JobReading]] = field(default_factory=dict)
     silent: bool = False
     hangs: bool = False
+KNOWN_STEPS = ("create_configuration", "erase_devices", "factory_reset")
+"""The clean steps that the fake driver has."""
     resets: int = 0
     login_refused: bool = False
     stuck_on: bool = False
@@ -48,6 +50,7 @@ class FakeHardware:
         self.history: list[tuple[str, str]] = []
         self._clock = clock
 
+    ran: list[tuple[str, str]] = field(default_factory=list)
     def machine(self, server: str) -> Machine:
         return self.machines.setdefault(server, Machine())
 
@@ -163,6 +166,12 @@ class FakeNetworks:
     def __init__(self, clock: Clock) -> None:
         self.ports: dict[str, _FabricPort] = {}
         self.fences: dict[str, int] = {}
+        if order.kind is JobKind.MANUAL_CLEAN:
+            for step in order.steps:
+                if step.step not in KNOWN_STEPS:
+                    return JobReading(JobPhase.FAILED, message=f"no step {step.label}")
+                machine.ran.append((step.label, step.args))
+                machine.disks |= dict.fromkeys(machine.disks, "") if step.step == "erase_devices" else {}
         self.private_networks = {
             PortClass.PROVISIONING: "projects/site/networks/provisioning",
             PortClass.CLEANING: "projects/site/networks/cleaning",

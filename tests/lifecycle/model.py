@@ -24,10 +24,12 @@ from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.adopting import Adopting
 from services.lifecycle.operations.beginning import Beginnings
+from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.following import close, enroll
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
+from services.lifecycle.ports import CleanStep
 from services.lifecycle.steps.addresses import with_lease
 from tests.lifecycle.rig import BLUE, GREEN, WEB
 from tests.support.clocks import START, SequentialIds
@@ -143,6 +145,7 @@ CALL = Call(Caller("admin", frozenset({Role.ADMIN})), "", "", START)
 OTHER = replace(CALL, caller=Caller("other", frozenset({Role.ADMIN})))
 _BEGINNINGS = Beginnings(_IDS, lambda uuid, project: f"operations/{uuid}")
 SERVERS, INSTANCES = ServerVerbs(_BEGINNINGS), InstanceVerbs(_BEGINNINGS, lambda plain, _context: plain)
+CLEANING = Cleaning(_BEGINNINGS)
 FORCED, ADOPTING = ForcedVerbs(_BEGINNINGS), Adopting(_BEGINNINGS, lambda plain, _context: plain)
 Verb = Callable[[OneBook], object]
 
@@ -208,6 +211,7 @@ VERBS: dict[str, Verb] = {
     "provide": lambda books: SERVERS.provide(books, CALL, UUID),
     "recover": lambda books: SERVERS.recover(books, CALL, UUID, take=False),
     "take": lambda books: SERVERS.recover(books, CALL, UUID, take=True),
+    "clean": lambda books: CLEANING.clean(books, CALL, UUID, (CleanStep("raid", "create_configuration"),)),
     "quarantine": lambda books: SERVERS.quarantine(books, CALL, UUID, "smoke"),
     "delete": lambda books: INSTANCES.delete(books, CALL, WEB),
     "rebuild": lambda books: INSTANCES.rebuild(books, CALL, WEB, "", b""),
@@ -338,6 +342,7 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
     _N.CLEAN: lambda server, _: replace(server, clean_time=START, power=Power.ON),
     _N.WRITE_IMAGE: lambda server, _: replace(server, clean_time=None, power=Power.ON),
     _N.BOOT_RESCUE: _power(Power.ON),
+    _N.RUN_STEPS: _power(Power.ON),
     _N.INSPECT: lambda server, _: replace(server, disks=(DiskSeen("d", 1),), clean_time=None),
     _N.CLOSE: lambda server, _: replace(server, closed=True),
     **dict.fromkeys(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_status_pb2
 from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.states import State
@@ -82,6 +82,11 @@ def recover(rig: Rig, uuid: str) -> None:
 def quarantine(rig: Rig, uuid: str) -> None:
     request = server_status_pb2.QuarantineServerRequest(name=f"servers/{uuid}", reason="smoke")
     rig.ok("QuarantineServer", request, admin())
+
+
+def clean(rig: Rig, uuid: str) -> None:
+    step = clean_pb2.CleanStep(interface="raid", step="create_configuration")
+    rig.ok("CleanServer", clean_pb2.CleanServerRequest(name=f"servers/{uuid}", steps=[step]), admin())
 
 
 def create(rig: Rig, _uuid: str) -> None:
@@ -184,6 +189,9 @@ CASES = {
     "detach": Case(settled(provide, held), detach),
     "recover": Case(settled(provide, held, quarantine), recover),
     "quarantine": Case(settled(provide, held), quarantine),
+    "clean": Case(settled(provide), clean),
+    "clean enrolled": Case(settled(), clean),
+    "clean in quarantine": Case(settled(provide, quarantine), clean),
     "delete in quarantine": Case(settled(provide, held, quarantine), delete),
     "forget": Case(settled(provide), forget),
     "undo": Case(settled(provide), exhausted),
@@ -219,7 +227,7 @@ class Prepared:
                 path.unlink()
 
 
-QUICK = ("create", "delete", "stop", "attach", "forget", "delete in quarantine")
+QUICK = ("create", "clean in quarantine", "delete", "stop", "attach", "forget", "delete in quarantine")
 
 
 @pytest.mark.parametrize(

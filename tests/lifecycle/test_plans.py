@@ -16,6 +16,9 @@ _PRIVATE = (_N.ATTACH_PROVISIONING, _N.ATTACH_CLEANING, _N.ATTACH_RESCUE)
 BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.PROVIDE: (Trigger.PROVIDE, (State.ENROLLED,)),
     _K.RECOVER: (Trigger.RECOVER, (State.QUARANTINED,)),
+    _K.CLEAN: (Trigger.CLEAN, (State.AVAILABLE,)),
+    _K.CLEAN_ENROLLED: (Trigger.CLEAN, (State.ENROLLED,)),
+    _K.CLEAN_QUARANTINED: (Trigger.CLEAN, (State.QUARANTINED,)),
     _K.DEPLOY: (Trigger.RESERVE, (State.AVAILABLE,)),
     _K.UNDO: (None, (State.RESERVED,)),
     _K.REBUILD: (Trigger.REBUILD, (State.ACTIVE, State.RESCUED)),
@@ -188,13 +191,29 @@ def test_ports_change_class_only_through_quarantine_and_powered_off(kind: Intent
 
 @pytest.mark.parametrize("kind", IntentKind)
 def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
+def test_nothing_is_done_for_an_instance_before_its_server_is_held_for_it() -> None:
     """
-    Only providing, recovering and giving back erase, on the private cleaning network.
+    Deploying begins with the controller's hold, which every way back to the pool ends, just before it is offered.
+    """
+    assert names(_K.DEPLOY)[0] is _N.RESERVE_NODE
+    assert names(_K.ADOPT).index(_N.RESERVE_NODE) < names(_K.ADOPT).index(_N.LEASE_ADDRESSES)
+    for kind in (*(kind for kind, state in ENDS.items() if state is State.AVAILABLE), _K.UNADOPT):
+        assert names(kind).count(_N.UNRESERVE_NODE) == 1
+    for kind in (_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND, _K.SKIP_CLEAN, _K.FORCE_AVAILABLE):
+        assert names(kind)[-2:] == [_N.UNRESERVE_NODE, _N.REPORT]
+
+
+    """
+    Only providing, recovering, giving back and steps run by hand erase, on the private cleaning network.
     """
     erasing = [step for step in plan_of(kind) if step.erases]
-    erase = (_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND)
+    erase = {
+        **dict.fromkeys((_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND), [_N.CLEAN]),
+        **dict.fromkeys((_K.CLEAN_ENROLLED, _K.CLEAN_QUARANTINED), [_N.RUN_STEPS]),
+        _K.CLEAN: [_N.RUN_STEPS, _N.CLEAN],
+    }
 
-    assert [step.name for step in erasing] == ([_N.CLEAN] if kind in erase else [])
+    assert [step.name for step in erasing] == erase.get(kind, [])
     for step in erasing:
         assert names(kind).index(_N.ATTACH_CLEANING) < names(kind).index(step.name)
 

@@ -4,7 +4,14 @@
 from __future__ import annotations
 
 # Each adds its verbs to the noun.
-from services.cli.commands import server_adopt, server_certificate, server_import, server_records, server_verbs  # noqa: F401
+from services.cli.commands import (  # noqa: F401
+    server_adopt,
+    server_certificate,
+    server_clean,
+    server_import,
+    server_records,
+    server_verbs,
+)
 from services.cli.commands.server_noun import server
 
 __all__ = ["server"]

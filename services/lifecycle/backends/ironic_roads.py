@@ -27,17 +27,20 @@ _LOOSE = ("available", "clean failed", "inspect failed", "adopt failed")
 _STARTS: Mapping[JobKind, Mapping[str, str]] = {
     JobKind.INSPECT: {"manageable": "inspect"},
     JobKind.CLEAN: {"manageable": "provide", **dict.fromkeys(_HELD, "deleted")},
+    JobKind.MANUAL_CLEAN: {"manageable": "clean"},
     JobKind.DEPLOY: {"available": "active", "deploy failed": "active", "active": "rebuild", "error": "rebuild"},
     JobKind.RESCUE: {"active": "rescue", "rescue failed": "rescue"},
 }
 _LEADS: Mapping[JobKind, Mapping[str, str]] = {
     JobKind.INSPECT: {**dict.fromkeys(_LOOSE, "manage"), **dict.fromkeys(_HELD, "deleted")},
     JobKind.CLEAN: dict.fromkeys(_LOOSE, "manage"),
+    JobKind.MANUAL_CLEAN: {**dict.fromkeys(_LOOSE, "manage"), **dict.fromkeys(_HELD, "deleted")},
     JobKind.DEPLOY: {},
     JobKind.RESCUE: {},
 }
 _PASSED = {
-    JobKind.INSPECT: "manageable", JobKind.CLEAN: "available", JobKind.DEPLOY: "active", JobKind.RESCUE: "rescue"
+    JobKind.INSPECT: "manageable", JobKind.CLEAN: "available", JobKind.MANUAL_CLEAN: "manageable",
+    JobKind.DEPLOY: "active", JobKind.RESCUE: "rescue",
 }  # fmt: skip
 
 

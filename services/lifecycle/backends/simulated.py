@@ -76,7 +76,8 @@ class SimulatedHardware:
         """See `Hardware.start_job`. The config drive is not handed on: the rack's file is no place for secrets."""
         bmc = self._bmc(target)
         image = order.image
-        wanted = Wanted(order.disks, image.image if image else "", image.checksum if image else "")
+        steps = tuple(step.label for step in order.steps)
+        wanted = Wanted(order.disks, image.image if image else "", image.checksum if image else "", steps)
         with effect("hardware.start_job"):
             self._rack.start_job(
                 target.server, bmc, self._clock.now(), Work(order.kind.value), wanted, request_id=request_id

@@ -42,6 +42,7 @@ class StepName(StrEnum):
     CLEAN = "clean"
     END_INSTANCE = "end_instance"
     REPORT = "report"
+    RUN_STEPS = "run_steps"
     CLOSE = "close"
 
 
@@ -116,6 +117,9 @@ class IntentKind(StrEnum):
     ADOPT = "adopt"
     UNADOPT = "unadopt"
     FORCE_RELEASE = "force_release"
+    CLEAN = "clean"
+    CLEAN_ENROLLED = "clean_enrolled"
+    CLEAN_QUARANTINED = "clean_quarantined"
     FORCE_AVAILABLE = "force_available"
     SKIP_CLEAN = "skip_clean"
     ATTEST = "attest_power_off"
@@ -123,7 +127,10 @@ class IntentKind(StrEnum):
     @property
     def verb(self) -> str:
         """The verb that people know it by."""
-        return self.value.removesuffix("_silent").removesuffix("_found").removesuffix("_restart")
+        for suffix in _VARIANTS:
+            if self.value.endswith(suffix):
+                return self.value.removesuffix(suffix)
+        return self.value
 
 
 _MINUTE = timedelta(minutes=1)
@@ -131,6 +138,8 @@ _N, _F = StepName, OnFailure
 
 
 def _power_off(*, enter: Trigger | None = None, fails: OnFailure = _F.QUARANTINE) -> Step:
+_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined")
+"""What tells plans of one verb from each other."""
     return Step(_N.POWER_OFF, "power off, read back from the BMC", 5 * _MINUTE, enter=enter, on_failure=fails)
 
 
@@ -203,6 +212,17 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
     IntentKind.RECOVER: (
         *_ONBOARD,
+# What the steps do is known to the driver alone, so its disks may be others afterwards, and hold anything.
+_MANUAL = (
+    _power_off(),
+    Step(_N.ATTACH_CLEANING, "boot port to the private cleaning network, read back", 5 * _MINUTE),
+    _REPORT,
+    Step(_N.RUN_STEPS, "run the clean steps that were asked for, which may erase disks", timedelta(hours=5), weight=40,
+         erases=True),
+    _power_off(),
+    _detach_all(),
+)  # fmt: skip
+
         _power_off(),
         Step(_N.COOL_ADDRESSES, "addresses it still held into cool-down", None),
         Step(_N.END_INSTANCE, "end the instance that held it", None, weight=1),
@@ -222,6 +242,16 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
             _N.REPORT,
             "tell inventory that it is available",
             None,
+    # Not offered before anything is done, and cleaned like any other before it is offered again.
+    IntentKind.CLEAN: (
+        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+        *_MANUAL,
+        *_inspect(Trigger.INSPECT),
+        *_clean(enter=Trigger.INSPECTED),
+        *_OFFERED,
+    ),
+    IntentKind.CLEAN_ENROLLED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.KEPT)),
+    IntentKind.CLEAN_QUARANTINED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.QUARANTINE)),
             weight=1,
             enter=Trigger.UNRESERVE,
             on_failure=_F.STAY,

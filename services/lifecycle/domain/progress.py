@@ -47,7 +47,8 @@ class Progress:
 OF_SERVERS = frozenset(
     {
         *(IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE),
-        IntentKind.REPLUG,
+        *(IntentKind.REPLUG, IntentKind.STAND_BACK),
+        *(IntentKind.CLEAN, IntentKind.CLEAN_ENROLLED, IntentKind.CLEAN_QUARANTINED),
         *(IntentKind.FORCE_RELEASE, IntentKind.FORCE_AVAILABLE, IntentKind.SKIP_CLEAN, IntentKind.ATTEST),
     }
 )

@@ -13,7 +13,10 @@ from enum import StrEnum
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.plans import IntentKind, Step, StepName, percent, plan_of
 from services.lifecycle.domain.states import LIMITS, State, Trigger, after
-from services.lifecycle.ports import HardwareFacts
+from services.lifecycle.ports import CleanStep, HardwareFacts
+
+TAKEN = "TAKEN_ELSEWHERE"
+"""The fault of a server that somebody else took in its controller: nothing of ours is done to it until it is back."""
 
 
 class Power(StrEnum):
@@ -137,6 +140,7 @@ class Intent:
         cure: the code whose remedy the next look at the step shall apply; "" for none.
         forced: the forced action that allows it, `servers/{uuid}/forcedActions/{uuid}`; "" for what needs none.
     """
+        steps: of a manual clean: what to run.
 
     id: str
     kind: IntentKind
@@ -155,6 +159,7 @@ class Intent:
     cure: str = ""
     forced: str = ""
 
+    steps: tuple[CleanStep, ...] = ()
     @property
     def step(self) -> Step:
         """The step at work."""

@@ -27,7 +27,7 @@ class State(StrEnum):
     UNEXPECTED = "unexpected"
     """Something answers that nobody registered."""
     CLEANING = "cleaning"
-    """Every inspected disk is being erased on the private cleaning network."""
+    """On the private cleaning network: every inspected disk is being erased, or steps are being run by hand."""
     AVAILABLE = "available"
     """Clean, isolated, off: may be taken."""
     RESERVED = "reserved"
@@ -58,7 +58,9 @@ class Trigger(StrEnum):
     PROVIDE = "provide"
     VERIFIED = "verified"
     INSPECTED = "inspected"
+    CLEAN = "clean"
     CLEANED = "cleaned"
+    KEPT = "kept"
     RESERVE = "reserve"
     UNRESERVE = "unreserve"
     PROVISION = "provision"
@@ -89,6 +91,9 @@ _MOVES: tuple[tuple[Trigger, tuple[State, ...], State], ...] = (
     (_T.VERIFIED, (_S.VERIFYING,), _S.INSPECTING),
     (_T.INSPECTED, (_S.INSPECTING,), _S.CLEANING),
     (_T.CLEANED, (_S.CLEANING,), _S.AVAILABLE),
+    # Steps run by hand: on what nobody holds, and back to where it was.
+    (_T.CLEAN, (_S.ENROLLED, _S.AVAILABLE, _S.QUARANTINED), _S.CLEANING),
+    (_T.KEPT, (_S.CLEANING,), _S.ENROLLED),
     # Brownfield: what is found or taken over.
     (_T.ENROLL, (_S.UNEXPECTED,), _S.ENROLLED),
     (_T.ADOPT, (_S.ENROLLED,), _S.ADOPTING),
@@ -114,8 +119,8 @@ _MOVES: tuple[tuple[Trigger, tuple[State, ...], State], ...] = (
     ),
     (_T.POWERED_OFF, (_S.RELEASING,), _S.DETACHING),
     (_T.DETACHED, (_S.DETACHING,), _S.CLEANING),
-    # What was adopted was never inspected: nobody knows yet which disks to erase.
-    (_T.INSPECT, (_S.DETACHING,), _S.INSPECTING),
+    # What was adopted was never inspected, and steps run by hand may change disks: nobody knows which to erase.
+    (_T.INSPECT, (_S.DETACHING, _S.CLEANING), _S.INSPECTING),
     # Every failure and every abort ends in quarantine; an administrator leads out.
     (_T.QUARANTINE, tuple(State), _S.QUARANTINED),
     (_T.RECOVER, (_S.QUARANTINED,), _S.VERIFYING),

@@ -236,6 +236,24 @@ _ALL = (
         "CLEAN_INCOMPLETE",
         _K.FAULT,
         "The clean pass did not cover every inspected disk.",
+    Blocker(
+        "CLEAN_STEP_FAILED",
+        _K.FAULT,
+        "A clean step that an administrator had run by hand failed.",
+        "administrator",
+        "Look at the reason: the driver may not know the step, or its arguments. Run it again, or recover: everything"
+        " is inspected and erased anew.",
+        (*_LOOK, *_RECOVER),
+    ),
+    Blocker(
+        "TAKEN_ELSEWHERE",
+        _K.FAULT,
+        "Somebody else took the server in its controller (Ironic, Nova), or used it there since it was last cleaned for"
+        " us. Nothing was done to it.",
+        "administrator",
+        "Find out who has it. When it was given back, recover: everything is inspected and erased anew.",
+        ("openstack baremetal node show {server} --fields instance_uuid provision_state lessee extra", *_RECOVER),
+    ),
         "administrator",
         "Look for a disk that went missing, then recover.",
         _RECOVER,

@@ -88,7 +88,11 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
     moved = entering.moved(trigger, now) if trigger else entering
     if moved.state is State.AVAILABLE:
         moved = replace(moved, fault="", fault_message="", instance="", leases=())
-    if moved.state is State.QUARANTINED and server.state is not State.QUARANTINED:
+    if (
+        moved.state is State.QUARANTINED
+        and intent.kind is IntentKind.RELEASE_SILENT
+        and server.state is not moved.state
+    ):
         moved = replace(
             moved, fault="BMC_SILENT", fault_message="power off could not be read while the server was given back"
         )

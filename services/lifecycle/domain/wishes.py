@@ -40,6 +40,9 @@ def _asked_of_hardware(server: Server, instance: Instance | None, now: datetime)
     if name is StepName.CLEAN:
         disks = tuple(DiskSeen(disk.serial, disk.size_bytes) for disk in server.disks)
         return [note(server, server, "clean.requested", now, evidence=Evidence(disks=disks))]
+    if name is StepName.RUN_STEPS:
+        steps = ", ".join(step.label for step in server.task.steps)
+        return [note(server, server, "manual_clean.requested", now, facts={"steps": steps})]
     if name is StepName.INSPECT:
         return [note(server, server, "inspection.requested", now)]
     if name is StepName.BOOT_RESCUE:

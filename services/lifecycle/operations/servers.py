@@ -18,6 +18,7 @@ from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import Beginnings, is_quarantining, not_at_work, taken_over
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import short_enough
+from services.lifecycle.operations.refusals import no_maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ServerVerbs:
                 subject=server.name,
                 state=server.state.value,
             )
-        _no_maintenance(server)
+        no_maintenance(server)
         return self._begin(books, call, server, IntentKind.PROVIDE, Trigger.PROVIDE)
 
     def recover(self, books: Books, call: Call, uuid: str, *, take: bool) -> Progress:
@@ -48,7 +49,7 @@ class ServerVerbs:
             raise WrongState(
                 msg, remedy="See bms server diagnose for what it needs.", subject=server.name, state=server.state.value
             )
-        _no_maintenance(server)
+        no_maintenance(server)
         instance = books.find_instance(server.instance)
         if instance is not None and instance.state is not InstanceState.DELETING and not take:
             msg = f"{server.name} is held by {instance.name}, which its project did not delete"
@@ -136,14 +137,3 @@ class ServerVerbs:
         intent = self.beginnings.intent(call, kind, self.beginnings.operation(call, ""))
         change = walk.begin(server, instance, intent, call.now, trigger=trigger)
         return self.beginnings.commit(books, call, change, f"server.{kind.value}_requested")
-
-
-def _no_maintenance(server: Server) -> None:
-    if server.maintenance:
-        msg = f"{server.name} is in maintenance: {server.maintenance_reason}"
-        raise WrongState(
-            msg,
-            remedy=f"End maintenance first: bms server maintenance unset {server.uuid}.",
-            subject=server.name,
-            state=server.state.value,
-        )

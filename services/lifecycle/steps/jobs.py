@@ -25,7 +25,7 @@ ConfigDrive = Callable[[Instance], bytes]
 
 @dataclass(frozen=True, slots=True)
 class JobSteps:
-    """inspect, write_image, clean, boot_rescue."""
+    """inspect, write_image, clean, run_steps, boot_rescue."""
 
     hardware: Hardware
     inventory: Inventory
@@ -39,6 +39,11 @@ class JobSteps:
         """Every inspected disk erased; no other disk there."""
         order = JobOrder(JobKind.CLEAN, disks=tuple(disk.serial for disk in ctx.server.disks))
         return self._job(ctx, lambda: order, self._cleaned, "DISK_ERASE_FAILED")
+
+    def run_steps(self, ctx: Context) -> Outcome:
+        """The clean steps that an administrator named, in his order; run once, whatever becomes of them."""
+        order = JobOrder(JobKind.MANUAL_CLEAN, steps=ctx.intent.steps)
+        return self._job(ctx, lambda: order, self._ran, "CLEAN_STEP_FAILED")
 
     def write_image(self, ctx: Context) -> Outcome:
         """The instance's image on the root disk, read back and compared with its checksum."""
@@ -107,6 +112,10 @@ class JobSteps:
         ended = max(disk.end_time for disk in reading.disks if disk.end_time)
         clean = replace(server, clean_time=ended, tainted_since=None, tainted_by="")
         return Done(clean, (note(server, clean, "clean.passed", ctx.now, evidence=Evidence(disks=reading.disks)),))
+
+    def _ran(self, ctx: Context, _reading: JobReading) -> Outcome:
+        steps = ", ".join(step.label for step in ctx.intent.steps)
+        return Done(ctx.server, (note(ctx.server, ctx.server, "manual_clean.passed", ctx.now, facts={"steps": steps}),))
 
     def _written(self, ctx: Context, reading: JobReading) -> Outcome:
         server, image = ctx.server, reading.image

@@ -47,6 +47,7 @@ def steps(
         StepName.BOOT_RESCUE: jobs.boot_rescue,
         StepName.LEASE_ADDRESSES: address.lease_addresses,
         StepName.COUNT_ADDRESSES: address.count_addresses,
+        StepName.RUN_STEPS: jobs.run_steps,
         StepName.COOL_ADDRESSES: address.cool_addresses,
         StepName.WITHDRAW_ADDRESSES: address.withdraw_addresses,
         StepName.FORCE_ADDRESSES: address.force_addresses,

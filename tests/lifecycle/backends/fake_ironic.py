@@ -34,6 +34,7 @@ _VERBS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "inspect": {"manageable": ("inspecting", "manageable", "inspect failed")},
     "provide": {"manageable": ("cleaning", "available", "clean failed")},
+    "clean": {"manageable": ("cleaning", "manageable", "clean failed")},
     "active": dict.fromkeys(("available", "deploy failed"), ("deploying", "active", "deploy failed")),
     "rebuild": dict.fromkeys(("active", "error"), ("deploying", "active", "deploy failed")),
     "deleted": dict.fromkeys(

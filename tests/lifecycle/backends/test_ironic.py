@@ -17,7 +17,7 @@ from services.kernel.errors import BmsError, PeerUnavailable, WrongState
 from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
-from services.lifecycle.ports import Bmc, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, Target
+from services.lifecycle.ports import Bmc, CleanStep, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, Target, wait_for
 from tests.lifecycle.backends.fake_ironic import Fake, serving
 
 # Of the SDK and what it stands on, none of it ours to mend.
@@ -33,6 +33,7 @@ DRIVE = json.dumps(
 ORDERS = {
     JobKind.INSPECT: JobOrder(JobKind.INSPECT),
     JobKind.CLEAN: JobOrder(JobKind.CLEAN, disks=("S1",)),
+    JobKind.MANUAL_CLEAN: JobOrder(JobKind.MANUAL_CLEAN, steps=(CleanStep("raid", "create", '{"a": [1]}'),)),
     JobKind.DEPLOY: JobOrder(JobKind.DEPLOY, image=IMAGE, config_drive=DRIVE),
     JobKind.RESCUE: JobOrder(JobKind.RESCUE, config_drive=DRIVE),
 }
@@ -172,6 +173,7 @@ def test_another_job_is_not_this_one(fake: Fake, hardware: IronicHardware) -> No
     [
         (JobKind.INSPECT, "manageable", "inspecting"),
         (JobKind.CLEAN, "manageable", "cleaning"),
+        (JobKind.MANUAL_CLEAN, "manageable", "cleaning"),
         (JobKind.DEPLOY, "available", "deploying"),
         (JobKind.RESCUE, "active", "rescuing"),
     ],

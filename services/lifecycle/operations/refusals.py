@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several verbs on servers refuse, in the same words and with the same way out."""
+
+from __future__ import annotations
+
+from services.kernel.errors import WrongState
+from services.lifecycle.domain.server import Server
+
+
+def no_maintenance(server: Server) -> None:
+    """Refuses to begin anything on a server that an administrator set into maintenance.
+
+    Raises:
+        WrongState: with how to end it.
+    """
+    if server.maintenance:
+        msg = f"{server.name} is in maintenance: {server.maintenance_reason}"
+        raise WrongState(
+            msg,
+            remedy=f"End maintenance first: bms server maintenance unset {server.uuid}.",
+            subject=server.name,
+            state=server.state.value,
+        )
+
+
+def not_held(server: Server, remedy: str = "") -> None:
+    """Refuses what would take a server from its instance, or touch what an address still stands for.
+
+    Args:
+        remedy: what its tenant can do instead; empty: he gives it back.
+
+    Raises:
+        WrongState: an instance holds it, or it still holds addresses.
+    """
+    if server.instance:
+        msg = f"{server.name} is held by {server.instance}"
+        raise WrongState(
+            msg,
+            remedy=remedy or f"Let its project give it back first: bms instance delete {server.instance}.",
+            subject=server.name,
+            instance=server.instance,
+        )
+    if server.leases:
+        msg = f"{server.name} still holds {', '.join(lease.address for lease in server.leases)}"
+        raise WrongState(
+            msg,
+            remedy=f"See what that waits for: bms server diagnose {server.uuid}.",
+            subject=server.name,
+            state=server.state.value,
+        )

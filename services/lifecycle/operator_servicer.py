@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods of LifecycleService that operators use day by day: in, call, out."""
+
+# ruff: noqa: N802 -- the methods have the contract's names
+
+from __future__ import annotations
+
+import grpc
+from google.longrunning import operations_pb2
+
+from bms.lifecycle.v1 import clean_pb2
+from services.kernel.calls import Call
+from services.kernel.names import SERVER
+from services.lifecycle import operator_wire
+from services.lifecycle.begin_servicer import BeginMethods
+from services.lifecycle.domain.progress import Progress
+from services.lifecycle.operations.books import Books
+from services.lifecycle.operations.cleaning import Cleaning, check_steps
+from services.runtime import etags
+
+Context = grpc.ServicerContext
+
+
+class OperatorMethods(BeginMethods):
+    """What LifecycleServicer serves to operators beside a server's way through the pool."""
+
+    _cleaning: Cleaning
+
+    def CleanServer(self, request: clean_pb2.CleanServerRequest, context: Context) -> operations_pb2.Operation:
+        """See the contract."""
+        (uuid,) = SERVER.parse(request.name)
+        steps = operator_wire.clean_steps(request)
+        check_steps(steps)
+
+        def clean(books: Books, call: Call) -> Progress:
+            etags.check(request.etag, books.server(uuid).version, request.name)
+            return self._cleaning.clean(books, call, uuid, steps)
+
+        return self._begin(request, clean)

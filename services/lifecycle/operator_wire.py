@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operators' verbs between proto and domain."""
+
+from __future__ import annotations
+
+import json
+
+from google.protobuf.json_format import Error as JsonError
+from google.protobuf.json_format import MessageToDict
+
+from bms.lifecycle.v1 import clean_pb2
+from services.kernel.errors import InvalidField
+from services.lifecycle.ports import CleanStep
+
+
+def clean_steps(request: clean_pb2.CleanServerRequest) -> tuple[CleanStep, ...]:
+    """The steps that are asked for.
+
+    Raises:
+        InvalidField: an argument is none that JSON knows.
+    """
+    return tuple(
+        CleanStep(step.interface, step.step, _args(step, f"steps[{index}].args"))
+        for index, step in enumerate(request.steps)
+    )
+
+
+def _args(step: clean_pb2.CleanStep, field: str) -> str:
+    try:
+        return json.dumps(_whole(MessageToDict(step.args)), sort_keys=True, allow_nan=False)
+    except (JsonError, ValueError):
+        raise InvalidField(field, "holds a number that JSON cannot", remedy="Give finite numbers.") from None
+
+
+def _whole(value: object) -> object:
+    """*value* with whole numbers as such: a Struct has no others than doubles, and drivers count in whole ones."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs that operators use day by day: clean steps by hand, retirement, protection, consoles, power."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from tests.cli.conftest import Shell
+from tests.cli.fakes import World
+
+
+def test_clean_steps_are_asked_for_in_their_order(bms: Shell, world: World) -> None:
+    """
+    Those of --step first, then those of the file; a value is JSON, or else text.
+    """
+    world.add_server("a", "available")
+    file = Path("steps.json")
+    file.write_text('[{"interface": "bios", "step": "factory_reset"}]', encoding="utf-8")
+
+    said = bms("server clean a --yes --step raid.create_configuration,root=true,name=x --steps-file steps.json")
+
+    assert said.code == 0, said.err
+    asked = world.asked("CleanServer")
+    assert [each.validate_only for each in asked] == [True, False]
+    assert [MessageToDict(step) for step in asked[1].steps] == [
+        {"interface": "raid", "step": "create_configuration", "args": {"root": True, "name": "x"}},
+        {"interface": "bios", "step": "factory_reset"},
+    ]
+
+
+@pytest.mark.parametrize("line", ["--step raid", "--step raid.x,y", "", "--steps-file steps.json"])
+def test_steps_that_are_not_understood_reach_nobody(bms: Shell, world: World, line: str) -> None:
+    """
+    Exit code 2, with the form to write; lifecycle is not asked.
+    """
+    world.add_server("a", "available")
+    Path("steps.json").write_text("{}x", encoding="utf-8")
+
+    assert bms(f"server clean a --yes {line}").code == 2
+    assert world.asked("CleanServer") == []

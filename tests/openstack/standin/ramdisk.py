@@ -35,7 +35,8 @@ def _request(task) -> str:
     return str(((task.node.extra.get("bms") or {}).get("job") or {}).get("id", ""))
 
 
-def _tell(task, key, value) -> None:
+def tell(task, key, value) -> None:
+    """Keeps what the ramdisk says with the node, under the id of the job that it is said of."""
     task.node.set_driver_internal_info(key, {"request": _request(task), **value})
     task.node.save()
 
@@ -67,7 +68,7 @@ class StandInDeploy(agent_base.AgentOobStepsMixin, base.DeployInterface):
             content = source.read()
         root.write_bytes(content)
         found = hashlib.new(info["image_os_hash_algo"], root.read_bytes()).hexdigest()
-        _tell(task, "bms_image", {"disk": root.name, "checksum": f"{info['image_os_hash_algo']}:{found}"})
+        tell(task, "bms_image", {"disk": root.name, "checksum": f"{info['image_os_hash_algo']}:{found}"})
         if found != info["image_os_hash_value"]:
             msg = "the image's checksum is another"
             raise exception.InstanceDeployFailure(msg)
@@ -115,7 +116,7 @@ class StandInDeploy(agent_base.AgentOobStepsMixin, base.DeployInterface):
                     "sample_sha256": sample,
                 }
             )
-        _tell(task, "bms_erased", {"disks": erased})
+        tell(task, "bms_erased", {"disks": erased})
 
 
 # Ironic's own hardware type takes the interface, so that the product names the driver it would name anywhere.

@@ -5,17 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
 from bms.ipam.v1 import ipam_service_pb2_grpc
+from services.ipam.backends.neutron import NeutronPlane, Opening
+from services.ipam.granting import Controller
+from services.ipam.operations.ports import AddressPlane
 from services.ipam.servicer import IpamServicer
+from services.ipam.settings import CLOUD, PlaneSettings
 from services.ipam.worker import Sweeper
 from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
+from services.runtime.loop import Loop
+from services.runtime.neutron import open_neutron
 
 _log = structlog.get_logger("bms.ipam")
 
@@ -34,6 +41,8 @@ class Ipam:
 
     Attributes:
         drain: what ends the calls that wait.
+        controller: what is done at the controller beside us; None without one.
+        loops: what does it; none has begun.
     """
 
     log: EventLog
@@ -41,6 +50,8 @@ class Ipam:
     drain: tuple[Callable[[], None], ...]
     sweeper: Sweeper
     clock: Clock
+    controller: Controller | None = None
+    loops: tuple[Loop, ...] = ()
 
     def sweep(self, stop: Stop) -> None:
         """Frees what has rested, again and again until *stop*; a thread's whole work."""
@@ -55,14 +66,37 @@ class Ipam:
                 pause = 1.0
 
 
-def compose(base: Ground) -> Ipam:
-    """Builds it; nothing runs yet."""
+def compose(base: Ground, settings: PlaneSettings | None = None) -> Ipam:
+    """Builds it; nothing runs yet.
+
+    Args:
+        settings: who gives addresses beside us; None for nobody.
+    """
     log = EventLog(base.database, base.ids, chained=True)
-    servicer = IpamServicer(base.database, log, base.writer, base.page_tokens, base.ids)
+    settings = settings or PlaneSettings()
+    servicer = IpamServicer(
+        base.database, log, base.writer, base.page_tokens, base.ids,
+        plane=_plane(settings), clock=base.clock, period=settings.period,
+    )  # fmt: skip
+    controller = servicer.controller
     return Ipam(
         log,
         ((ipam_service_pb2_grpc.add_IpamServiceServicer_to_server, servicer),),
         (log.drain,),
         Sweeper(base.database, servicer.store),
         base.clock,
+        controller,
+        ()
+        if controller is None
+        else (
+            Loop("settling", controller.settling.tick, base.clock),
+            Loop("rounds", controller.rounds.tick, base.clock, most=timedelta.max),
+        ),
     )
+
+
+def _plane(settings: PlaneSettings) -> AddressPlane | None:
+    if not settings.neutron:
+        return None
+    opening = Opening(lambda: open_neutron(settings.neutron, setting=CLOUD))
+    return NeutronPlane(opening.api, dhcp=settings.dhcp)

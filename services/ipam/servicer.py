@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 import grpc
@@ -14,13 +15,14 @@ from google.protobuf.empty_pb2 import Empty
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
 from services.ipam import wire
-from services.ipam.operations.choosing import Contended, NeedsAddresses
+from services.ipam.domain.prefixes import Prefix
+from services.ipam.granting import Controller, Granting, controller
 from services.ipam.operations.leasing import Leasing
-from services.ipam.operations.ports import Store, Usage
-from services.ipam.operations.prefixes import Prefixes, extend
+from services.ipam.operations.ports import AddressPlane, Store, Usage
+from services.ipam.operations.prefixes import Prefixes
+from services.ipam.patience import Patience
 from services.ipam.store import SqlStore
-from services.kernel.clock import Ids
-from services.kernel.errors import Busy
+from services.kernel.clock import Clock, Ids, SystemClock
 from services.runtime import etags
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction
@@ -30,20 +32,42 @@ from services.runtime.writing import Writer
 
 T = TypeVar("T")
 
-_TRIES = 100
-"""Each try that fails has made addresses or waited for another caller: so many in a row are not to be expected."""
-
 
 class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
-    """Serves bms.ipam.v1.IpamService."""
+    """Serves bms.ipam.v1.IpamService.
 
-    def __init__(self, database: Database, log: EventLog, writer: Writer, tokens: PageTokens, ids: Ids) -> None:
+    Args:
+        plane: the controller that gives addresses beside us; None for none.
+        period: how often everything that the controller has is looked at.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        log: EventLog,
+        writer: Writer,
+        tokens: PageTokens,
+        ids: Ids,
+        *,
+        plane: AddressPlane | None = None,
+        clock: Clock | None = None,
+        period: timedelta = timedelta(minutes=1),
+    ) -> None:
         self._database = database
         self._log = log
         self._writer = writer
         self._tokens = tokens
         self._prefixes = Prefixes(ids)
-        self._leasing = Leasing(ids)
+        self._leasing = Leasing(ids, kept=plane is not None)
+        self._patience = Patience(database, self.store)
+        self.controller: Controller | None = None
+        self._granting: Granting | None = None
+        if plane is not None:
+            self.controller = controller(database, self.store, plane, period)
+            self._granting = Granting(
+                database, self.store, writer, self._leasing, self._prefixes, self._patience, self.controller,
+                clock or SystemClock(),
+            )  # fmt: skip
 
     def store(self, tx: Transaction) -> Store:
         """The store of a transaction."""
@@ -53,6 +77,8 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         """See the contract."""
         call = current_call()
         new = wire.new_prefix(request)
+        if self._granting is not None:
+            return self._granting.create_prefix(call, request, new)
         return self._writer.once(
             call,
             request,
@@ -82,15 +108,20 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         """See the contract."""
         call = current_call()
         name = wire.prefix_name(request.name)
+        removed: list[Prefix] = []
 
         def verb(tx: Transaction) -> Empty:
             store = self.store(tx)
             prefix, _ = self._prefixes.get(store, name)
             etags.check(request.etag, wire.version_of(prefix), name)
             self._prefixes.delete(store, call, name)
+            removed[:] = [prefix]
             return Empty()
 
-        return self._writer.once(call, request, verb)
+        answer = self._writer.once(call, request, verb)
+        if self.controller is not None and removed and not call.validate_only:
+            self.controller.realms.forget(removed[0])
+        return answer
 
     def LeaseAddress(
         self, request: lease_pb2.LeaseAddressRequest, context: grpc.ServicerContext
@@ -99,19 +130,17 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         call = current_call()
         wanted = wire.wanted(request)
 
-        def verb(tx: Transaction, *, patient: bool) -> lease_pb2.AddressLease:
-            return wire.lease_message(self._leasing.lease(self.store(tx), call, wanted, patient=patient))
+        if self._granting is not None:
+            return self._granting.lease(call, request, wanted)
 
-        patient = False
-        for _ in range(_TRIES):
-            try:
-                return self._writer.once(call, request, _with(verb, patient=patient))
-            except NeedsAddresses as need:
-                self._extend(need)
-            except Contended:
-                patient = True
-        msg = f"too many others want addresses of {wanted.network} at this moment"
-        raise Busy(msg, remedy="Try again.", network=wanted.network)
+        def attempt(patient: bool) -> lease_pb2.AddressLease:
+            return self._writer.once(
+                call,
+                request,
+                lambda tx: wire.lease_message(self._leasing.lease(self.store(tx), call, wanted, patient=patient)),
+            )
+
+        return self._patience.grant(wanted.network, attempt)
 
     def ReleaseLease(
         self, request: lease_pb2.ReleaseLeaseRequest, context: grpc.ServicerContext
@@ -156,12 +185,3 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
 
     def _read(self, fn: Callable[[Store], T]) -> T:
         return self._database.read(lambda tx: fn(self.store(tx)))
-
-    def _extend(self, need: NeedsAddresses) -> None:
-        self._database.transact(lambda tx: extend(self.store(tx), need.uid, need.frontier), label="ipam.extend")
-
-
-def _with(
-    verb: Callable[..., lease_pb2.AddressLease], *, patient: bool
-) -> Callable[[Transaction], lease_pb2.AddressLease]:
-    return lambda tx: verb(tx, patient=patient)

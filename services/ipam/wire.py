@@ -78,6 +78,7 @@ def new_prefix(request: prefix_pb2.CreatePrefixRequest) -> NewPrefix:
             parse_address(server, f"prefix.dns_servers[{index}]") for index, server in enumerate(given.dns_servers)
         ),
         cool_down=_cool_down(given.cool_down) if given.HasField("cool_down") else DEFAULT_COOL_DOWN,
+        gateway_given=bool(given.gateway),
     )
 
 

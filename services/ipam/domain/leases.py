@@ -33,6 +33,10 @@ class AddressState(StrEnum):
     FREE = "free"
     LEASED = "leased"
     COOLING = "cooling"
+    EXTERNAL = "external"
+    """A controller beside us gave it to somebody."""
+    PENDING = "pending"
+    """It is being granted, and the controller is not sure to keep it yet. No event says this word: nobody has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,9 @@ class Lease:
         prefix_uid: see `services.ipam.domain.prefixes.Prefix.uid`.
         epoch: how often the address had been granted, this grant included.
         free_time: when it becomes, or became, free; None while leased.
+        pending: nobody was told of it: it is being granted, or was given up before anybody was.
+        hold: what the controller that keeps the address for it calls that; "" where none does.
+        settle_time: when something is to be done at the controller; None for nothing.
     """
 
     name: str
@@ -89,6 +96,9 @@ class Lease:
     state: LeaseState
     create_time: datetime
     free_time: datetime | None = None
+    pending: bool = False
+    hold: str = ""
+    settle_time: datetime | None = None
 
     @property
     def stream(self) -> str:
@@ -110,7 +120,8 @@ class AddressRow:
     Attributes:
         epoch: how often it was granted.
         lease: name of the last lease, "" if there was none.
-        free_time: when it becomes, or became, free; None while leased and for one that nobody ever had.
+        free_time: when it becomes, or became, free; None while leased, for one that nobody ever had, and for one that
+            rests until a controller has let go of it.
         head: the end of its stream. Rows outlive their prefix, since neither epochs nor streams start again.
     """
 

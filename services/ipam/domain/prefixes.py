@@ -43,6 +43,7 @@ class Prefix:
         gateway: given to nobody; None if it has none.
         pools: where free addresses are chosen, by rising address and apart; empty means every usable address.
         cool_down: how long a released address rests.
+        realm: see `services.ipam.domain.holding.Realm.ref`; "" where no controller has the range.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Prefix:
     cool_down: timedelta
     create_time: datetime
     update_time: datetime
+    realm: str = ""
 
     @property
     def version(self) -> Version:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from services.ipam.domain.addresses import Address
 from services.ipam.domain.allocation import Frontier
+from services.ipam.domain.holding import Holder
 from services.ipam.domain.leases import AddressRow, AddressState
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.operations.ports import Store
 from services.ipam.operations.prefixes import extend
 from services.kernel.calls import Call, Caller
-from services.kernel.errors import AlreadyExists, BmsError, Exhausted, InvalidField, WrongState
+from services.kernel.errors import AlreadyExists, BmsError, Busy, Exhausted, InvalidField, WrongState
 
 
 class NeedsAddresses(Exception):
@@ -93,6 +94,11 @@ def choose_this(
 
 
 def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:
+    if row.state is AddressState.PENDING:
+        msg = f"{row.address} is just being granted to another owner"
+        return Busy(msg, remedy="Try again in a second, or give another address.", address=str(row.address))
+    if row.state is AddressState.EXTERNAL:
+        return held_elsewhere(caller, row.address, store.holders(row.vrf, [row.address]).get(row.address))
     facts = {"address": str(row.address), "vrf": row.vrf, "subject": row.lease}
     lease = store.lease(row.lease)
     if lease is None or not caller.may_read(lease.project):
@@ -105,10 +111,24 @@ def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:
             remedy="Give another address, or none to have a free one chosen.",
             **facts,
         )
-    free_time = row.free_time.isoformat() if row.free_time else ""
+    until = row.free_time or (lease.free_time if lease is not None else None)
+    free_time = until.isoformat() if until else ""
     return WrongState(
         f"{row.address} rests until {free_time}",
         remedy=f"Try again after {free_time}, or give another address.",
         free_time=free_time,
         **facts,
     )
+
+
+def held_elsewhere(caller: Caller, address: Address, holder: Holder | None) -> AlreadyExists:
+    """The refusal of an address that a controller gave to somebody; names him to those who may know."""
+    facts = {"address": str(address)}
+    shown = ""
+    if holder is not None and caller.may_read(holder.project):
+        facts |= holder.facts
+        kind = f"{holder.kind} " if holder.kind else ""
+        of = f" of {holder.device}" if holder.device else ""
+        shown = f": {kind}{holder.ref}{of}"
+    msg = f"{address} was given to somebody else by the controller{shown}"
+    return AlreadyExists(msg, remedy="Give another address, or none to have a free one chosen.", **facts)

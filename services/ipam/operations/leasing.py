@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.ipam.domain.addresses import Address, Version
+from services.ipam.domain.holding import HALF_DONE, UNSURE
 from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind, Lease, LeaseState, Owner
 from services.ipam.domain.prefixes import DEFAULT_COOL_DOWN, Prefix
 from services.ipam.operations.choosing import Contended, choose_any, choose_this
@@ -84,16 +85,35 @@ class Waived:
         return {"without_proof": self.by}
 
 
-class Leasing:
-    """The verbs on leases."""
+class HalfDone(Exception):
+    """The owner is being granted another address than the one wanted now: give that one up, then try again."""
 
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease.name)
+        self.lease = lease
+
+
+class Overtaken(Exception):
+    """The lease was given up while a controller was asked to keep its address."""
+
+
+class Leasing:
+    """The verbs on leases.
+
+    Args:
+        kept: whether a controller must keep an address before it is granted. `lease` then only begins, and nobody is
+            told of what it answers before `complete`; a MAC address that differs is in the answer, not in the store.
+    """
+
+    def __init__(self, ids: Ids, *, kept: bool = False) -> None:
         self._ids = ids
+        self._kept = kept
 
     def lease(self, store: Store, call: Call, wanted: Wanted, *, patient: bool = False) -> Lease:
         """Grants an address, or answers the lease that the owner has for the same.
 
         Raises:
+            HalfDone: see there; where a controller keeps addresses alone.
             AlreadyExists: the address has another owner, or the owner another address.
             Contended, NeedsAddresses: do as they say, then try again.
             Exhausted: every address is leased or rests.
@@ -121,6 +141,35 @@ class Leasing:
         else:
             prefix, row = choose_any(store, call, wanted.network, serving, patient=patient)
         return self._grant(store, call, wanted, prefix, row)
+
+    def complete(self, store: Store, call: Call, wanted: Wanted, lease: Lease, hold: str) -> Lease:
+        """Grants what `lease` began, now that a controller keeps the address; answers it as it is if that was done.
+
+        Args:
+            lease: as `lease` answered it.
+            hold: what the controller calls it; "" if it was not asked.
+
+        Raises:
+            Overtaken: it was given up meanwhile; the controller must let go of it.
+            Stale: a higher fence was seen.
+        """
+        _pass_fence(store, wanted.project, wanted.owner, wanted.fence)
+        row = store.lock_address(lease.vrf, lease.address)
+        current = store.lease(lease.name)
+        if row is None or current is None or row.lease != lease.name or current.state is not LeaseState.LEASED:
+            raise Overtaken
+        kept = replace(current, owner=lease.owner, hold=hold or current.hold, pending=False)
+        facts = {"held_as": hold} if hold else {}
+        cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence, facts)
+        if current.pending:
+            kept = replace(kept, settle_time=None)
+            granted = replace(row, state=AddressState.LEASED, epoch=lease.epoch, free_time=None)
+            change(store, replace(row, state=AddressState.FREE), granted, kept, "address.leased", cause)
+        elif current.owner != kept.owner:
+            change(store, row, row, kept, "address.mac_changed", cause)
+        if current != kept:
+            store.update_lease(kept)
+        return kept
 
     def release(
         self, store: Store, call: Call, name: str, epoch: int, fence: int, proof: Detached | Waived | None
@@ -158,7 +207,9 @@ class Leasing:
         after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
         cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof.facts if proof else {})
         change(store, row, after, lease, proof.event_type if isinstance(proof, Waived) else "address.cooling", cause)
-        released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time)
+        # What a controller keeps under the owner's MAC address is parked at once: the next owner may have the same.
+        parked = call.now if lease.hold else None
+        released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time, settle_time=parked)
         store.update_lease(released)
         return released
 
@@ -169,7 +220,7 @@ class Leasing:
             NotFound: there is none of this name.
         """
         lease = store.lease(name)
-        if lease is None:
+        if lease is None or lease.pending:
             msg = f"{name} does not exist"
             raise NotFound(msg, name=name)
         return lease
@@ -181,6 +232,8 @@ class Leasing:
     def _again(self, store: Store, call: Call, wanted: Wanted, held: Lease) -> Lease:
         """Answers the lease that the owner has; learns the MAC address if it was not known, or is another one now."""
         if wanted.address is not None and wanted.address != held.address:
+            if held.pending:
+                raise HalfDone(held)
             msg = f"the owner has {held.address} for this interface, not {wanted.address}"
             raise AlreadyExists(
                 msg,
@@ -190,16 +243,20 @@ class Leasing:
                 given=str(wanted.address),
             )
         mac = wanted.owner.mac_address
-        if not mac or mac == held.owner.mac_address:
+        learnt = held if not mac else replace(held, owner=replace(held.owner, mac_address=mac))
+        if self._kept:
+            return learnt
+        if held.pending:  # left by a process that had a controller to ask
+            return self.complete(store, call, wanted, learnt, "")
+        if learnt == held:
             return held
         row = store.lock_address(held.vrf, held.address)
         if row is None or row.lease != held.name or row.state is not AddressState.LEASED:
             raise Contended
-        lease = replace(held, owner=replace(held.owner, mac_address=mac))
         cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence)
-        change(store, row, row, lease, "address.mac_changed", cause)
-        store.update_lease(lease)
-        return lease
+        change(store, row, row, learnt, "address.mac_changed", cause)
+        store.update_lease(learnt)
+        return learnt
 
     def _grant(self, store: Store, call: Call, wanted: Wanted, prefix: Prefix, row: AddressRow) -> Lease:
         if row.state is AddressState.COOLING:
@@ -219,9 +276,15 @@ class Leasing:
             epoch=row.epoch + 1,
             state=LeaseState.LEASED,
             create_time=call.now,
+            pending=self._kept,
+            hold=UNSURE if self._kept else "",
+            settle_time=call.now + HALF_DONE if self._kept else None,
         )
         if not store.insert_lease(lease):
             raise Contended
+        if self._kept:
+            store.save_address(replace(row, state=AddressState.PENDING, lease=lease.name, free_time=None), row)
+            return lease
         after = replace(row, state=AddressState.LEASED, epoch=lease.epoch, lease=lease.name, free_time=None)
         cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence)
         change(store, row, after, lease, "address.leased", cause)

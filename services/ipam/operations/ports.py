@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from services.ipam.domain.addresses import Address, Network
 from services.ipam.domain.allocation import Frontier
+from services.ipam.domain.holding import Holder, Realm
 from services.ipam.domain.leases import AddressRow, Holding, Lease
 from services.ipam.domain.prefixes import Prefix
 from services.kernel.events import Event, Head
@@ -92,7 +93,7 @@ class LeaseStore(Protocol):
         ...
 
     def held(self, holding: Holding) -> Lease | None:
-        """The lease that the owner has for this."""
+        """The lease that the owner has for this, or that is being granted to him."""
         ...
 
     def lease(self, name: str) -> Lease | None:
@@ -100,7 +101,7 @@ class LeaseStore(Protocol):
         ...
 
     def list_leases(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Lease]:
-        """A page of the leases of *project*, of all if it is "", by name."""
+        """A page of the leases of *project*, of all if it is "", by name; without those that nobody was told of."""
         ...
 
     def insert_lease(self, lease: Lease) -> bool:
@@ -108,7 +109,7 @@ class LeaseStore(Protocol):
         ...
 
     def update_lease(self, lease: Lease) -> None:
-        """Keeps the lease's new state, time and MAC address."""
+        """Keeps what of the lease can change: its state, times, MAC address, and what a controller keeps for it."""
         ...
 
     def pop(self, prefix: Prefix, now: datetime | None, *, patient: bool) -> AddressRow | None:
@@ -146,11 +147,11 @@ class LeaseStore(Protocol):
         ...
 
     def due(self, now: datetime, limit: int, prefix: Prefix | None = None) -> list[Lease]:
-        """The leases (of *prefix*) whose addresses have rested, the longest first."""
+        """The leases (of *prefix*) whose addresses have rested and are kept by no controller, the longest first."""
         ...
 
     def next_due(self) -> datetime | None:
-        """When the next address has rested, of all there are."""
+        """When the next of those addresses has rested."""
         ...
 
     def forget_freed(self, before: datetime, limit: int) -> int:
@@ -162,5 +163,117 @@ class LeaseStore(Protocol):
         ...
 
 
-class Store(PrefixStore, LeaseStore, Protocol):
+class HoldStore(Protocol):
+    """What is to be done at a controller that gives addresses beside us, and whom it gave some to."""
+
+    def to_settle(self, now: datetime, limit: int) -> list[Lease]:
+        """The leases for which something is to be done by *now*, the longest due first."""
+        ...
+
+    def next_to_settle(self) -> datetime | None:
+        """When the next of them is due."""
+        ...
+
+    def settle_at(self, names: Sequence[str], when: datetime) -> None:
+        """Has these leases looked at *when*."""
+        ...
+
+    def set_realm(self, uid: str, realm: str) -> None:
+        """Keeps what the controller calls the range of a prefix."""
+        ...
+
+    def leases_in(self, prefix: Prefix, after: Address | None, limit: int) -> list[Lease]:
+        """The leases in the range of *prefix* that are not freed, pending ones too, by address."""
+        ...
+
+    def holders(self, vrf: str, addresses: Sequence[Address]) -> dict[Address, Holder]:
+        """Who else has these addresses, as far as it is known."""
+        ...
+
+    def holders_in(self, prefix: Prefix, after: Address | None, limit: int) -> list[Holder]:
+        """Who else is known to have addresses in the range of *prefix*, by address."""
+        ...
+
+    def keep_holder(self, vrf: str, holder: Holder) -> None:
+        """Keeps who else has an address, in place of whoever was known to."""
+        ...
+
+    def forget_holder(self, vrf: str, address: Address) -> None:
+        """Nobody else has the address any more."""
+        ...
+
+
+class Store(PrefixStore, LeaseStore, HoldStore, Protocol):
     """Everything, within one transaction."""
+
+
+class AddressPlane(Protocol):
+    """A controller that gives addresses of the same ranges to others, and keeps ours from them. Most sites have none.
+
+    Nothing of it is called inside a transaction. Whatever changes something may be said twice, by several at once.
+    """
+
+    def survey(self, network: str, cidr: Network) -> Realm | None:
+        """The range as the controller has it in *network*; None if it has the network and not the range.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+            WrongState: it has no such network.
+        """
+        ...
+
+    def make(self, prefix: Prefix) -> Realm:
+        """Makes the range of *prefix*.
+
+        Raises:
+            BmsError: it will not.
+        """
+        ...
+
+    def forget(self, prefix: Prefix) -> bool:
+        """Removes what `make` made for this very prefix; False: others use it, so that it stays.
+
+        What was there before stays, and is answered with True.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+        """
+        ...
+
+    def hold(self, lease: Lease, realm: str) -> str:
+        """Has the controller keep the address for *lease*, under `holding.mac_of`; answers what it calls that.
+
+        Raises:
+            Exhausted: a quota of the controller's.
+            MacTaken: the MAC address is another's.
+            PeerUnavailable: it does not answer; it may or may not keep the address now.
+            Taken: it gave the address to somebody else.
+            WrongState: it will not, and says why.
+        """
+        ...
+
+    def drop(self, lease: Lease) -> None:
+        """Has the controller let go of what it keeps for *lease*, and of nothing else; it may have done so before.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+            WrongState: it will not, and says why.
+        """
+        ...
+
+    def holder(self, realm: str, address: Address) -> Holder | None:
+        """Who has *address* at the controller.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+        """
+        ...
+
+    def holders(self, realm: str) -> Sequence[Holder]:
+        """All who have addresses of the range, ours too.
+
+        Raises:
+            NotFound: the controller has no such range any more.
+            PeerUnavailable: it does not answer; nothing is known then, not even a part.
+        """
+        ...

@@ -25,7 +25,14 @@ _FREED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class NewPrefix:
-    """A prefix as asked for; see `services.ipam.domain.prefixes.Prefix`. *vrf* is "" for that of the network."""
+    """A prefix as asked for; see `services.ipam.domain.prefixes.Prefix`.
+
+    Attributes:
+        vrf: "" for that of the network.
+        gateway_given: whether whoever asks has named it, or named that there is none.
+        realm: what a controller calls the range; "" where none has it.
+        uid: "" for a fresh one.
+    """
 
     project: str
     prefix_id: str
@@ -36,6 +43,9 @@ class NewPrefix:
     pools: tuple[Range, ...]
     dns_servers: tuple[Address, ...]
     cool_down: timedelta
+    gateway_given: bool = True
+    realm: str = ""
+    uid: str = ""
 
 
 class Prefixes:
@@ -43,6 +53,15 @@ class Prefixes:
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
+
+    def allow(self, call: Call, new: NewPrefix) -> None:
+        """Refuses whoever may not make *new*; what `create` begins with.
+
+        Raises:
+            Forbidden: the VRF is not the project's to name.
+            NotFound: the network is another project's.
+        """
+        _vrf(call, new)
 
     def create(self, store: Store, call: Call, new: NewPrefix) -> Prefix:
         """Makes a prefix.
@@ -58,7 +77,7 @@ class Prefixes:
         vrf = _vrf(call, new)
         prefix = Prefix(
             name=PREFIX.format(new.project, new.prefix_id),
-            uid=self._ids.uuid(),
+            uid=new.uid or self._ids.uuid(),
             project=new.project,
             cidr=new.cidr,
             vrf=vrf,
@@ -69,6 +88,7 @@ class Prefixes:
             cool_down=new.cool_down,
             create_time=call.now,
             update_time=call.now,
+            realm=new.realm,
         )
         require_choice(prefix)
         if store.prefix(prefix.name) is not None:

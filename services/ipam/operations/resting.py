@@ -57,6 +57,9 @@ def change(
         facts={name: text for name, text in facts.items() if text},
     )
     changed = replace(after, head=store.append(event, row.head))
+    if lease.hold and changed.state is AddressState.COOLING:
+        # It does not become free by the clock alone: the controller has to let go of it first.
+        changed = replace(changed, free_time=None)
     store.save_address(changed, row)
     return changed
 
@@ -71,12 +74,14 @@ def free(store: LeaseStore, row: AddressRow, now: datetime) -> AddressRow:
     after = replace(row, state=AddressState.FREE)
     if lease is None:  # forgotten leases are freed ones, so this row's is there; without it there is nothing to tell
         return after
-    store.update_lease(replace(lease, state=LeaseState.FREED))
+    store.update_lease(replace(lease, state=LeaseState.FREED, hold="", settle_time=None))
     return change(store, row, after, lease, "address.freed", Cause(ACTOR, now))
 
 
 def free_due(store: Store, now: datetime, limit: int, prefix: Prefix | None = None) -> int:
-    """Frees addresses (of *prefix*) that have rested; answers how many it looked at, *limit* at most."""
+    """Frees addresses (of *prefix*) that have rested, but for those that a controller keeps; answers how many it looked
+    at, *limit* at most.
+    """
     due = store.due(now, limit, prefix)
     for lease in due:
         row = store.lock_address(lease.vrf, lease.address)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from services.ipam.store.holds import HoldTables
 from services.ipam.store.leases import LeaseTables
 from services.ipam.store.prefixes import PrefixTables
 
 __all__ = ["SqlStore"]
 
 
-class SqlStore(PrefixTables, LeaseTables):
+class SqlStore(PrefixTables, LeaseTables, HoldTables):
     """See `services.ipam.operations.ports.Store`: everything within one transaction."""

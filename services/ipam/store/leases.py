@@ -65,7 +65,7 @@ class LeaseTables(Tables):
         of_project = " AND project = ?" if project else ""
         sql, params = where_of(where)
         rows = self._tx.all(
-            f"SELECT {LEASE_COLUMNS} FROM leases WHERE name > ?{of_project}{sql} ORDER BY name LIMIT ?",
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE name > ? AND pending = 0{of_project}{sql} ORDER BY name LIMIT ?",
             (page.after, *((project,) if project else ()), *params, page.size + 1),
         )
         found = [lease_of(row) for row in rows[: page.size]]
@@ -80,10 +80,18 @@ class LeaseTables(Tables):
         return bool(inserted)
 
     def update_lease(self, lease: Lease) -> None:
-        free_at = None if lease.free_time is None else to_micros(lease.free_time)
         self._tx.execute(
-            "UPDATE leases SET state = ?, free_at = ?, mac_address = ? WHERE name = ?",
-            (lease.state.value, free_at, lease.owner.mac_address, lease.name),
+            "UPDATE leases SET state = ?, free_at = ?, mac_address = ?, pending = ?, hold = ?, settle_at = ?"
+            " WHERE name = ?",
+            (
+                lease.state.value,
+                _micros(lease.free_time),
+                lease.owner.mac_address,
+                int(lease.pending),
+                lease.hold,
+                _micros(lease.settle_time),
+                lease.name,
+            ),
         )
 
     def pop(self, prefix: Prefix, now: datetime | None, *, patient: bool) -> AddressRow | None:
@@ -147,19 +155,27 @@ class LeaseTables(Tables):
             )
             if row is not None and row["free_at"] is not None:
                 times.append(from_micros(row["free_at"]))
+                continue
+            # Those that a controller keeps while they rest become free when it has let go of them.
+            row = self._tx.one(
+                "SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling' AND prefix_uid = ? AND free_at > ?",
+                (prefix.uid, to_micros(now)),
+            )
+            if row is not None and row["free_at"] is not None:
+                times.append(from_micros(row["free_at"]))
         return min(times, default=None)
 
     def due(self, now: datetime, limit: int, prefix: Prefix | None = None) -> list[Lease]:
         of_prefix = "" if prefix is None else " AND prefix_uid = ?"
         rows = self._tx.all(
-            f"SELECT {LEASE_COLUMNS} FROM leases WHERE state = 'cooling' AND free_at <= ?{of_prefix}"
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE state = 'cooling' AND free_at <= ? AND hold = ''{of_prefix}"
             " ORDER BY free_at, name LIMIT ?",
             (to_micros(now), *(() if prefix is None else (prefix.uid,)), limit),
         )
         return [lease_of(row) for row in rows]
 
     def next_due(self) -> datetime | None:
-        row = self._tx.one("SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling'")
+        row = self._tx.one("SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling' AND hold = ''")
         return None if row is None or row["free_at"] is None else from_micros(row["free_at"])
 
     def forget_freed(self, before: datetime, limit: int) -> int:
@@ -171,6 +187,10 @@ class LeaseTables(Tables):
 
     def append(self, event: Event, head: Head) -> Head:
         return self._log.append(self._tx, event, head)
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
 
 
 def _horizon(now: datetime | None) -> int:

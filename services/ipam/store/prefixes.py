@@ -107,7 +107,9 @@ class PrefixTables(Tables):
 
     def let_go(self, prefix: Prefix) -> None:
         span = (prefix.vrf, key(prefix.cidr.network_address), key(prefix.cidr.broadcast_address))
-        self._tx.execute("DELETE FROM addresses WHERE vrf = ? AND address BETWEEN ? AND ? AND epoch = 0", span)
+        # Those that nothing was ever told of: a stream does not begin again.
+        unheard = "epoch = 0 AND sequence = 0"
+        self._tx.execute(f"DELETE FROM addresses WHERE vrf = ? AND address BETWEEN ? AND ? AND {unheard}", span)
         self._tx.execute("UPDATE addresses SET pool = '' WHERE vrf = ? AND address BETWEEN ? AND ?", span)
 
     def delete_prefix(self, prefix: Prefix) -> None:

@@ -20,17 +20,17 @@ from services.runtime.database import Row
 from services.runtime.times import from_micros, to_micros
 
 NEVER = 2**63 - 1
-"""``free_at`` of a leased address."""
+"""``free_at`` of an address that does not become free by itself."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
 PREFIX_COLUMNS = (
     "name, uid, project, cidr, ip_version, vrf, network, first, last, gateway, pools, dns_servers, cool_down,"
-    " create_time, update_time, next_address, made"
+    " create_time, update_time, realm, next_address, made"
 )
 LEASE_COLUMNS = (
     "name, project, vrf, address, prefix_length, gateway, dns_servers, prefix, prefix_uid, network, kind, resource,"
-    " interface, ip_version, mac_address, epoch, state, create_time, free_at"
+    " interface, ip_version, mac_address, epoch, state, create_time, free_at, pending, hold, settle_at"
 )
 ADDRESS_COLUMNS = "vrf, address, state, free_at, epoch, lease, sequence, digest"
 
@@ -69,6 +69,7 @@ def prefix_values(prefix: Prefix, frontier: Frontier) -> tuple[object, ...]:
         prefix.cool_down // _MICROSECOND,
         to_micros(prefix.create_time),
         to_micros(prefix.update_time),
+        prefix.realm,
         *frontier_values(prefix, frontier),
     )
 
@@ -100,6 +101,7 @@ def _prefix(*facts: Any) -> Prefix:
         cool_down=timedelta(microseconds=row["cool_down"]),
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
+        realm=row["realm"],
     )
 
 
@@ -132,12 +134,14 @@ def lease_values(lease: Lease) -> tuple[object, ...]:
         lease.state.value,
         to_micros(lease.create_time),
         _micros(lease.free_time),
+        int(lease.pending),
+        lease.hold,
+        _micros(lease.settle_time),
     )
 
 
 def lease_of(row: Row) -> Lease:
     """The lease of a row of `LEASE_COLUMNS`."""
-    free_at = row["free_at"]
     return Lease(
         name=row["name"],
         project=row["project"],
@@ -153,7 +157,10 @@ def lease_of(row: Row) -> Lease:
         epoch=row["epoch"],
         state=LeaseState(row["state"]),
         create_time=from_micros(row["create_time"]),
-        free_time=None if free_at is None else from_micros(free_at),
+        free_time=_moment(row["free_at"]),
+        pending=bool(row["pending"]),
+        hold=row["hold"],
+        settle_time=_moment(row["settle_at"]),
     )
 
 
@@ -173,9 +180,15 @@ def address_row_of(row: Row) -> AddressRow:
 
 def free_at_of(row: AddressRow) -> int:
     """The value of ``free_at``."""
-    if row.state is AddressState.LEASED:
-        return NEVER
-    return _micros(row.free_time) or 0
+    if row.state is AddressState.FREE:
+        return _micros(row.free_time) or 0
+    if row.state is AddressState.COOLING and row.free_time is not None:
+        return to_micros(row.free_time)
+    return NEVER
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
 
 
 def _micros(moment: datetime | None) -> int | None:

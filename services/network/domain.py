@@ -49,22 +49,42 @@ class SwitchPort:
 
 @dataclass(frozen=True, slots=True)
 class PortConfig:
-    """What is configured on a switch port.
+    """What is configured on a switch port. Networks are named by what the fabric calls them, `Segment.fabric_id`.
 
     Attributes:
-        untagged: the VLAN of untagged frames; 0 for none.
-        tagged: pairs of (tag on the wire, VLAN of the fabric).
+        untagged: the network of untagged frames; empty for none.
+        tagged: pairs of (tag on the wire, network). Tag 0: a second untagged one, which no port should have.
 
     A port with neither carries no traffic: that is quarantine.
     """
 
-    untagged: int = 0
-    tagged: frozenset[tuple[int, int]] = frozenset()
+    untagged: str = ""
+    tagged: frozenset[tuple[int, str]] = frozenset()
 
     @property
-    def vlans(self) -> frozenset[int]:
-        """Every VLAN of the fabric that the port is in."""
-        return frozenset({self.untagged} - {0} | {vlan for _, vlan in self.tagged})
+    def networks(self) -> frozenset[str]:
+        """Every network of the fabric that the port is in."""
+        return frozenset({self.untagged} - {""} | {network for _, network in self.tagged})
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """How a network is known on the fabric.
+
+    Attributes:
+        fabric_id: what the fabric, or its controller, calls it; unique.
+        vlan: its VLAN; 0 if it has none of its own there.
+        vni: its VXLAN identifier; 0 for none.
+    """
+
+    fabric_id: str
+    vlan: int = 0
+    vni: int = 0
+
+    @classmethod
+    def of_vlan(cls, vlan: int) -> Segment:
+        """That of a fabric without a controller, where the VLAN is all there is."""
+        return cls(str(vlan), vlan, VNI_BASE + vlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,7 @@ class Network:
     Attributes:
         name: ``projects/{project}/networks/{network}``.
         network_class: TENANT, or one of the private classes.
-        vlan: its VLAN on the fabric, unique.
+        segment: how it is known on the fabric.
         version: changes with every change.
         head: the end of its stream of events.
     """
@@ -82,7 +102,7 @@ class Network:
     name: str
     display_name: str
     network_class: PortClass
-    vlan: int
+    segment: Segment
     create_time: datetime
     update_time: datetime
     version: int = 1
@@ -97,11 +117,6 @@ class Network:
     def vrf(self) -> str:
         """The address space of its prefixes, ``{project}.{network}``."""
         return ".".join(NETWORK.parse(self.name))
-
-    @property
-    def vni(self) -> int:
-        """Its VXLAN network identifier."""
-        return VNI_BASE + self.vlan
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -248,29 +263,35 @@ def _repeated(values: Sequence[object]) -> Iterator[str]:
     return (str(value) for at, value in enumerate(values) if value in values[:at])
 
 
-def config_of(wish: Wish, vlans: Mapping[str, int]) -> PortConfig:
-    """What to configure for *wish*, by the VLANs of its networks."""
-    untagged = next((vlans[tag.network] for tag in wish.tags if not tag.vlan_tag), 0)
-    return PortConfig(untagged, frozenset((tag.vlan_tag, vlans[tag.network]) for tag in wish.tags if tag.vlan_tag))
+def config_of(wish: Wish, known: Mapping[str, str]) -> PortConfig:
+    """What to configure for *wish*; *known* is what the fabric calls its networks."""
+    untagged = next((known[tag.network] for tag in wish.tags if not tag.vlan_tag), "")
+    return PortConfig(untagged, frozenset((tag.vlan_tag, known[tag.network]) for tag in wish.tags if tag.vlan_tag))
 
 
-def class_of(config: PortConfig, networks: Mapping[int, Network]) -> tuple[PortClass, tuple[Tag, ...], str]:
+def class_of(config: PortConfig, networks: Mapping[str, Network]) -> tuple[PortClass, tuple[Tag, ...], str]:
     """The class that follows from what is configured, the networks seen, and what is strange about it.
 
-    A VLAN that belongs to no network, networks of two classes and networks of two projects make it UNKNOWN: such a port
-    is nothing that anybody asked for.
+    A network of the fabric that is none of ours, two untagged ones, networks of two classes and networks of two
+    projects make it UNKNOWN: such a port is nothing that anybody asked for.
+
+    Args:
+        networks: ours, by what the fabric calls them.
     """
     seen = sorted(({(0, config.untagged)} if config.untagged else set()) | config.tagged)
-    tags = tuple(sorted(Tag(networks[vlan].name, tag) for tag, vlan in seen if vlan in networks))
-    foreign = sorted(config.vlans - set(networks))
+    tags = tuple(sorted(Tag(networks[known].name, tag) for tag, known in seen if known in networks))
+    foreign = sorted(config.networks - set(networks))
     if foreign:
-        return PortClass.UNKNOWN, tags, f"VLAN {', '.join(map(str, foreign))} belongs to no network"
+        which = ", ".join(f"VLAN {one}" if one.isdigit() else one for one in foreign)
+        return PortClass.UNKNOWN, tags, f"{which} belongs to no network"
+    if sum(not tag for tag, _ in seen) > 1:
+        return PortClass.UNKNOWN, tags, "several untagged networks"
     if not seen:
         return PortClass.QUARANTINE, (), ""
-    classes = {networks[vlan].network_class for vlan in config.vlans}
+    classes = {networks[known].network_class for known in config.networks}
     if len(classes) > 1:
         return PortClass.UNKNOWN, tags, f"networks of several classes: {', '.join(sorted(classes))}"
-    if len({networks[vlan].project for vlan in config.vlans}) > 1:
+    if len({networks[known].project for known in config.networks}) > 1:
         return PortClass.UNKNOWN, tags, "networks of several projects"
     return classes.pop(), tags, ""
 

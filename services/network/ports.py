@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.network.domain import PortConfig, SwitchPort
+from services.network.domain import PortClass, PortConfig, Segment, SwitchPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class PortFact:
         read_time: when it was read.
         digest: SHA-256 over the raw answer, 32 bytes; empty if there was none.
         detail: what it said instead of an answer, for people.
+        doubt: why *config* is no more than what may be configured there; such a port is UNKNOWN, never in quarantine.
+            Empty if it is certain.
     """
 
     port: SwitchPort
@@ -26,6 +28,23 @@ class PortFact:
     read_time: datetime
     digest: bytes = b""
     detail: str = ""
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A port of a server in a switch port.
+
+    Attributes:
+        server: its UUID.
+        mac_address: of the server's port, lower case with colons.
+        port_group: the name of the bond it belongs to; empty for none.
+    """
+
+    server: str
+    port: SwitchPort
+    mac_address: str
+    port_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +55,14 @@ class PortOrder:
         mac_address: of the server's port that is plugged in there, lower case with colons.
         port_group: the name of the bond it belongs to; empty for none. A controller makes one attachment of all orders
             of a group, with one link for each.
+        port_class: what the configuration is for.
     """
 
     port: SwitchPort
     config: PortConfig
     mac_address: str
     port_group: str = ""
+    port_class: PortClass = PortClass.QUARANTINE
 
 
 class Fabric(Protocol):
@@ -57,6 +78,47 @@ class Fabric(Protocol):
         """
         ...
 
-    def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-        """Each of *ports* as configured now, in order, never from a cache; ``config`` None: no answer."""
+    def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+        """The switch port of each of *plugs*, of any servers, as configured now; in order, never from a cache.
+
+        ``config`` None: no answer.
+        """
+        ...
+
+
+class Controller(Protocol):
+    """What makes the networks of a fabric that has a controller: Contrail, Neutron. Every call may be made again."""
+
+    def make(self, name: str, display_name: str, network_class: PortClass, vlan: int, *, dry: bool) -> Segment:
+        """Makes the network *name*, or takes over one of others if *name* says so; the same one when called again.
+
+        Args:
+            vlan: which it shall have; 0 leaves it to the controller.
+            dry: checks everything and makes nothing; of a network that is not there yet the answer is not known.
+
+        Raises:
+            AlreadyExists: the VLAN is taken.
+            Exhausted: the controller has none left.
+            InvalidField: this controller cannot make it so, or it cannot be taken over.
+            IsolationImpossible: it does not keep apart those who are on it from others.
+            NotFound: the one to take over is not there.
+            PeerUnavailable: the controller does not answer.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Removes the network *name* if we made it; one that was taken over stays, and one that is gone is fine.
+
+        Raises:
+            PeerUnavailable: the controller does not answer.
+            StillInUse: others use it.
+        """
+        ...
+
+    def refusal(self, orders: tuple[PortOrder, ...]) -> str:
+        """Why *orders* can never be carried out here, for people; empty if they can. Asked before they are recorded.
+
+        Raises:
+            PeerUnavailable: the controller does not say what it can do.
+        """
         ...

@@ -9,18 +9,20 @@ import orjson
 
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import Attachment, Link, Network, PortClass, Reading, SwitchPort, Tag, Wish
+from services.network.domain import Attachment, Link, Network, PortClass, Reading, Segment, SwitchPort, Tag, Wish
 from services.network.operations.store import Condition
 from services.runtime.database import Row, Transaction
 from services.runtime.eventlog import EventLog
 from services.runtime.times import from_micros, to_micros
 
 _NETWORK = (
-    "SELECT name, display_name, network_class, vlan, create_time, update_time, version, sequence,"
+    "SELECT name, display_name, network_class, fabric_id, vlan, vni, create_time, update_time, version,"
+    " sequence,"
     " (SELECT count(*) FROM network_ports p WHERE p.network = networks.name) AS ports FROM networks"
 )
 _NETWORK_ALONE = (
-    "SELECT name, display_name, network_class, vlan, create_time, update_time, version, sequence FROM networks"
+    "SELECT name, display_name, network_class, fabric_id, vlan, vni, create_time, update_time, version,"
+    " sequence FROM networks"
 )
 _PORT = (
     "SELECT port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags, project, request_time,"
@@ -65,8 +67,8 @@ class SqlStore:
         rows = self._those("name", sorted(names), self._for_share)
         return {row["name"]: _network(row) for row in rows}
 
-    def networks_on(self, vlans: Collection[int]) -> dict[int, Network]:
-        return {row["vlan"]: _network(row) for row in self._those("vlan", sorted(vlans))}
+    def networks_on(self, fabric_ids: Collection[str]) -> dict[str, Network]:
+        return {row["fabric_id"]: _network(row) for row in self._those("fabric_id", sorted(fabric_ids))}
 
     def network_of_class(self, port_class: str) -> Network | None:
         row = self._tx.one(f"{_NETWORK_ALONE} WHERE private_class = ?", (port_class,))
@@ -75,15 +77,18 @@ class SqlStore:
     def insert_network(self, network: Network) -> bool:
         return (
             self._tx.execute(
-                "INSERT INTO networks (name, project, display_name, network_class, private_class, vlan, create_time,"
-                " update_time, version, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO networks (name, project, display_name, network_class, private_class, fabric_id, vlan,"
+                " vni, create_time, update_time, version, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (
                     network.name,
                     network.project,
                     network.display_name,
                     network.network_class.value,
                     network.network_class.value if network.network_class.private else None,
-                    network.vlan,
+                    network.segment.fabric_id,
+                    network.segment.vlan,
+                    network.segment.vni,
                     to_micros(network.create_time),
                     to_micros(network.update_time),
                     network.version,
@@ -264,7 +269,7 @@ def _network(row: Row) -> Network:
         name=row["name"],
         display_name=row["display_name"],
         network_class=PortClass(row["network_class"]),
-        vlan=row["vlan"],
+        segment=Segment(row["fabric_id"], row["vlan"], row["vni"]),
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         version=row["version"],

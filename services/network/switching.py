@@ -13,7 +13,7 @@ from services.network.domain import Attachment, Reading
 from services.network.operations.attachments import observe, sending
 from services.network.operations.looking import keep_same
 from services.network.operations.store import Store
-from services.network.ports import Fabric
+from services.network.ports import Fabric, Plug
 from services.runtime.database import Database, Transaction
 
 _LOCKS = 64
@@ -67,7 +67,7 @@ class Switching:
         ports = self._database.read(lambda tx: self._store_of(tx).attachments(server))
         if not ports and not fence:
             return []
-        facts = self._fabric.read(tuple(port.link.plug for port in ports)) if ports else ()
+        facts = self._fabric.read(_plugs(ports)) if ports else ()
         pairs = list(zip(ports, facts, strict=True))
         return self._database.transact(
             lambda tx: observe(self._store_of(tx), call, server, pairs, fence), label="network.observe"
@@ -92,7 +92,7 @@ class Switching:
         fences, ports = self._database.read(known) if servers else ({}, [])
         ours = {server for server, fence in servers.items() if not fence or fence >= fences.get(server, 0)}
         ports = [port for port in ports if port.server in ours]
-        facts = self._fabric.read(tuple(port.link.plug for port in ports)) if ports else ()
+        facts = self._fabric.read(_plugs(ports)) if ports else ()
         pairs = list(zip(ports, facts, strict=True))
         if not pairs:
             return {server: [] for server in servers if server in ours}
@@ -111,3 +111,7 @@ class Switching:
             except Stale:
                 ours.discard(server)
         return {server: seen.get(server, []) for server in servers if server in ours}
+
+
+def _plugs(ports: Sequence[Attachment]) -> tuple[Plug, ...]:
+    return tuple(Plug(one.server, one.link.plug, one.link.mac_address, one.link.port_group) for one in ports)

@@ -9,8 +9,7 @@ import pytest
 from bms.event.v1 import event_pb2
 from bms.network.v1 import attachment_pb2 as at
 from bms.network.v1 import network_pb2 as net
-from services.network.domain import SwitchPort
-from services.network.ports import PortFact, PortOrder
+from services.network.ports import Plug, PortFact, PortOrder
 from services.network.servicer import NetworkServicer
 from services.network.switching import Switching
 from services.simulated.state import Vlans
@@ -467,8 +466,8 @@ class _Overtaken:
             self._site.attach(wish(0, "quarantine"), fence=2)
         self._site.fabric.write(server, orders, request_id=request_id)
 
-    def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-        return self._site.fabric.read(ports)
+    def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+        return self._site.fabric.read(plugs)
 
 
 def test_an_overtaken_worker_does_not_have_the_last_word(ready: Site) -> None:
@@ -479,7 +478,7 @@ def test_an_overtaken_worker_does_not_have_the_last_word(ready: Site) -> None:
     ready.attach(wish(0, "cleaning", CLEANING))
     switching = Switching(ready.database, ready.servicer.store, overtaken)
     switching.send(SERVER, [port(0)], request_id="")
-    assert [one[0].config.untagged for one in overtaken.orders] == [12, 0]
+    assert [one[0].config.untagged for one in overtaken.orders] == ["12", ""]
     assert ready.actual() == Vlans()
 
 
@@ -493,8 +492,8 @@ def test_a_slow_reading_does_not_replace_a_newer_one(ready: Site) -> None:
         def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
             raise NotImplementedError
 
-        def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-            facts = ready.fabric.read(ports)
+        def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+            facts = ready.fabric.read(plugs)
             begun.set()
             assert go_on.wait(10)
             return facts

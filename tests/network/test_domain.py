@@ -17,6 +17,7 @@ from services.network.domain import (
     PortClass,
     PortConfig,
     Reading,
+    Segment,
     SwitchPort,
     Tag,
     Wish,
@@ -31,7 +32,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def network(name: str, vlan: int, port_class: PortClass = PortClass.TENANT) -> Network:
-    return Network(name, "", port_class, vlan, NOW, NOW)
+    return Network(name, "", port_class, Segment.of_vlan(vlan), NOW, NOW)
 
 
 RED = network("projects/red/networks/a", 200)
@@ -41,8 +42,8 @@ PRIVATE = {
     port_class: network(f"projects/site/networks/{port_class}", vlan, port_class)
     for vlan, port_class in enumerate((PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE), start=11)
 }
-NETWORKS = {one.vlan: one for one in (RED, RED_TOO, BLUE, *PRIVATE.values())}
-VLANS = {one.name: one.vlan for one in NETWORKS.values()}
+NETWORKS = {one.segment.fabric_id: one for one in (RED, RED_TOO, BLUE, *PRIVATE.values())}
+KNOWN = {one.name: one.segment.fabric_id for one in NETWORKS.values()}
 LINK = Link("servers/s/ports/1", "m", SwitchPort("leaf", "1"))
 
 
@@ -50,17 +51,18 @@ LINK = Link("servers/s/ports/1", "m", SwitchPort("leaf", "1"))
     ("config", "expected"),
     [
         (PortConfig(), PortClass.QUARANTINE),
-        (PortConfig(11), PortClass.PROVISIONING),
-        (PortConfig(12), PortClass.CLEANING),
-        (PortConfig(13), PortClass.RESCUE),
-        (PortConfig(200), PortClass.TENANT),
-        (PortConfig(0, frozenset({(5, 200)})), PortClass.TENANT),
-        (PortConfig(200, frozenset({(5, 201)})), PortClass.TENANT),
-        (PortConfig(200, frozenset({(5, 300)})), PortClass.UNKNOWN),
-        (PortConfig(11, frozenset({(5, 200)})), PortClass.UNKNOWN),
-        (PortConfig(11, frozenset({(5, 12)})), PortClass.UNKNOWN),
-        (PortConfig(999), PortClass.UNKNOWN),
-        (PortConfig(200, frozenset({(5, 999)})), PortClass.UNKNOWN),
+        (PortConfig("11"), PortClass.PROVISIONING),
+        (PortConfig("12"), PortClass.CLEANING),
+        (PortConfig("13"), PortClass.RESCUE),
+        (PortConfig("200"), PortClass.TENANT),
+        (PortConfig("", frozenset({(5, "200")})), PortClass.TENANT),
+        (PortConfig("200", frozenset({(5, "201")})), PortClass.TENANT),
+        (PortConfig("200", frozenset({(5, "300")})), PortClass.UNKNOWN),
+        (PortConfig("11", frozenset({(5, "200")})), PortClass.UNKNOWN),
+        (PortConfig("11", frozenset({(5, "12")})), PortClass.UNKNOWN),
+        (PortConfig("200", frozenset({(0, "201")})), PortClass.UNKNOWN),
+        (PortConfig("999"), PortClass.UNKNOWN),
+        (PortConfig("200", frozenset({(5, "999")})), PortClass.UNKNOWN),
     ],
 )
 def test_the_class_follows_from_what_is_configured(config: PortConfig, expected: PortClass) -> None:
@@ -71,7 +73,7 @@ def test_the_class_follows_from_what_is_configured(config: PortConfig, expected:
     port_class, tags, detail = class_of(config, NETWORKS)
     assert port_class is expected
     assert bool(detail) is (expected is PortClass.UNKNOWN)
-    assert {tag.network for tag in tags} == {NETWORKS[vlan].name for vlan in config.vlans if vlan in NETWORKS}
+    assert {tag.network for tag in tags} == {NETWORKS[one].name for one in config.networks if one in NETWORKS}
 
 
 @given(st.sets(st.sampled_from([RED, RED_TOO]), min_size=1), st.booleans())
@@ -82,7 +84,7 @@ def test_what_is_written_is_read(networks: set[Network], untagged: bool) -> None
     chosen = sorted(networks, key=lambda one: one.name)
     tags = [Tag(one.name, 0 if untagged and not at else 100 + at) for at, one in enumerate(chosen)]
     wish = Wish(PortClass.TENANT, tuple(sorted(tags)))
-    assert class_of(config_of(wish, VLANS), NETWORKS) == (wish.port_class, wish.tags, "")
+    assert class_of(config_of(wish, KNOWN), NETWORKS) == (wish.port_class, wish.tags, "")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,6 @@ def test_a_group_goes_together() -> None:
 
 def test_names_and_numbers_of_a_network() -> None:
     """
-    The VRF is project and network, joined by a dot; the VNI follows from the VLAN.
+    The VRF is project and network, joined by a dot; without a controller the VNI follows from the VLAN.
     """
-    assert (RED.vrf, RED.vni, RED.project) == ("red.a", 10_200, "red")
+    assert (RED.vrf, RED.segment.vni, RED.project) == ("red.a", 10_200, "red")

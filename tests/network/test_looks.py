@@ -9,8 +9,7 @@ import pytest
 from bms.network.v1 import attachment_pb2 as at
 from bms.network.v1 import network_pb2 as net
 from services.kernel.effect import observed
-from services.network.domain import SwitchPort
-from services.network.ports import PortFact
+from services.network.ports import Plug, PortFact
 from services.simulated.state import Vlans
 from tests.network.conftest import OTHER, SERVER, Site, link, refusal, wish
 from tests.support.wire import Reply, admin, member, service
@@ -121,8 +120,8 @@ def test_who_was_overtaken_meanwhile_records_nothing(two: Site, monkeypatch: pyt
     genuine = two.fabric.read
     overtaking: list[bool] = []
 
-    def read(ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-        facts = genuine(ports)
+    def read(plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+        facts = genuine(plugs)
         if not overtaking:
             overtaking.append(True)
             two.by_hand(Vlans())
@@ -146,8 +145,8 @@ def test_a_wish_made_meanwhile_is_not_answered_by_a_look_that_began_before(
     """
     genuine, asked = two.fabric.read, []
 
-    def read(ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
-        facts = genuine(ports)
+    def read(plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+        facts = genuine(plugs)
         asked.append(two.attach(wish(0, "cleaning", CLEANING), fence=1))
         return facts
 

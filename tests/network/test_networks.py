@@ -179,9 +179,9 @@ def test_every_vlan_can_be_given_out(site: Site) -> None:
         store = site.servicer.store(tx)  # type: ignore[arg-type]  # the transaction as the database gives it
         for vlan in set(CHOSEN_VLANS) - free:
             tx.execute(  # type: ignore[attr-defined]  # as above
-                "INSERT INTO networks (name, project, display_name, network_class, vlan, create_time, update_time,"
-                " version, sequence) VALUES (?, 'full', '', 'tenant', ?, 0, 0, 1, 0)",
-                (f"projects/full/networks/n{vlan}", vlan),
+                "INSERT INTO networks (name, project, display_name, network_class, fabric_id, vlan, vni, create_time,"
+                " update_time, version, sequence) VALUES (?, 'full', '', 'tenant', ?, ?, 0, 0, 0, 1, 0)",
+                (f"projects/full/networks/n{vlan}", str(vlan), vlan),
             )
         assert store.free_vlan(100, 3999) == 150
 

@@ -11,7 +11,7 @@ from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.ports import Bmc, ImageOrder, JobKind, JobOrder, Target
 from services.network.backends.simulated import SimulatedFabric
 from services.network.domain import PortConfig, SwitchPort
-from services.network.ports import PortOrder
+from services.network.ports import Plug, PortOrder
 from services.simulated import control
 from services.simulated.rack import Rack
 
@@ -19,10 +19,14 @@ SERVER = "00000000-0000-4000-8000-000000000001"
 TARGET = Target(SERVER, fence=1)
 ADDRESS = "10.84.11.1"
 LEAF = SwitchPort("leaf1", "xe-0/0/1")
-PROVISIONING = PortConfig(untagged=100)
-TENANT = PortConfig(untagged=200)
+PROVISIONING = PortConfig(untagged="100")
+TENANT = PortConfig(untagged="200")
 QUARANTINE = PortConfig()
 IMAGE = ImageOrder("images/debian-12", "https://images.example/debian-12.raw", "sha256:" + "ab" * 32)
+
+
+def plug(port: SwitchPort) -> Plug:
+    return Plug(SERVER, port, "0c:c4:7a:00:00:01")
 
 
 class HandClock:

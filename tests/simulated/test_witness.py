@@ -14,7 +14,7 @@ from services.simulated import control
 from services.simulated.faults import FaultKind
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans
-from tests.simulated.conftest import ADDRESS, LEAF, PROVISIONING, SERVER, TARGET, TENANT, Bench
+from tests.simulated.conftest import ADDRESS, LEAF, PROVISIONING, SERVER, TARGET, TENANT, Bench, plug
 
 
 def test_the_book_keeps_the_order_of_things(bench: Bench) -> None:
@@ -25,7 +25,7 @@ def test_the_book_keeps_the_order_of_things(bench: Bench) -> None:
     bench.clock.move(1)
     bench.put(TENANT)
     bench.clock.move(60)
-    assert bench.fabric.read((LEAF,))[0].config == TENANT
+    assert bench.fabric.read((plug(LEAF),))[0].config == TENANT
     start = datetime(2026, 1, 1, tzinfo=UTC)
     book = control.witness(bench.rack, bench.clock.now(), server=SERVER)
     changes = [(line.cause, line.time - start, line.power) for line in book]
@@ -215,7 +215,7 @@ def test_a_call_costs_little(tmp_path: Path) -> None:
     for number in range(rounds):
         bench.hardware.set_power(TARGET, on=number % 2 == 0, request_id=str(number))
         bench.hardware.read_power(TARGET)
-        bench.fabric.read((LEAF,))
+        bench.fabric.read((plug(LEAF),))
         bench.job(JobKind.DEPLOY, str(number))
         bench.hardware.read_job(TARGET, request_id=str(number))
     per_call = (time.process_time() - before) / rounds / 5

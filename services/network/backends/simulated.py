@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
-from services.network.domain import PortConfig, SwitchPort
-from services.network.ports import PortFact, PortOrder
+from services.network.domain import PortConfig
+from services.network.ports import Plug, PortFact, PortOrder
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans
 
@@ -24,7 +24,7 @@ class SimulatedFabric:
             PortWrite(
                 order.port.switch,
                 order.port.port,
-                Vlans(order.config.untagged, order.config.tagged),
+                _vlans(order.config),
                 order.mac_address,
             )
             for order in orders
@@ -32,18 +32,28 @@ class SimulatedFabric:
         with effect("fabric.write"):
             self._rack.write_ports(server, writes, self._clock.now())
 
-    def read(self, ports: tuple[SwitchPort, ...]) -> tuple[PortFact, ...]:
+    def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
         """See `Fabric.read`."""
         with effect("fabric.read"):
             now = self._clock.now()
-            answers = self._rack.read_ports(tuple((port.switch, port.port) for port in ports), now)
+            answers = self._rack.read_ports(tuple((plug.port.switch, plug.port.port) for plug in plugs), now)
         return tuple(
             PortFact(
-                port,
-                None if answer.vlans is None else PortConfig(answer.vlans.untagged, answer.vlans.tagged),
+                plug.port,
+                None if answer.vlans is None else _config(answer.vlans),
                 now,
                 answer.digest,
                 answer.detail,
             )
-            for port, answer in zip(ports, answers, strict=True)
+            for plug, answer in zip(plugs, answers, strict=True)
         )
+
+
+def _config(vlans: Vlans) -> PortConfig:
+    """By the VLAN's number: the rack has no controller that would call networks anything else."""
+    untagged = str(vlans.untagged) if vlans.untagged else ""
+    return PortConfig(untagged, frozenset((tag, str(vlan)) for tag, vlan in vlans.tagged))
+
+
+def _vlans(config: PortConfig) -> Vlans:
+    return Vlans(int(config.untagged or 0), frozenset((tag, int(vlan)) for tag, vlan in config.tagged))

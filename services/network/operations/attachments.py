@@ -142,9 +142,12 @@ def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
     groups = {one.link.port_group for one in attachments if one.link.port in ports} - {""}
     meant = [one for one in attachments if one.asked and (one.link.port in ports or one.link.port_group in groups)]
     networks = store.networks_named({tag.network for one in meant for tag in one.wish.tags})
-    vlans = {name: network.vlan for name, network in networks.items()}
+    known = {name: network.segment.fabric_id for name, network in networks.items()}
     orders = tuple(
-        PortOrder(one.link.plug, config_of(one.wish, vlans), one.link.mac_address, one.link.port_group) for one in meant
+        PortOrder(
+            one.link.plug, config_of(one.wish, known), one.link.mac_address, one.link.port_group, one.wish.port_class
+        )
+        for one in meant
     )
     return Sending(orders, {one.link.port: one.asked for one in meant})
 
@@ -161,8 +164,8 @@ def observe(
         Stale: *fence* is lower than one seen before.
     """
     head = _claimed(store, server, fence)
-    vlans = {vlan for _, fact in facts if fact.config for vlan in fact.config.vlans}
-    networks = store.networks_on(vlans)
+    known = {one for _, fact in facts if fact.config for one in fact.config.networks}
+    networks = store.networks_on(known)
     now = {attachment.link.port: attachment for attachment in store.attachments(server)}
     readings, changed, stayed = [], [], []
     for asked, fact in facts:
@@ -194,12 +197,14 @@ def list_attachments(store: Store, page: PageRequest, where: Sequence[Condition]
     return store.list_attachments(page, where)
 
 
-def reading_of(fact: PortFact, networks: Mapping[int, Network], asked: int) -> Reading:
+def reading_of(fact: PortFact, networks: Mapping[str, Network], asked: int) -> Reading:
     """What *fact* says of a port in our words; *asked* is its count of wishes when the reading began."""
     if fact.config is None:
         detail = fact.detail or "the fabric did not answer"
         return Reading(PortClass.UNKNOWN, (), fact.read_time, b"", detail, asked)
     port_class, tags, detail = class_of(fact.config, networks)
+    if fact.doubt:
+        port_class, detail = PortClass.UNKNOWN, fact.doubt
     return Reading(port_class, tags, fact.read_time, fact.digest, detail or fact.detail, asked)
 
 

@@ -23,7 +23,7 @@ def keep_same(
     Args:
         facts: each port as it was registered when the reading began, and what the fabric answered.
     """
-    networks = store.networks_on({vlan for _, fact in facts if fact.config for vlan in fact.config.vlans})
+    networks = store.networks_on({one for _, fact in facts if fact.config for one in fact.config.networks})
     seen: dict[str, list[tuple[str, Reading]]] = {}
     same: dict[str, list[tuple[Attachment, Reading]]] = {}
     moved: dict[str, None] = {}

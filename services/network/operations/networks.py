@@ -11,7 +11,7 @@ from services.kernel.clock import Ids
 from services.kernel.errors import AlreadyExists, Exhausted, Forbidden, NotFound, StillInUse
 from services.kernel.events import Event
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import CHOSEN_VLANS, Network, PortClass
+from services.network.domain import CHOSEN_VLANS, Network, PortClass, Segment
 from services.network.operations.store import Condition, Store
 
 _ROUNDS = 8
@@ -48,14 +48,37 @@ class Networks:
         """
         _require_right(call, new.network_class)
         for vlan in self._choices(store, new.vlan):
-            network = Network(new.name, new.display_name, new.network_class, vlan, call.now, call.now)
-            network = replace(network, head=store.end_of(new.name))
-            if store.insert_network(network):
-                self._record(store, call, network, "network.created")
-                return network
+            if made := self._insert(store, call, new, Segment.of_vlan(vlan)):
+                return made
             self._require_free(store, new)
         msg = "every VLAN is taken"
         raise Exhausted(msg, remedy="Remove a network that is not used, or name a VLAN outside 100 to 3999.")
+
+    def check(self, store: Store, call: Call, new: NewNetwork) -> None:
+        """Refuses what `create_on` would, as far as it can be said before a controller is asked.
+
+        Raises:
+            AlreadyExists: the name, or the site's network of this class is taken.
+            Forbidden: a private class, asked for by somebody who is no administrator.
+        """
+        _require_right(call, new.network_class)
+        self._require_free(store, replace(new, vlan=0))
+
+    def create_on(self, store: Store, call: Call, new: NewNetwork, segment: Segment) -> Network:
+        """Makes a network of one that a controller has made, or had.
+
+        Raises:
+            AlreadyExists: the name, what the controller calls it, or the site's network of this class is taken.
+            Forbidden: a private class, asked for by somebody who is no administrator.
+        """
+        self.check(store, call, new)
+        if made := self._insert(store, call, new, segment):
+            return made
+        self._require_free(store, replace(new, vlan=0))
+        other = store.networks_on([segment.fabric_id]).get(segment.fabric_id)
+        taken = other.name if other else "another one"
+        msg = f"{segment.fabric_id} is {taken} already, and no network is two of ours"
+        raise AlreadyExists(msg, remedy=f"Use {taken}, or take another network.", name=taken)
 
     def get(self, store: Store, name: str) -> tuple[Network, int]:
         """The network and how many ports are on it.
@@ -74,8 +97,8 @@ class Networks:
         """A page of networks by name, of every project if *project* is ""."""
         return store.list_networks(project, page, where)
 
-    def delete(self, store: Store, call: Call, name: str) -> Network:
-        """Removes a network that no port is on; answers what it was.
+    def deletable(self, store: Store, call: Call, name: str) -> Network:
+        """The network, kept from being attached to until the transaction ends, if it may be removed.
 
         Raises:
             Forbidden: a private class, by somebody who is no administrator.
@@ -95,6 +118,11 @@ class Networks:
                 name=name,
                 ports=str(ports),
             )
+        return network
+
+    def delete(self, store: Store, call: Call, name: str) -> Network:
+        """Removes a network that no port is on; answers what it was. It raises what `deletable` does."""
+        network = self.deletable(store, call, name)
         self._record(store, call, network, "network.deleted")
         store.delete_network(network)
         return network
@@ -111,6 +139,15 @@ class Networks:
         for _ in range(4):
             if lowest := store.free_vlan(CHOSEN_VLANS.start, CHOSEN_VLANS.stop - 1):
                 yield lowest
+
+    def _insert(self, store: Store, call: Call, new: NewNetwork, segment: Segment) -> Network | None:
+        """The network, kept and told of; None if something of it is taken."""
+        network = Network(new.name, new.display_name, new.network_class, segment, call.now, call.now)
+        network = replace(network, head=store.end_of(new.name))
+        if not store.insert_network(network):
+            return None
+        self._record(store, call, network, "network.created")
+        return network
 
     @staticmethod
     def _require_free(store: Store, new: NewNetwork) -> None:
@@ -137,8 +174,9 @@ class Networks:
             request_id=call.request_id,
             facts={
                 "network_class": network.network_class.value,
-                "vlan_id": str(network.vlan),
-                "vni": str(network.vni),
+                "vlan_id": str(network.segment.vlan),
+                "vni": str(network.segment.vni),
+                "fabric_id": network.segment.fabric_id,
                 "vrf": network.vrf,
             },
         )

@@ -40,8 +40,8 @@ class NetworkStore(Protocol):
         """The same, kept from being deleted until the transaction ends."""
         ...
 
-    def networks_on(self, vlans: Collection[int]) -> dict[int, Network]:
-        """Those of these VLANs."""
+    def networks_on(self, fabric_ids: Collection[str]) -> dict[str, Network]:
+        """Those that the fabric calls so."""
         ...
 
     def network_of_class(self, port_class: str) -> Network | None:
@@ -49,7 +49,7 @@ class NetworkStore(Protocol):
         ...
 
     def insert_network(self, network: Network) -> bool:
-        """Keeps a new network; False: its name, VLAN or private class is taken."""
+        """Keeps a new network; False: its name, private class, or what the fabric calls it is taken."""
         ...
 
     def save_head(self, network: Network, head: Head) -> None:

@@ -52,6 +52,7 @@ def _status_fields(machine: Machine, status: ServerStatus) -> list[tuple[str, st
 def _record_fields(record: Server) -> list[tuple[str, str]]:
     place, bmc, facts = record.location, record.bmc, record.properties
     login = "" if bmc.has_credentials else ", no login stored"
+    login = ", kept by the controller" if bmc.kept_by_controller else login
     return [
         ("Kind", _kind(record)),
         ("Class", record.resource_class),
@@ -62,6 +63,7 @@ def _record_fields(record: Server) -> list[tuple[str, str]]:
         ("Hardware", " ".join(filter(None, (facts.manufacturer, facts.model, facts.serial_number)))),
         ("Capacity", _capacity(record)),
         ("Capabilities", pairs(facts.capabilities)),
+        ("Root device", pairs(record.root_device_hints)),
     ]
 
 

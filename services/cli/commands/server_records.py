@@ -104,7 +104,7 @@ def port_list(session: Session, name: str) -> None:
 
 
 def _parse_port(text: str) -> Port:
-    """``MAC[,switch=..][,port=..][,pxe][,group=..][,label=..]``."""
+    """``MAC[,switch=..][,port=..][,switch-id=..][,physnet=..][,pxe][,group=..][,label=..]``."""
     from bms.inventory.v1.server_pb2 import Port
 
     mac, *rest = text.split(",")
@@ -114,6 +114,7 @@ def _parse_port(text: str) -> Port:
         "group": "port_group",
         "label": "label",
         "switch-id": "switch_id",
+        "physnet": "physical_network",
     }
     port = Port(mac_address=mac)
     for part in rest:
@@ -125,24 +126,27 @@ def _parse_port(text: str) -> Port:
         else:
             raise BadUsage(
                 f"port {text!r}: {part!r} is not understood",
-                remedy="Write MAC,switch=NAME,port=NAME,pxe,group=NAME,label=NAME; all but the MAC are optional.",
+                remedy="Write MAC,switch=NAME,port=NAME,switch-id=ID,physnet=NAME,pxe,group=NAME,label=NAME; all but"
+                " the MAC are optional.",
             )
     return port
 
 
 @server.command("create")
 @click.argument("name")
-@click.option("--bmc-address", required=True, help="Address or host name of the management controller.")
+@click.option("--bmc-address", default="", help="Address or host name of the management controller.")
 @click.option("--bmc-port", type=int, default=0, help="Its port.  [default: the driver's]")
 @click.option("--bmc-driver", default="", help="ipmi, redfish or a vendor's.  [default: redfish]")
 @click.option("--bmc-user", "--bmc-username", "bmc_user", default="", help="The login.")
 @click.option("--bmc-password-file", type=click.File(), help="A file with the password; - for standard input.")
+@click.option("--bmc-in-controller", is_flag=True, help="Ironic has driver, address and login, and is told none.")
+@click.option("--root-device", "hints", multiple=True, metavar="KEY=VALUE", help="Which disk is the root disk.")
 @click.option(
     "--port",
     "ports",
     multiple=True,
     metavar="MAC,..",
-    help="A port: MAC[,switch=S,port=P,pxe,group=G,label=L]; may be repeated.",
+    help="A port: MAC[,switch=S,port=P,switch-id=I,physnet=N,pxe,group=G,label=L]; may be repeated.",
 )
 @click.option(
     "--bond", "bonds", multiple=True, metavar="GROUP=MODE", help="The mode of a port group, such as bond0=802.3ad."
@@ -164,6 +168,8 @@ def create(
     bmc_driver: str,
     bmc_user: str,
     bmc_password_file: IO[str] | None,
+    bmc_in_controller: bool,
+    hints: tuple[str, ...],
     ports: tuple[str, ...],
     bonds: tuple[str, ...],
     resource_class: str,
@@ -184,7 +190,15 @@ def create(
     password = bmc_password_file.read().rstrip("\n") if bmc_password_file else ""
     record = Server(
         display_name=name,
-        bmc=Bmc(address=bmc_address, port=bmc_port, driver=bmc_driver, username=bmc_user, password=password),
+        bmc=Bmc(
+            address=bmc_address,
+            port=bmc_port,
+            driver=bmc_driver,
+            username=bmc_user,
+            password=password,
+            kept_by_controller=bmc_in_controller,
+        ),
+        root_device_hints=parse_pairs(hints, "root-device"),
         ports=plugged,
         port_groups=[PortGroup(label=group, mode=modes.get(group, "")) for group in groups],
         resource_class=resource_class,
@@ -217,6 +231,8 @@ def create(
 @click.option("--bmc-address", help="Address or host name of the management controller.")
 @click.option("--bmc-user", "--bmc-username", "bmc_user", help="The login.")
 @click.option("--bmc-password-file", type=click.File(), help="A file with the password; - for standard input.")
+@click.option("--bmc-in-controller/--bmc-here", default=None, help="Whether Ironic alone has the BMC's login.")
+@click.option("--root-device", "hints", multiple=True, metavar="KEY=VALUE|KEY-", help="Which disk is the root disk.")
 @click.option("--etag", default="", help="Refuse if somebody changed it since this etag was read.")
 @changes
 def set_(
@@ -234,6 +250,8 @@ def set_(
     bmc_address: str | None,
     bmc_user: str | None,
     bmc_password_file: IO[str] | None,
+    bmc_in_controller: bool | None,
+    hints: tuple[str, ...],
     etag: str,
 ) -> None:
     """Change servers; what is not given stays."""
@@ -248,11 +266,13 @@ def set_(
         "unmanaged": unmanaged,
     }
     place = {"site": site, "rack": rack, "unit": unit}
-    login = {"address": bmc_address, "username": bmc_user}
+    login: dict[str, str | bool | None] = {
+        "address": bmc_address, "username": bmc_user, "kept_by_controller": bmc_in_controller
+    }  # fmt: skip
     if bmc_password_file is not None:
         login["password"] = bmc_password_file.read().rstrip("\n")
     given: list[object] = [*plain.values(), *place.values(), *login.values()]
-    if not labels and all(value is None for value in given):
+    if not labels and not hints and all(value is None for value in given):
         raise BadUsage("nothing to change", remedy="Give at least one option; see `bms server set --help`.")
     several = len(names) > 1 or bool(selector)
     for record in targets(session, names, selector):
@@ -277,6 +297,9 @@ def set_(
         if labels:
             changed.labels.update(change_pairs(dict(record.labels), labels, "label"))
             mask.append("labels")
+        if hints:
+            changed.root_device_hints.update(change_pairs(dict(record.root_device_hints), hints, "root-device"))
+            mask.append("root_device_hints")
         request = UpdateServerRequest(server=changed, update_mask=FieldMask(paths=mask))
         made = session.inventory.UpdateServer(session.fill(request, record.name if several else ""))
         session.screen.one(made, [("Name", made.display_name), ("Changed", ", ".join(mask)), ("Etag", made.etag)])

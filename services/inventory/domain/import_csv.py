@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from services.inventory.domain.import_rows import Cells, Fault, Place, RawServer
+from services.inventory.domain.import_rows import PAIRS, Cells, Fault, Place, RawServer
 
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "name": ("", "name"),
     "hostname": ("", "hostname"),
+    "uuid": ("", "uuid"),
     "node_type": ("", "node_type"),
     "unmanaged": ("", "unmanaged"),
     "resource_class": ("", "resource_class"),
@@ -25,6 +26,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "bmc_port": ("bmc", "port"),
     "bmc_username": ("bmc", "username"),
     "bmc_password": ("bmc", "password"),
+    "bmc_kept_by_controller": ("bmc", "kept_by_controller"),
     "site": ("location", "site"),
     "rack": ("location", "rack"),
     "unit": ("location", "unit"),
@@ -37,6 +39,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "model": ("properties", "model"),
     "serial_number": ("properties", "serial_number"),
     "capabilities": ("capabilities", ""),
+    "root_device": ("root_device_hints", ""),
     "mac_address": ("ports", "mac_address"),
     "port_label": ("ports", "label"),
     "switch_name": ("ports", "switch_name"),
@@ -44,6 +47,7 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "switch_id": ("ports", "switch_id"),
     "pxe_enabled": ("ports", "pxe_enabled"),
     "speed_mbps": ("ports", "speed_mbps"),
+    "physical_network": ("ports", "physical_network"),
     "port_group": ("ports", "port_group"),
     "bond_mode": ("port_groups", "mode"),
 }
@@ -191,7 +195,7 @@ def _repeated(server: _Server, row: int, name: str, kind: str, of: str, text: st
             server.cells.fault(place, path, f"contradicts row {before[1]} of the same server")
         return
     server.first[name] = (text, row)
-    if kind in {"labels", "capabilities"}:
+    if kind in PAIRS:
         _pairs(server.cells, place, kind, text)
     else:
         server.cells.put(kind, of, text, place)
@@ -204,6 +208,7 @@ def _pairs(out: Cells, place: Place, kind: str, text: str) -> None:
     for part in text.split(separator):
         key, found, value = part.partition(sign)
         if part.strip() and not found:
-            out.fault(place, "labels" if kind == "labels" else "properties.capabilities", "is not key=value;key=value")
+            path = "properties.capabilities" if kind == "capabilities" else kind
+            out.fault(place, path, "is not key=value;key=value")
         elif part.strip():
             out.put(kind, key.strip(), value.strip(), place)

@@ -21,6 +21,7 @@ _NODE = {
     "hostname": "hostname",
     "node_type": "node_type",
     "unmanaged": "unmanaged",
+    "uuid": "uuid",
     "resource_class": "resource_class",
     "description": "description",
 }
@@ -39,13 +40,24 @@ _PORT = {
     "pxe_enabled": "pxe_enabled",
     "port_group": "port_group",
     "speed_mbps": "speed_mbps",
+    "physical_network": "physical_network",
 }
 _GROUP = {"label": "label", "name": "label", "mode": "mode"}
 _DRIVER_INFO = {
     f"{kind}{name}": name for kind in ("", "ipmi_", "redfish_") for name in ("address", "port", "username", "password")
 }
 _LOCATION = ("site", "rack", "unit")
-_OTHER = ("type", "ports", "port_groups", "driver", "driver_info", "properties", "labels", "location")
+_OTHER = (
+    "type",
+    "bmc_kept_by_controller",
+    "ports",
+    "port_groups",
+    "driver",
+    "driver_info",
+    "properties",
+    "labels",
+    "location",
+)
 _PLAIN_KEY = re.compile(r"[a-z][a-z_]{0,40}")
 
 
@@ -89,9 +101,10 @@ def _server(row: int, node: Tree) -> RawServer:
     _bmc(out, node)
     _scalars(out, "location", _map(out, node, "location"), {name: name for name in _LOCATION})
     properties = _map(out, node, "properties")
-    _scalars(out, "properties", properties, {name: name for name in _PROPERTIES}, more=("capabilities",))
+    _scalars(out, "properties", properties, {name: name for name in _PROPERTIES}, more=("capabilities", "root_device"))
     _capabilities(out, properties.get("capabilities"))
-    _labels(out, node)
+    _maps(out, "labels", node, "labels")
+    _maps(out, "root_device_hints", properties, "root_device")
     for at, port in _items(out, node, "ports"):
         _scalars(out, "ports", port, _PORT, index=at)
     for at, group in _items(out, node, "port_groups"):
@@ -114,6 +127,11 @@ def _bmc(out: Cells, node: Mapping[str, Tree]) -> None:
         # Contrail Command's importer takes IPMI where nothing is said.
         implied = "redfish" if any(key.startswith("redfish_") for key in info) else "ipmi"
         out.put("bmc", "driver", implied, Place(out.row, "driver"))
+    kept = node.get("bmc_kept_by_controller")
+    if isinstance(kept, str):
+        out.put("bmc", "kept_by_controller", kept, Place(out.row, "bmc_kept_by_controller"))
+    elif kept is not None:
+        out.fault(Place(out.row, "bmc_kept_by_controller"), "bmc.kept_by_controller", "is not a single value")
     seen: dict[str, str] = {}
     for key, value in info.items():
         name = _DRIVER_INFO.get(key)
@@ -169,11 +187,11 @@ def _capabilities(out: Cells, value: Tree) -> None:
             out.put("capabilities", key.strip(), text.strip(), place)
 
 
-def _labels(out: Cells, node: Mapping[str, Tree]) -> None:
-    if node.get("labels") is not None:
-        out.said.add("labels")
-    for key, value in _map(out, node, "labels").items():
-        _pair(out, "labels", key, value, Place(out.row, "labels"))
+def _maps(out: Cells, group: str, given: Mapping[str, Tree], name: str) -> None:
+    if given.get(name) is not None:
+        out.said.add(group)
+    for key, value in _map(out, given, name).items():
+        _pair(out, group, key, value, Place(out.row, name))
 
 
 def _pair(out: Cells, group: str, key: str, value: Tree, place: Place) -> None:

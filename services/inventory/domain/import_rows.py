@@ -7,6 +7,7 @@ No fault repeats a cell: with one column shifted, any cell may hold a password.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -29,6 +30,10 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
+PAIRS = ("labels", "capabilities", "root_device_hints")
+"""What holds keys and values of its own."""
+
+
 class Place(NamedTuple):
     """Where a cell stands: the row as the file counts it, and the name of its column or key."""
 
@@ -40,8 +45,8 @@ class Cell(NamedTuple):
     """One value that the file gives.
 
     Attributes:
-        group: ``""``, ``bmc``, ``location``, ``properties``, ``ports``, ``port_groups``, ``labels``, ``capabilities``.
-        field: the field in there; of labels and capabilities, the key.
+        group: ``""``, ``bmc``, ``location``, ``properties``, ``ports``, ``port_groups``, or one of `PAIRS`.
+        field: the field in there; of `PAIRS`, the key.
         item: of ports and port groups, which.
     """
 
@@ -60,7 +65,7 @@ class Cell(NamedTuple):
             return f"{self.group}[{self.item}].{self.field}"
         if self.group == "capabilities":
             return "properties.capabilities"
-        return self.group if self.group == "labels" else f"{self.group}.{self.field}"
+        return self.group if self.group in PAIRS else f"{self.group}.{self.field}"
 
 
 class Fault(NamedTuple):
@@ -91,6 +96,7 @@ class Stated:
     """What the file says about one server; whatever it does not mention is not in here.
 
     Attributes:
+        uuid: which one to use for it; empty: a new one, or that on record.
         changes: fields of ServerSpec, Bmc, Location and Properties by group, as `dataclasses.replace` takes them.
             Written by `stated` alone, hence Any.
         places: where each path stands.
@@ -102,6 +108,7 @@ class Stated:
     login: Login
     places: Mapping[str, Place]
     faults: tuple[Fault, ...]
+    uuid: str = ""
 
     def over(self, base: ServerSpec) -> ServerSpec:
         """*base* with what the file says."""
@@ -133,11 +140,12 @@ def stated(raw: RawServer) -> Stated:
     reader = _Reader(list(raw.faults))
     changes: dict[str, dict[str, Any]] = {}
     lists: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in raw.said & {"ports", "port_groups"}}
-    pairs: dict[str, dict[str, str]] = {name: {} for name in raw.said & {"labels", "capabilities"}}
+    pairs: dict[str, dict[str, str]] = {name: {} for name in raw.said.intersection(PAIRS)}
     login = {"username": "", "password": ""}
     names: dict[str, Cell] = {}
+    identity = ""
     for cell in raw.cells:
-        if cell.group in {"labels", "capabilities"}:
+        if cell.group in PAIRS:
             reader.once(cell, pairs.setdefault(cell.group, {}))
         elif cell.group in {"ports", "port_groups"}:
             item = lists.setdefault(cell.group, {}).setdefault(cell.item, {})
@@ -146,11 +154,12 @@ def stated(raw: RawServer) -> Stated:
             login[cell.field] = cell.text
         elif cell.group == "" and cell.field in {"display_name", "name", "hostname"}:
             names[cell.field] = cell
+        elif cell.group == "" and cell.field == "uuid":
+            identity = reader.uuid(cell)
         else:
             reader.put(cell, changes.setdefault(cell.group, {}))
     top = changes.setdefault("", {})
-    if "labels" in pairs:
-        top["labels"] = pairs["labels"]
+    top |= {key: pairs[key] for key in ("labels", "root_device_hints") if key in pairs}
     if "capabilities" in pairs:
         changes.setdefault("properties", {})["capabilities"] = pairs["capabilities"]
     if "ports" in lists:
@@ -170,6 +179,7 @@ def stated(raw: RawServer) -> Stated:
         login=Login(**login),
         places=places,
         faults=tuple(reader.faults),
+        uuid=identity,
     )
 
 
@@ -202,6 +212,13 @@ class _Reader:
             item[cell.field] = read(cell.text.strip())
         except ValueError as error:
             self._fault(cell, str(error))
+
+    def uuid(self, cell: Cell) -> str:
+        try:
+            return str(uuid.UUID(cell.text.strip()))
+        except ValueError:
+            self._fault(cell, "is not a UUID")
+            return ""
 
     def _fault(self, cell: Cell, description: str) -> None:
         self.faults.append(Fault(cell.place.row, cell.place.column, cell.path, description))
@@ -239,6 +256,7 @@ _READERS: Mapping[tuple[str, str], Callable[[str], object]] = {
     ("", "node_type"): _node_type,
     ("", "unmanaged"): _flag,
     ("bmc", "port"): _number,
+    ("bmc", "kept_by_controller"): _flag,
     ("location", "unit"): _number,
     ("properties", "cpus"): _number,
     ("properties", "memory_mb"): _number,
@@ -248,7 +266,7 @@ _READERS: Mapping[tuple[str, str], Callable[[str], object]] = {
 }
 
 SPEC_FIELDS: Mapping[str, frozenset[str]] = {
-    "": frozenset({"node_type", "unmanaged", "resource_class", "description"}),
+    "": frozenset({"node_type", "unmanaged", "resource_class", "description", "uuid"}),
     "bmc": frozenset(Bmc.__dataclass_fields__) | {"username", "password"},
     "location": frozenset(Location.__dataclass_fields__),
     "properties": frozenset(Properties.__dataclass_fields__) - {"capabilities"},

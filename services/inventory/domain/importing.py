@@ -33,6 +33,7 @@ class Planned:
     """One server of the file, checked.
 
     Attributes:
+        uuid: of one that is created: the UUID that the file gives; empty: a new one.
         before: the server on record; None if there is none.
         login: what the file gives, in full; empty if it gives none or what is stored already.
         changed: for an update, the fields that differ.
@@ -44,6 +45,7 @@ class Planned:
     spec: ServerSpec
     login: Login
     changed: tuple[str, ...] = ()
+    uuid: str = ""
 
 
 class _Row(NamedTuple):
@@ -75,7 +77,7 @@ def plan(
         before = existing.get(said.name)
         checks = Checks()
         spec = servers.checked(said.over(before.spec if before else ServerSpec()), checks)
-        servers.checked_login(said.login, checks)
+        servers.checked_login(said.login, checks, kept=spec.bmc.kept_by_controller)
         faults += (said.fault(each.field, each.description) for each in checks.violations)
         bad = frozenset(each.field for each in checks.violations) | {fault.path for fault in said.faults}
         checked.append(_Row(said, before, spec, bad))
@@ -136,7 +138,7 @@ def fixed_while_held(before: ServerSpec, after: ServerSpec) -> list[str]:
 def _planned(row: _Row, stored_login: Callable[[Server], Login]) -> Planned:
     said, before, spec, _ = row
     if before is None:
-        return Planned(said.row, Action.CREATE, None, spec, said.login)
+        return Planned(said.row, Action.CREATE, None, spec, said.login, uuid=said.uuid)
     changed = list(changed_fields(before.spec, spec))
     login = Login()
     if said.login:
@@ -155,6 +157,8 @@ def _forbidden(row: _Row) -> Iterator[Fault]:
     said, before, spec, _ = row
     if before is None:
         return
+    if said.uuid and said.uuid != before.uuid:
+        yield said.fault("uuid", f"is not that of the server of this name, which is {before.name}")
     if before.delete_time is not None:
         yield said.fault("display_name", f"is the name of {before.name}, which is being deleted")
     elif before.pool.in_use:

@@ -15,6 +15,13 @@ MAX_PORTS = 64
 MAX_PORT_GROUPS = 16
 DEFAULT_DRIVER = "redfish"
 DEFAULT_BOND_MODE = "active-backup"
+ROOT_DEVICE_HINTS = frozenset(
+    {
+        "by_path", "hctl", "model", "name", "rotational", "serial", "size", "vendor", "wwn", "wwn_vendor_extension",
+        "wwn_with_extension",
+    }
+)  # fmt: skip
+"""What the root disk may be told by, in Ironic's words."""
 
 _DRIVER = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _OLD_DRIVERS = {"pxe_ipmitool": "ipmi", "agent_ipmitool": "ipmi", "ipmitool": "ipmi"}
@@ -52,11 +59,16 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Bmc:
-    """Where the management controller is; ``port`` 0 is the driver's own."""
+    """Where the management controller is; ``port`` 0 is the driver's own.
+
+    Attributes:
+        kept_by_controller: Ironic has driver, address and login, and is told none of them.
+    """
 
     address: str = ""
     port: int = 0
     driver: str = DEFAULT_DRIVER
+    kept_by_controller: bool = False
 
     @property
     def real_port(self) -> int:
@@ -76,6 +88,7 @@ class Port:
     pxe_enabled: bool = False
     port_group: str = ""
     speed_mbps: int = 0
+    physical_network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,7 @@ class ServerSpec:
     location: Location = field(default_factory=Location)
     labels: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    root_device_hints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def can_be_provided(self) -> bool:
@@ -254,7 +268,12 @@ def checked(spec: ServerSpec, checks: Checks) -> ServerSpec:
         node_type=spec.node_type,
         unmanaged=spec.unmanaged,
         bmc=Bmc(
-            checks.host("bmc.address", spec.bmc.address), checks.number("bmc.port", spec.bmc.port, 0, 65535), driver
+            spec.bmc.address
+            if spec.bmc.kept_by_controller and not spec.bmc.address
+            else checks.host("bmc.address", spec.bmc.address),
+            checks.number("bmc.port", spec.bmc.port, 0, 65535),
+            driver,
+            spec.bmc.kept_by_controller,
         ),
         ports=ports,
         port_groups=groups,
@@ -267,6 +286,7 @@ def checked(spec: ServerSpec, checks: Checks) -> ServerSpec:
         ),
         labels=checks.pairs("labels", spec.labels, value_limit=63),
         description=checks.text("description", spec.description, 1000, lines=True),
+        root_device_hints=_root_device(spec.root_device_hints, checks),
     )
 
 
@@ -307,8 +327,10 @@ def checked_disks(given: tuple[Disk, ...], checks: Checks) -> tuple[Disk, ...]:
     return given
 
 
-def checked_login(given: Login, checks: Checks) -> Login:
-    """*given*, told to *checks* where it cannot be stored. Never repeats it."""
+def checked_login(given: Login, checks: Checks, *, kept: bool = False) -> Login:
+    """*given*, told to *checks* where it cannot be stored, as none can that the controller keeps. Never repeats it."""
+    if kept and given:
+        checks.refuse("bmc.kept_by_controller", "is true, and a login is given that would reach nobody")
     for name, value in (("bmc.username", given.username), ("bmc.password", given.password)):
         if len(value) > 255:
             checks.refuse(name, "is longer than 255 characters")
@@ -333,10 +355,19 @@ def _port(at: str, port: Port, checks: Checks) -> Port:
     checks.text(f"{at}switch_port", port.switch_port, 255)
     checks.word(f"{at}switch_id", port.switch_id, 63)
     checks.number(f"{at}speed_mbps", port.speed_mbps, 0, 10_000_000)
+    checks.text(f"{at}physical_network", port.physical_network, 64)
     if bool(port.switch_name) != bool(port.switch_port):
         missing = "switch_port" if port.switch_name else "switch_name"
         checks.refuse(f"{at}{missing}", "is missing: a link needs the switch and its port, or neither")
     return replace(port, mac_address=checks.mac(f"{at}mac_address", port.mac_address))
+
+
+def _root_device(given: Mapping[str, str], checks: Checks) -> dict[str, str]:
+    hints = checks.pairs("root_device_hints", given, value_limit=255)
+    if strange := sorted(hints.keys() - ROOT_DEVICE_HINTS):
+        known = ", ".join(sorted(ROOT_DEVICE_HINTS))
+        checks.refuse("root_device_hints", f"names {strange[0]!r}, which is no hint; known are {known}")
+    return hints
 
 
 def _driver(given: str, checks: Checks) -> str:

@@ -56,7 +56,7 @@ def import_servers(
 
 def _imported(rows: Servers, call: Call, ids: Ids, plan: Planned) -> str:
     if plan.before is None:
-        return servers.create(rows, call, ids, plan.spec, plan.login, unchecked=False).uuid
+        return servers.create(rows, call, ids, plan.spec, plan.login, server_id=plan.uuid, unchecked=False).uuid
     if plan.action is Action.UPDATE:
         servers.apply(rows, call, plan.before, plan.spec, plan.login, login_changed=bool(plan.login))
     return plan.before.uuid

@@ -161,13 +161,15 @@ def delete(rows: Servers, call: Call, ids: Ids, uuid: str, fresh: Fresh) -> Dele
 
 
 def login(rows: Servers, uuid: str) -> tuple[Server, Login]:
-    """The server and the login of its BMC.
+    """The server and the login of its BMC; an empty one if its controller keeps that.
 
     Raises:
         NotFound: there is no such server.
         WrongState: no login is stored.
     """
     server = get(rows, uuid)
+    if server.spec.bmc.kept_by_controller:
+        return server, Login()
     stored = rows.login(uuid)
     if not stored:
         msg = f"no login is stored for the BMC of {server.name}"
@@ -195,7 +197,7 @@ def _checked(spec: ServerSpec, given: Login) -> tuple[ServerSpec, Login]:
     checks = Checks()
     spec = domain.checked(spec, checks)
     domain.told_twice(spec, checks)
-    domain.checked_login(given, checks)
+    domain.checked_login(given, checks, kept=spec.bmc.kept_by_controller)
     checks.raise_for("server.")
     return spec, given
 

@@ -99,6 +99,7 @@ def server(row: Row) -> Server:
         location=Location(*location),
         labels=body["labels"],
         description=body["description"],
+        root_device_hints=body.get("root_device_hints") or {},
     )
     return Server(
         uuid=row["uuid"],
@@ -161,6 +162,7 @@ def _body(server: Server) -> dict[str, object]:
         "location": _values(spec.location),
         "labels": dict(spec.labels),
         "description": spec.description,
+        "root_device_hints": dict(spec.root_device_hints),
         "inspected": None if server.inspected is None else _values(server.inspected),
         "disks": [_values(disk) for disk in server.disks],
     }

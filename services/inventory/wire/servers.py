@@ -63,7 +63,7 @@ def spec(message: server_pb2.Server) -> ServerSpec:
         display_name=message.display_name,
         node_type=_NODE_TYPES.get(message.node_type, NodeType.BAREMETAL),
         unmanaged=message.unmanaged,
-        bmc=Bmc(bmc.address, bmc.port, bmc.driver or DEFAULT_DRIVER),
+        bmc=Bmc(bmc.address, bmc.port, bmc.driver or DEFAULT_DRIVER, bmc.kept_by_controller),
         ports=tuple(
             Port(
                 mac_address=port.mac_address,
@@ -74,6 +74,7 @@ def spec(message: server_pb2.Server) -> ServerSpec:
                 pxe_enabled=port.pxe_enabled,
                 port_group=port.port_group,
                 speed_mbps=port.speed_mbps,
+                physical_network=port.physical_network,
             )
             for port in message.ports
         ),
@@ -83,6 +84,7 @@ def spec(message: server_pb2.Server) -> ServerSpec:
         location=Location(location.site, location.rack, location.unit),
         labels=dict(message.labels),
         description=message.description,
+        root_device_hints=dict(message.root_device_hints),
     )
 
 
@@ -129,7 +131,11 @@ def to_server(server: Server) -> server_pb2.Server:
         node_type=_NODE_TYPE_NUMBERS[said.node_type],
         unmanaged=said.unmanaged,
         bmc=server_pb2.Bmc(
-            address=said.bmc.address, port=said.bmc.port, driver=said.bmc.driver, has_credentials=server.has_credentials
+            address=said.bmc.address,
+            port=said.bmc.port,
+            driver=said.bmc.driver,
+            has_credentials=server.has_credentials,
+            kept_by_controller=said.bmc.kept_by_controller,
         ),
         ports=[
             server_pb2.Port(
@@ -142,6 +148,7 @@ def to_server(server: Server) -> server_pb2.Server:
                 pxe_enabled=port.pxe_enabled,
                 port_group=port.port_group,
                 speed_mbps=port.speed_mbps,
+                physical_network=port.physical_network,
             )
             for port in said.ports
         ],
@@ -149,6 +156,7 @@ def to_server(server: Server) -> server_pb2.Server:
         resource_class=said.resource_class,
         labels=said.labels,
         description=said.description,
+        root_device_hints=said.root_device_hints,
         disks=[
             server_pb2.Disk(serial=disk.serial, size_bytes=disk.size_bytes, model=disk.model, media=disk.media)
             for disk in server.disks
@@ -182,8 +190,9 @@ def to_credentials(server: Server, stored: Login) -> pool_pb2.GetServerCredentia
     """The one message that carries a login out."""
     bmc = server.spec.bmc
     return pool_pb2.GetServerCredentialsResponse(
-        address=bmc.address, port=bmc.port, driver=bmc.driver, username=stored.username, password=stored.password
-    )
+        address=bmc.address, port=bmc.port, driver=bmc.driver, username=stored.username, password=stored.password,
+        kept_by_controller=bmc.kept_by_controller,
+    )  # fmt: skip
 
 
 def form(request: server_pb2.ImportServersRequest) -> ImportForm | None:

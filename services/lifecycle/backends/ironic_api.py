@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.kernel.errors import PeerUnavailable
+from services.lifecycle.ports import NotNow
+from services.runtime.keystone.clouds import Login, NoCloud, shared_login
 from services.runtime.openstack import Refused, quieten, shown
 
 if TYPE_CHECKING:
     from openstack.proxy import Proxy
 
-MICROVERSION = "1.81"
-"""Deploy steps (1.69), JSON config drives (1.56) and inventories (1.81): what we use was there in 2023.1."""
+Version = tuple[int, int]
+"""A microversion of Ironic's API."""
+
+OLDEST: Version = (1, 69)
+"""Deploy steps given with the request: without them the image would boot on the wrong network. Wallaby has them."""
+NEWEST: Version = (1, 81)
+"""The newest that we know what it means; spoken wherever the server has it."""
+INVENTORY: Version = (1, 81)
+"""From here on Ironic keeps what inspection found, every disk among it (2023.1)."""
 
 CALL_SECONDS = 12.0
 """A claim holds 60 s and a walk starts no step after 20; the longest step makes three calls."""
@@ -32,8 +42,11 @@ _PAUSE = 0.2
 _FIELDS = (
     "uuid", "driver", "provision_state", "provision_updated_at", "power_state", "target_power_state", "reservation",
     "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
-    "inspection_finished_at",
+    "inspection_finished_at", "protected", "protected_reason", "retired", "retired_reason", "owner", "lessee", "name",
+    "resource_class", "instance_uuid",
 )  # fmt: skip
+_BUSY, _SILENT, _REFUSED = "CONTROLLER_BUSY", "CONTROLLER_SILENT", "REFUSED_BY_PEER"
+_NO_CONDUCTOR = re.compile(r"(?i)no valid host|no conductor")
 
 
 class NoNode(Exception):
@@ -111,15 +124,35 @@ class IronicApi:
     """Calls to one Ironic; may be used from any thread.
 
     Args:
-        cloud: its name in clouds.yaml; empty: *endpoint* without authentication.
+        cloud: its name in clouds.yaml, whose login may be Keystone's, ``http_basic`` or ``none``; empty: *endpoint*
+            without authentication.
         endpoint: its URL.
+        newest: the newest microversion to speak; for tests.
+        setting: which setting names *cloud*, for people.
     """
 
-    def __init__(self, *, cloud: str = "", endpoint: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        cloud: str = "",
+        endpoint: str = "",
+        newest: Version = NEWEST,
+        setting: str = "BMS_LIFECYCLE_IRONIC_CLOUD",
+    ) -> None:
         self._cloud = cloud
         self._endpoint = endpoint
+        self._newest = newest
+        self._setting = setting
         self._making = threading.Lock()
-        self._made: Proxy | None = None
+        self._made: tuple[Proxy, Version] | None = None
+
+    def version(self, deadline: Deadline) -> Version:
+        """The microversion that is spoken: ours, or the server's newest if that is older.
+
+        Raises:
+            PeerUnavailable: it does not answer, or is older than `OLDEST`.
+        """
+        return self._client(deadline)[1]
 
     def node(self, uuid: str, deadline: Deadline) -> Node:
         """The node now.
@@ -129,6 +162,20 @@ class IronicApi:
         """
         raw = self.call("GET", f"/nodes/{uuid}?fields={','.join(_FIELDS)}", deadline)
         return Node(_object(raw), hashlib.sha256(raw).digest())
+
+    def get(self, path: str, deadline: Deadline) -> Mapping[str, Any]:
+        """The object at *path*."""
+        return _object(self.call("GET", path, deadline))
+
+    def pages(self, path: str, what: str, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
+        """Every row of the list *what* (``nodes``, ``ports``) at *path*, however many pages it has."""
+        following = path
+        while following:
+            page = self.get(following, deadline)
+            yield from page.get(what) or []
+            # An absolute URL by which the server believes to be reached; only its end is ours.
+            _, _, rest = str(page.get("next") or "").partition("/v1/")
+            following = f"/{rest}" if rest else ""
 
     def settled(self, uuid: str, deadline: Deadline) -> Node:
         """The node once nothing holds it, or as it is when the time is over."""
@@ -143,13 +190,14 @@ class IronicApi:
         self.call("PATCH", f"/nodes/{uuid}", deadline, operations, secret=secret)
 
     def provision(self, uuid: str, target: str, deadline: Deadline, **more: object) -> None:
-        """Asks for the verb *target*; *more* may hold secrets."""
+        """Asks for the verb *target*, at most once; *more* may hold secrets."""
         body = {"target": target, **more}
-        self.call("PUT", f"/nodes/{uuid}/states/provision", deadline, body, secret=bool(more))
+        self.call("PUT", f"/nodes/{uuid}/states/provision", deadline, body, secret=bool(more), once=True)
 
     def power(self, uuid: str, target: str, deadline: Deadline) -> None:
-        """Asks for ``power on``, ``power off`` or ``rebooting``."""
-        self.call("PUT", f"/nodes/{uuid}/states/power", deadline, {"target": target})
+        """Asks for ``power on``, ``power off`` or ``rebooting``; the last at most once."""
+        body = {"target": target}
+        self.call("PUT", f"/nodes/{uuid}/states/power", deadline, body, once=target == "rebooting")
 
     def call(
         self,
@@ -159,8 +207,13 @@ class IronicApi:
         body: Mapping[str, object] | Sequence[object] | None = None,
         *,
         secret: bool = False,
+        once: bool = False,
     ) -> bytes:
         """What Ironic answers; while somebody else holds the node, the request is repeated for a moment.
+
+        Args:
+            secret: what Ironic says of a refusal may quote the request, and is not told.
+            once: a request whose answer was lost is not sent again.
 
         Raises:
             NoNode: 404.
@@ -169,72 +222,132 @@ class IronicApi:
         """
         locked = 0.0
         while True:
-            status, content = self._once(method, path, deadline, body)
+            status, content = self._once(method, path, deadline, body, repeated=not once)
             if status < 400:
                 return content
-            text = "" if secret else shown(_fault(content))
+            said = _fault(content)
+            text = "" if secret else shown(said)
             if status == 409 and locked < _LOCKED_SECONDS and deadline.pause():
                 locked += _PAUSE
                 continue
+            if status == 404 and _NO_CONDUCTOR.search(said):
+                raise _away("no conductor of Ironic's takes the node")
             if status == 404:
                 raise NoNode(text)
             if status in (401, 403):
                 msg = f"Ironic refuses our login ({status})"
-                raise PeerUnavailable(msg, remedy="Look at the cloud that BMS_LIFECYCLE_IRONIC_CLOUD names.")
+                raise NotNow(_SILENT, msg, remedy=f"Look at the cloud that {self._setting} names.", peer="ironic")
             if status == 409:
-                raise _away(f"Ironic holds the node for something else: {text}" if text else "Ironic holds the node")
+                msg = f"Ironic holds the node for something else: {text}" if text else "Ironic holds the node"
+                raise NotNow(_BUSY, msg, remedy="Wait, or see what Ironic does with the node.", peer="ironic")
             if status in (429, 502, 503, 504):
                 raise _away(f"Ironic cannot take it now ({status}): {text}")
             raise Refused(status, text)
 
-    def _once(self, method: str, path: str, deadline: Deadline, body: object) -> tuple[int, bytes]:
-        from keystoneauth1.exceptions import ClientException
-        from openstack.exceptions import ConfigException, SDKException
+    def _once(
+        self, method: str, path: str, deadline: Deadline, body: object, *, repeated: bool = True
+    ) -> tuple[int, bytes]:
+        proxy, version = self._client(deadline)
+        return self._send(proxy, method, path, deadline, body, f"{version[0]}.{version[1]}", repeated=repeated)
+
+    def _send(
+        self,
+        proxy: Proxy,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        body: object = None,
+        microversion: str | None = None,
+        *,
+        repeated: bool = True,
+    ) -> tuple[int, bytes]:
+        from keystoneauth1 import exceptions
+        from openstack.exceptions import SDKException
         from requests.exceptions import RequestException
 
         if deadline.left <= 0:
             msg = "Ironic took too long"
             raise _away(msg)
         try:
-            answer = self._proxy(deadline).request(
-                # Requests of ours can be repeated: an idle connection that the server closed is no failure. Locks are
-                # waited out above, within the deadline: left alone, the SDK does for a quarter of a minute.
-                path, method, connect_retries=1, status_code_retries=0, microversion=MICROVERSION, json=body,
-                timeout=min(_ONE_SECONDS, max(0.5, deadline.left / 2)),
+            answer = proxy.request(
+                # An idle connection that the server closed is no failure of what can be repeated. Locks are waited out
+                # above, within the deadline: left alone, the SDK does for a quarter of a minute. A token that Keystone
+                # no longer takes is renewed by the session, once.
+                path, method, connect_retries=1 if repeated else 0, status_code_retries=0, microversion=microversion,
+                json=body, raise_exc=False, timeout=min(_ONE_SECONDS, max(0.5, deadline.left / 2)),
             )  # fmt: skip
-        except ConfigException:
-            msg = f"clouds.yaml has no cloud {self._cloud!r} that could be used"
-            remedy = "Look at BMS_LIFECYCLE_IRONIC_CLOUD, and at where the SDK looks for clouds.yaml."
-            raise PeerUnavailable(msg, remedy=remedy, peer="ironic") from None
-        except (ClientException, SDKException, RequestException) as error:
+        except (exceptions.Unauthorized, exceptions.MissingAuthPlugin, exceptions.MissingRequiredOptions):
+            msg = "Keystone refuses our login"
+            raise NotNow(_SILENT, msg, remedy=f"Look at the cloud that {self._setting} names.", peer="ironic") from None
+        except (exceptions.ClientException, SDKException, RequestException) as error:
             # By its class alone: messages of these libraries quote requests.
             raise _away(f"Ironic cannot be reached: {type(error).__name__}") from None
         return int(answer.status_code), bytes(answer.content)
 
-    def _already(self) -> Proxy | None:
+    def _already(self) -> tuple[Proxy, Version] | None:
         """What another thread may have made meanwhile."""
         return self._made
 
-    def _proxy(self, deadline: Deadline) -> Proxy:
-        """The SDK's proxy; making it asks the endpoint what it is, so a failure is tried again by the next call."""
+    def _client(self, deadline: Deadline) -> tuple[Proxy, Version]:
+        """The SDK's proxy and what is spoken; made by asking the endpoint, so a failure is tried again next time."""
         if (made := self._already()) is not None:
             return made
         if not self._making.acquire(timeout=max(0.0, deadline.left)):
             msg = "Ironic does not say what it is"
             raise _away(msg)
         try:
-            made = self._made = self._already() or _open(self._cloud, self._endpoint)
+            made = self._made = self._already() or self._open(deadline)
             return made
         finally:
             self._making.release()
 
+    def _open(self, deadline: Deadline) -> tuple[Proxy, Version]:
+        from keystoneauth1.exceptions import ClientException
+        from openstack.exceptions import SDKException
+        from requests.exceptions import RequestException
 
-def _open(cloud: str, endpoint: str) -> Proxy:
+        try:
+            proxy = _proxy(self._cloud, self._endpoint)
+        except NoCloud as error:
+            remedy = f"Look at {self._setting}, and at where the SDK looks for clouds.yaml."
+            raise NotNow(_SILENT, str(error), remedy=remedy, peer="ironic") from None
+        except (ClientException, SDKException, RequestException) as error:
+            raise _away(f"Ironic cannot be reached: {type(error).__name__}") from None
+        status, content = self._send(proxy, "GET", "/", deadline)
+        if status >= 400:
+            raise _away(f"Ironic does not say what it is ({status})")
+        theirs = _newest_of(_object(content))
+        if theirs < OLDEST:
+            msg = f"this Ironic speaks {theirs[0]}.{theirs[1]} at most, and {OLDEST[0]}.{OLDEST[1]} is the least needed"
+            raise NotNow(_REFUSED, msg, remedy="Use a newer Ironic: that of Wallaby or later.", peer="ironic")
+        return proxy, min(theirs, self._newest)
+
+
+def needs(spoken: Version, wanted: Version, what: str) -> str:
+    """Why *what* cannot be had of an Ironic that speaks *spoken*; empty if it can."""
+    if spoken >= wanted:
+        return ""
+    return f"{what} is there from Ironic's API {wanted[0]}.{wanted[1]} on, and this one speaks {spoken[0]}.{spoken[1]}"
+
+
+def _newest_of(root: Mapping[str, Any]) -> Version:
+    version = root.get("version")
+    said = str(version.get("version") if isinstance(version, Mapping) else version or "")
+    major, _, minor = said.partition(".")
+    if not (major.isdigit() and minor.isdigit()):
+        msg = "what answers is not Ironic"
+        raise _away(msg)
+    return int(major), int(minor)
+
+
+def _proxy(cloud: str, endpoint: str) -> Proxy:
     import openstack
+    from openstack.connection import Connection
 
     quieten()
     if cloud:
-        return openstack.connect(cloud=cloud, api_timeout=_ONE_SECONDS).baremetal
+        login: Login = shared_login(cloud, _ONE_SECONDS, at_keystone=False)
+        return Connection(config=login.region).baremetal
     return openstack.connect(
         api_timeout=_ONE_SECONDS, load_yaml_config=False, load_envvars=False, auth_type="none",
         auth={"endpoint": endpoint}, baremetal_endpoint_override=endpoint,
@@ -242,7 +355,7 @@ def _open(cloud: str, endpoint: str) -> Proxy:
 
 
 def _away(message: str) -> PeerUnavailable:
-    return PeerUnavailable(message, remedy="Try again; if it lasts, look at Ironic.", peer="ironic")
+    return NotNow(_SILENT, message, remedy="Try again; if it lasts, look at Ironic.", peer="ironic")
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.runtime.openstack import quieten
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
+    from openstack.config.cloud_region import CloudRegion
 
 ENVVARS = "envvars"
 """What the SDK calls the cloud of the OS_* variables."""
@@ -24,12 +28,33 @@ class NoCloud(Exception):
     """There is no cloud of that name, or what is known of it does not make a login. No secret is in the text."""
 
 
-def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
-    """A session with the login of *cloud*, which asks nobody before it is used, and what in that login is secret.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How one logs in to a cloud; it asks nobody before it is used, and holds for all threads of the process.
+
+    Attributes:
+        region: the SDK's view of the cloud, from which clients of its services are made; they share the session.
+        session: gets tokens, and another when one expires or was revoked.
+        secrets: what in it is secret.
+    """
+
+    region: CloudRegion
+    session: Session
+    secrets: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Leaves out the login, which is secret."""
+        return f"Login({self.region.name!r})"
+
+
+def open_login(cloud: str, seconds: float, *, at_keystone: bool = True) -> Login:
+    """A login to *cloud* of its own.
 
     Args:
         cloud: a name in clouds.yaml, or `ENVVARS`.
-        seconds: how long one request may take.
+        seconds: how long one request may take, where it does not say otherwise.
+        at_keystone: whether it must log in there; a service that stands alone may know us by ``http_basic``, or let
+            anybody in (``none``).
 
     Raises:
         NoCloud: see there.
@@ -55,13 +80,44 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     except (OSError, yaml.YAMLError) as error:
         msg = f"clouds.yaml cannot be read ({type(error).__name__})"
         raise NoCloud(msg) from None
-    if not isinstance(session.auth, BaseIdentityPlugin):
+    if at_keystone and not isinstance(session.auth, BaseIdentityPlugin):
         msg = f"cloud {cloud!r} does not log in at Keystone"
         raise NoCloud(msg)
     login: Mapping[str, object] = region.config.get("auth") or {}
-    return session, tuple(
+    secrets = (
         value for key, value in login.items() if isinstance(value, str) and any(word in key for word in _SECRETS)
     )
+    return Login(region, session, tuple(secrets))
+
+
+def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
+    """A session with the login of *cloud* at Keystone, and what in that login is secret; see `open_login`."""
+    login = open_login(cloud, seconds)
+    return login.session, login.secrets
+
+
+def shared_login(cloud: str, seconds: float, *, at_keystone: bool = True) -> Login:
+    """The login to *cloud* that the whole process shares; made at the first call, by whoever comes first.
+
+    Raises:
+        NoCloud: see there; the next call tries again.
+    """
+    from keystoneauth1.identity.base import BaseIdentityPlugin
+
+    # By what it was read from: a process that is told of other clouds (a test) does not get the one before.
+    told = tuple(sorted((key, value) for key, value in os.environ.items() if key.startswith("OS_")))
+    with _SHARING:
+        login = _SHARED.get((cloud, told))
+        if login is None:
+            login = _SHARED[cloud, told] = open_login(cloud, seconds, at_keystone=at_keystone)
+    if at_keystone and not isinstance(login.session.auth, BaseIdentityPlugin):
+        msg = f"cloud {cloud!r} does not log in at Keystone"
+        raise NoCloud(msg)
+    return login
+
+
+_SHARING = threading.Lock()
+_SHARED: dict[tuple[str, tuple[tuple[str, str], ...]], Login] = {}
 
 
 def _unknown(cloud: str, known: list[str]) -> str:

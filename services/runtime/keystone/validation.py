@@ -16,7 +16,7 @@ from services.kernel.calls import Caller
 from services.kernel.effect import effect
 from services.kernel.errors import InvalidField, PeerUnavailable, Unauthenticated
 from services.runtime.keystone import mapping
-from services.runtime.keystone.clouds import NoCloud, open_session
+from services.runtime.keystone.clouds import NoCloud, shared_login
 from services.runtime.logs import register_secret
 from services.runtime.settings import KeystoneSettings
 
@@ -53,11 +53,12 @@ class Keystone:
     def __init__(self, settings: KeystoneSettings) -> None:
         self._settings = settings
         try:
-            self._session, secrets = open_session(settings.cloud, _SECONDS)
+            login = shared_login(settings.cloud, _SECONDS)
         except NoCloud as error:
             remedy = "Name a cloud of clouds.yaml, or envvars for the OS_* variables. OS_CLIENT_CONFIG_FILE says where."
             raise InvalidField("BMS_KEYSTONE_CLOUD", str(error), remedy=remedy) from None
-        for secret in secrets:
+        self._session = login.session
+        for secret in login.secrets:
             register_secret(secret)
 
     def validate(self, bearer: str) -> Validated:

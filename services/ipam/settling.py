@@ -96,6 +96,8 @@ class Settling:
                 if not self._is_left_over(taken.holder.lease):
                     raise
             except MacTaken as taken:
+                if self._is_left_over(taken.holder.lease):
+                    continue
                 other = self._lease(taken.holder.lease)
                 if other is not None and other.state is not LeaseState.LEASED:
                     # It rests; with its own MAC address it is in nobody's way.
@@ -142,7 +144,7 @@ class Settling:
             _log.warning("hold.made_again", lease=lease.name, hold=hold, instead_of=lease.hold)
 
     def _is_left_over(self, name: str) -> bool:
-        """Whether what has the address is what a lease left that is freed, and is gone now."""
+        """Whether what is in the way is what a lease left that is freed; it is gone now."""
         other = self._lease(name)
         if other is None or other.state is not LeaseState.FREED:
             return False

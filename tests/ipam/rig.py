@@ -170,6 +170,11 @@ def verify(events: list[event_pb2.StoredEvent]) -> dict[str, list[event_pb2.Even
         (seen,) = body.evidence.addresses
         assert stream == f"vrfs/{stable_uuid('vrf', seen.vrf)}/addresses/{seen.address}"
         assert seen.state == header.state_after
+        if header.type in ("address.observed", "address.unobserved"):
+            assert before in ("free", "external")
+            assert header.state_after == ("external" if header.type == "address.observed" else "free")
+            assert seen.epoch == epochs[stream]
+            continue
         if header.type == "address.leased":
             assert before == "free"
             assert seen.epoch == epochs[stream] + 1

@@ -158,21 +158,14 @@ class NeutronPlane:
         """
         try:
             found = None if lease.hold in ("", UNSURE) else self._api().get("ports", lease.hold)
-            if found is None:
-                project = self._api().project(lease.project)
-                return self._api().create("ports", body_of_port(lease, place, project))
-            return self._put_right(found, lease, place)
+            if found is not None:
+                return self._put_right(found, lease, place)
+            project = self._api().project(lease.project)
+            return self._api().create("ports", body_of_port(lease, place, project))
         except Refused as error:
-            if error.kind not in _TAKEN:
-                self._in_the_way(error, lease, place)
-                return None
-        found = self._at(place, lease.address)
-        if found is None:
-            return None
-        if found["name"] != lease.name:
-            raise Taken(holder_of(found, lease.address))
+            own = self._in_the_way(error, lease, place)
         try:
-            return self._put_right(found, lease, place)
+            return None if own is None else self._put_right(own, lease, place)
         except Refused as error:
             self._in_the_way(error, lease, place)
             return None
@@ -189,15 +182,22 @@ class NeutronPlane:
             changes["name"] = lease.name
         return self._api().update("ports", str(port["id"]), changes) if changes else port
 
-    def _in_the_way(self, error: Refused, lease: Lease, place: Place) -> None:
-        """Says what made Neutron refuse; returns if it is gone by now."""
+    def _in_the_way(self, error: Refused, lease: Lease, place: Place) -> Resource | None:
+        """Says what made Neutron refuse; answers the port if it is the lease's own, None if nothing is any more."""
+        if error.kind in _TAKEN:
+            found = self._at(place, lease.address)
+            if found is not None and found["name"] != lease.name:
+                raise Taken(holder_of(found, lease.address))
+            return found
         if error.kind == _MAC_TAKEN:
             mac = mac_of(lease)
-            for port in self._api().every("ports", network_id=place.network, mac_address=mac):
-                address = (addresses_of(port) or [lease.address])[0]
-                raise MacTaken(mac, holder_of(port, address))
-        elif error.kind != "PortNotFound":
+            found = next(iter(self._api().every("ports", network_id=place.network, mac_address=mac)), None)
+            if found is not None and found["name"] != lease.name:
+                raise MacTaken(mac, holder_of(found, next(iter(addresses_of(found)), lease.address)))
+            return found
+        if error.kind != "PortNotFound":
             _refuse(error, f"a port with {lease.address}")
+        return None
 
     def _at(self, place: Place, address: Address) -> Resource | None:
         where = [f"subnet_id={place.subnet}", f"ip_address={address}"]

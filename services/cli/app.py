@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("up", "Start the five services on this machine, and keep them running."),
     "demo": ("demo", "Play the whole story on a simulated rack, printing every line that runs."),
     "status": ("status", "Show whether the five services answer."),
+    "doctor": ("doctor", "Check a site before it is used: our services, OpenStack's, and how they are set up."),
     "server": ("server", "Servers: import, provide, diagnose, set aside, remove."),
     "flavor": ("flavor", "Flavors: what a tenant may ask a server to be."),
     "image": ("image", "Images that can be written to servers."),

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every check, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from services.cli.doctor.checks import glance, ironic, keystone, neutron, nova, placement, rabbitmq, services
+from services.cli.doctor.verdicts import Check
+
+CHECKS: tuple[Check, ...] = (
+    *services.CHECKS, *keystone.CHECKS, *ironic.CHECKS, *neutron.CHECKS, *placement.CHECKS, *nova.CHECKS,
+    *glance.CHECKS, *rabbitmq.CHECKS,
+)  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from services.lifecycle.domain.blocker import Blocker, Cure, Kind
+from services.lifecycle.domain.waits_of_others import OF_OTHERS
 
 FAULT_SLA = timedelta(days=1)
 """How long a server may lie in quarantine before it is overdue, where its code does not say otherwise."""
@@ -175,6 +176,7 @@ _ALL = (
         ),
         sla=timedelta(0),
     ),
+    *OF_OTHERS,
     # Faults: the server is in quarantine until somebody leads it out.
     Blocker(
         "BMC_LOGIN_REFUSED",

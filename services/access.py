@@ -89,6 +89,8 @@ LIFECYCLE: dict[str, Rule] = {
     "/bms.lifecycle.v1.LifecycleService/DeleteForcedAction": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/SetMaintenance": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/ClearMaintenance": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/RetireServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/UnretireServer": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/GetBrake": SITE_READERS,
     "/bms.lifecycle.v1.LifecycleService/ReleaseBrake": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/CreateInstance": members("parent"),

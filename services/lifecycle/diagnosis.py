@@ -112,6 +112,8 @@ def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime
         return code or ("BY_ADMINISTRATOR" if server.intent is None else ""), server.state_since
     if server.unmanaged:
         return "UNMANAGED", server.state_since
+    if server.retired and not server.instance and server.intent is None:
+        return "RETIRED", server.state_since
     if server.state is State.ENROLLED and server.intent is None:
         return "ENROLLED", server.state_since
     if server.maintenance:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import grpc
 from google.longrunning import operations_pb2
 
-from bms.lifecycle.v1 import clean_pb2
+from bms.lifecycle.v1 import clean_pb2, server_status_pb2
 from services.kernel.calls import Call
 from services.kernel.names import SERVER
-from services.lifecycle import operator_wire
+from services.lifecycle import operator_wire, wire
 from services.lifecycle.begin_servicer import BeginMethods
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.cleaning import Cleaning, check_steps
+from services.lifecycle.operations.retiring import retire, unretire
 from services.runtime import etags
+from services.runtime.context import current_call
 
 Context = grpc.ServicerContext
 
@@ -37,3 +39,21 @@ class OperatorMethods(BeginMethods):
             return self._cleaning.clean(books, call, uuid, steps)
 
         return self._begin(request, clean)
+
+    def RetireServer(
+        self, request: server_status_pb2.RetireServerRequest, context: Context
+    ) -> server_status_pb2.ServerStatus:
+        """See the contract."""
+        (uuid,) = SERVER.parse(request.name)
+        call = current_call()
+        return self._writer.once(
+            call, request, lambda tx: wire.status(retire(self._store.within(tx), call, uuid, request.reason))
+        )
+
+    def UnretireServer(
+        self, request: server_status_pb2.UnretireServerRequest, context: Context
+    ) -> server_status_pb2.ServerStatus:
+        """See the contract."""
+        (uuid,) = SERVER.parse(request.name)
+        call = current_call()
+        return self._writer.once(call, request, lambda tx: wire.status(unretire(self._store.within(tx), call, uuid)))

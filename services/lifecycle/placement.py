@@ -78,7 +78,8 @@ class Placement:
 
     def _take(self, tx: Transaction, instance: Instance, claim: Claim, uuid: str, now: datetime) -> None:
         server = self.store.server(tx, uuid, lock=True)
-        if server.intent is not None or server.maintenance or server.state is not State.AVAILABLE:
+        withheld = server.retired or (server.trouble is not None and server.trouble.withholds)
+        if server.intent is not None or server.maintenance or withheld or server.state is not State.AVAILABLE:
             msg = f"{server.name} is {server.state.value}" + (" and at work" if server.intent else "")
             raise WrongState(msg, subject=server.name, state=server.state.value)
         intent = Intent(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from services.kernel.errors import PeerUnavailable, WrongState
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 
 
@@ -28,13 +29,49 @@ class Target:
     fence: int
 
 
+class NotNow(PeerUnavailable):
+    """What does not let the server be worked on now is not its BMC; the same call may go through later.
+
+    Attributes:
+        code: what is waited for, of domain/waits.py.
+    """
+
+    def __init__(self, code: str, message: str, *, remedy: str = "", **facts: str) -> None:
+        super().__init__(message, remedy=remedy, **facts)
+        self.code = code
+
+
+class TakenElsewhere(WrongState):
+    """Somebody else holds the server in its controller, or used it since we last did: nothing of ours is done to it."""
+
+
+def wait_for(error: PeerUnavailable) -> str:
+    """The code of the wait that *error*, raised by a method of `Hardware`, leads to."""
+    return error.code if isinstance(error, NotNow) else "BMC_SILENT"
+
+
 class JobKind(StrEnum):
     """Long work that a controller does by itself once it is started."""
 
     INSPECT = "inspect"
     CLEAN = "clean"
+    MANUAL_CLEAN = "manual_clean"
     DEPLOY = "deploy"
     RESCUE = "rescue"
+
+
+@dataclass(frozen=True, slots=True)
+class CleanStep:
+    """One step of a manual clean; *args* is a JSON object as text, the same for the same arguments."""
+
+    interface: str
+    step: str
+    args: str = "{}"
+
+    @property
+    def label(self) -> str:
+        """``raid.create_configuration``: what may be shown of it."""
+        return f"{self.interface}.{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +92,9 @@ class ImageOrder:
     ramdisk_checksum: str = ""
 
 
-    MANUAL_CLEAN = "manual_clean"
 @dataclass(frozen=True, slots=True)
 class JobOrder:
     """What a job shall do.
-
-@dataclass(frozen=True, slots=True)
-class CleanStep:
-    """One step of a manual clean; *args* is a JSON object as text, the same for the same arguments."""
-
-    interface: str
-    step: str
-    args: str = "{}"
-
-    @property
-    def label(self) -> str:
-        """``raid.create_configuration``: what may be shown of it."""
-        return f"{self.interface}.{self.step}"
-
 
     Attributes:
         kind: which work.
@@ -80,16 +102,28 @@ class CleanStep:
         image: DEPLOY: what to write to the root disk.
         config_drive: the secret document: DEPLOY, with host name, keys and user data; RESCUE, with the keys. Never
             logged.
+        steps: MANUAL_CLEAN: what to run, in order.
     """
 
     kind: JobKind
     disks: tuple[str, ...] = ()
     image: ImageOrder | None = None
     config_drive: bytes = b""
+    steps: tuple[CleanStep, ...] = ()
 
     def __repr__(self) -> str:
         """Leaves out the config drive, which is secret."""
         return f"JobOrder(kind={self.kind}, disks={self.disks!r}, image={self.image!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Flags that a controller of its own shows others, so that they leave the server alone as we do."""
+
+    retired: bool = False
+    retired_reason: str = ""
+    protected: bool = False
+    protected_reason: str = ""
 
 
 class JobPhase(StrEnum):
@@ -102,14 +136,12 @@ class JobPhase(StrEnum):
     FAILED = "failed"
 
 
-        steps: MANUAL_CLEAN: what to run, in order.
 @dataclass(frozen=True, slots=True)
 class HardwareFacts:
     """What inspection found. Zero and empty mean unknown."""
 
     cpu_arch: str = ""
     cpus: int = 0
-    steps: tuple[CleanStep, ...] = ()
     memory_mb: int = 0
     local_gb: int = 0
     manufacturer: str = ""
@@ -143,8 +175,43 @@ class JobReading:
     image: ImageSeen | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CardPort:
+    """One port as inventory has it; empty means unknown."""
+
+    mac_address: str
+    switch_name: str = ""
+    switch_port: str = ""
+    switch_id: str = ""
+    pxe_enabled: bool = False
+    port_group: str = ""
+    physical_network: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCard:
+    """What inventory knows of a server, for a controller that describes it to others. Empty means unknown.
+
+    Attributes:
+        properties: what is declared or was inspected.
+        root_device_hints: which disk is the root disk, in Ironic's words: ``serial``, ``wwn``, ``size`` ...
+        port_groups: label -> mode.
+    """
+
+    display_name: str = ""
+    resource_class: str = ""
+    traits: tuple[str, ...] = ()
+    properties: HardwareFacts = HardwareFacts()
+    root_device_hints: tuple[tuple[str, str], ...] = ()
+    ports: tuple[CardPort, ...] = ()
+    port_groups: tuple[tuple[str, str], ...] = ()
+
+
 class Hardware(Protocol):
-    """The controllers of the servers: simulated, Ironic, Nova."""
+    """The controllers of the servers: simulated, Ironic, Nova.
+
+    Where PeerUnavailable is raised, it may be `NotNow`: then the server's BMC is not what keeps silent.
+    """
 
     def verify(self, target: Target) -> None:
         """Proves that the BMC answers and takes the stored login. May be called again.
@@ -152,6 +219,51 @@ class Hardware(Protocol):
         Raises:
             PeerUnavailable: the BMC does not answer, or the controller is still finding out; a retry may help.
             WrongState: it answers and refuses the login (reason in the facts).
+            TakenElsewhere: somebody else holds the server.
+        """
+        ...
+
+    def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
+        """Has the controller hold the server for *instance*, so that nobody else who asks it there gets the server.
+
+        May be called again, and for the same *request_id* changes nothing more. Answers what the controller calls the
+        hold; empty if nobody but us can ask it for servers.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or cannot say now.
+            TakenElsewhere: somebody else was first.
+        """
+        ...
+
+    def unreserve(self, target: Target) -> None:
+        """The controller holds the server for nobody, if it did for us; what others hold is left. May be called again.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or does not let go now.
+        """
+        ...
+
+    def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
+        """Has the controller know of the server what *card* says, as far as its state allows now.
+
+        What others told the controller stays. May be called again.
+
+        Args:
+            project: whose instance holds the server; empty: nobody's.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or not now.
+        """
+        ...
+
+    def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:
+        """Has the controller take a server in use for one that it deployed itself with *image*, as far as it can tell.
+
+        Nothing is powered, written or erased. May be called again; one that it holds as deployed already is left so.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or is not through yet.
+            WrongState: it does not take it; why.
         """
         ...
 
@@ -204,6 +316,16 @@ class Hardware(Protocol):
         """
         ...
 
+    def mark(self, target: Target, marks: Marks) -> None:
+        """Has the controller show *marks* of the server, those of before gone. May be called again.
+
+        Where the controller has no such flags, or does not know the server, nothing happens.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or does not take them now.
+        """
+        ...
+
     def forget(self, target: Target) -> None:
         """Ends whatever job runs and forgets what was known of the server; called when it leaves our care."""
         ...
@@ -211,13 +333,18 @@ class Hardware(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bmc:
-    """Where a server's BMC is and how to log in; lives only as long as one call."""
+    """Where a server's BMC is and how to log in; lives only as long as one call.
+
+    Attributes:
+        kept: the controller has driver, address and login, and is told none of them.
+    """
 
     address: str
     port: int
     driver: str
     username: str
     password: str
+    kept: bool = False
 
     def __repr__(self) -> str:
         """Leaves out the login, which is secret."""

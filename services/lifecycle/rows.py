@@ -16,10 +16,11 @@ import orjson
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.instance import Instance, InstanceState, Interface, NetworkWish
 from services.lifecycle.domain.lateness import late_at
+from services.lifecycle.domain.nodes import Policy, Trouble
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Report, Server, Tag, Tried, Wait
 from services.lifecycle.domain.states import State
-from services.lifecycle.ports import CleanStep, HardwareFacts
+from services.lifecycle.ports import CleanStep, HardwareFacts, Marks
 from services.runtime.database import Row
 from services.runtime.times import from_micros, to_micros
 
@@ -37,6 +38,9 @@ def server_values(server: Server) -> dict[str, object]:
         "clean_time": _moment(server.clean_time),
         "leases": [_lease_doc(lease) for lease in server.leases],
         "maintenance_reason": server.maintenance_reason,
+        "retired": [server.retired, server.retired_reason],
+        "card": [server.holder_told, server.card_changed],
+        "marked": [getattr(server.marked, name) for name in Marks.__slots__],
         "fault_message": server.fault_message,
         "unmanaged": server.unmanaged,
         "intent": _intent_doc(server.intent),
@@ -46,6 +50,7 @@ def server_values(server: Server) -> dict[str, object]:
         if server.reported
         else None,
         "tainted": [to_micros(server.tainted_since), server.tainted_by] if server.tainted_since else None,
+        "trouble": _trouble_doc(server.trouble),
     }
     return {
         "uuid": server.uuid,
@@ -71,6 +76,7 @@ def server_of(row: Row) -> Server:
     """The server that *row* holds."""
     doc: Doc = orjson.loads(row["doc"])
     reported, tainted = doc["reported"], doc.get("tainted")
+    retired, why = doc.get("retired", (False, ""))
     return Server(
         uuid=row["uuid"],
         display_name=row["display_name"],
@@ -83,9 +89,14 @@ def server_of(row: Row) -> Server:
         clean_time=_time(doc["clean_time"]),
         isolated=bool(row["isolated"]),
         instance=row["instance"],
-        leases=tuple(Lease(*lease) for lease in doc["leases"]),
+        leases=tuple(Lease(*lease[:7], *map(tuple, lease[7:])) for lease in doc["leases"]),
         maintenance=bool(row["maintenance"]),
         maintenance_reason=doc["maintenance_reason"],
+        retired=retired,
+        retired_reason=why,
+        marked=Marks(*doc.get("marked", ())),
+        holder_told=doc.get("card", ("", False))[0],
+        card_changed=doc.get("card", ("", False))[1],
         fault=row["fault"],
         fault_message=doc["fault_message"],
         unmanaged=doc["unmanaged"],
@@ -96,6 +107,7 @@ def server_of(row: Row) -> Server:
         closed=bool(row["closed"]),
         tainted_since=from_micros(tainted[0]) if tainted else None,
         tainted_by=tainted[1] if tainted else "",
+        trouble=_trouble(doc.get("trouble")),
         version=row["version"],
         fence=row["fence"],
         head=Head(row["sequence"], bytes(row["digest"])),
@@ -120,6 +132,7 @@ def instance_values(instance: Instance) -> dict[str, object]:
                 one.gateway,
                 one.lease,
                 one.connected,
+                one.dns_servers,
             ]
             for one in instance.interfaces
         ],
@@ -160,7 +173,7 @@ def instance_of(row: Row) -> Instance:
         labels=doc["labels"],
         state=InstanceState(row["state"]),
         server=row["server"],
-        interfaces=tuple(Interface(*one) for one in doc["interfaces"]),
+        interfaces=tuple(Interface(*one[:9], *map(tuple, one[9:])) for one in doc["interfaces"]),
         error=doc["error"],
         site_note=doc["site_note"],
         operation=row["operation"],
@@ -226,7 +239,16 @@ def _disk(doc: list[Any]) -> DiskSeen:
 
 
 def _lease_doc(lease: Lease) -> list[object]:
-    return [lease.name, lease.network, lease.vrf, lease.address, lease.prefix_length, lease.gateway, lease.epoch]
+    return [
+        lease.name,
+        lease.network,
+        lease.vrf,
+        lease.address,
+        lease.prefix_length,
+        lease.gateway,
+        lease.epoch,
+        lease.dns_servers,
+    ]
 
 
 def _intent_doc(intent: Intent | None) -> Doc | None:
@@ -249,10 +271,10 @@ def _intent_doc(intent: Intent | None) -> Doc | None:
         "tried": [[one.code, one.attempts, to_micros(one.last)] for one in intent.tried],
         "cure": intent.cure,
         "forced": intent.forced,
+        "steps": [[one.interface, one.step, one.args] for one in intent.steps],
     }
 
 
-        "steps": [[one.interface, one.step, one.args] for one in intent.steps],
 def _intent(doc: Doc | None) -> Intent | None:
     if doc is None:
         return None
@@ -264,10 +286,10 @@ def _intent(doc: Doc | None) -> Intent | None:
             "step_since": from_micros(doc["step_since"]),
             "warnings": tuple(doc["warnings"]),
             "tried": tuple(Tried(code, attempts, from_micros(last)) for code, attempts, last in doc.get("tried", ())),
+            "steps": tuple(CleanStep(*one) for one in doc.get("steps", ())),
         }
     )
 
-            "steps": tuple(CleanStep(*one) for one in doc.get("steps", ())),
 
 def _wait_doc(wait: Wait | None) -> list[object] | None:
     return (
@@ -279,6 +301,16 @@ def _wait_doc(wait: Wait | None) -> list[object] | None:
 
 def _wait(doc: list[Any] | None) -> Wait | None:
     return Wait(doc[0], doc[1], from_micros(doc[2]), _time(doc[3]), _time(doc[4]), *doc[5:]) if doc else None
+
+
+def _trouble_doc(trouble: Trouble | None) -> list[object] | None:
+    if trouble is None:
+        return None
+    return [trouble.code, trouble.policy.value, trouble.message, to_micros(trouble.since), trouble.commands]
+
+
+def _trouble(doc: list[Any] | None) -> Trouble | None:
+    return Trouble(doc[0], Policy(doc[1]), doc[2], from_micros(doc[3]), tuple(doc[4])) if doc else None
 
 
 def _facts_doc(facts: HardwareFacts | None) -> Doc | None:

@@ -81,6 +81,8 @@ def status(server: Server) -> server_status_pb2.ServerStatus:
         etag=etag(server.version),
         tainted_since=stamp(server.tainted_since),
         tainted_by=server.tainted_by,
+        retired=server.retired,
+        retired_reason=server.retired_reason,
     )
 
 

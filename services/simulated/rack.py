@@ -122,6 +122,14 @@ class Rack:
                 reason="BMC_LOGIN_REFUSED",
             )
 
+    def is_taken(self, server: str, bmc: str, now: datetime) -> bool:
+        """Whether others took the server, as far as its controller tells; no BMC is asked."""
+        with self.file.reading() as tx:
+            fault = look(tx, targets_of(bmc, server), micros(now)).get(FaultKind.TAKEN_BY_OTHERS)
+        if fault is not None:
+            self._struck(fault)
+        return fault is not None
+
     def read_power(self, server: str, bmc: str, now: datetime) -> PowerAnswer:
         """The power as the BMC tells it.
 

@@ -404,6 +404,16 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         status.maintenance, status.maintenance_reason = False, ""
         return status
 
+    def RetireServer(self, request: Any, context: Any) -> Any:
+        status = _found(self.world.statuses, request.name, context)
+        status.retired, status.retired_reason = True, request.reason
+        return status
+
+    def UnretireServer(self, request: Any, context: Any) -> Any:
+        status = _found(self.world.statuses, request.name, context)
+        status.retired, status.retired_reason = False, ""
+        return status
+
     def CleanServer(self, request: Any, context: Any) -> Any:
         if request.validate_only:
             return self.world.plan("clean", request.name)

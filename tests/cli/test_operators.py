@@ -12,6 +12,12 @@ from tests.cli.conftest import Shell
 from tests.cli.fakes import World
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are named are those of the test."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_clean_steps_are_asked_for_in_their_order(bms: Shell, world: World) -> None:
     """
     Those of --step first, then those of the file; a value is JSON, or else text.
@@ -41,3 +47,15 @@ def test_steps_that_are_not_understood_reach_nobody(bms: Shell, world: World, li
 
     assert bms(f"server clean a --yes {line}").code == 2
     assert world.asked("CleanServer") == []
+
+
+def test_retirement_is_set_and_ended(bms: Shell, world: World) -> None:
+    """
+    With its reason, shown with the server, and ended by its own verb.
+    """
+    world.add_server("a", "active")
+
+    assert "too old" in bms("server", "retire", "a", "--reason", "too old").out
+    assert "too old" in bms("server show a").out
+    assert "ended" in bms("server unretire a").out
+    assert "too old" not in bms("server show a").out

@@ -7,6 +7,7 @@ Faults are set as plain attributes. What the world looks like is asked of the fa
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -16,9 +17,24 @@ from services.kernel.errors import AlreadyExists, BmsError, Exhausted, NotFound,
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
-from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, Target
+from services.lifecycle.ports import (
+    Bmc,
+    HardwareFacts,
+    ImageOrder,
+    JobKind,
+    JobOrder,
+    JobPhase,
+    JobReading,
+    Marks,
+    NotNow,
+    ServerCard,
+    TakenElsewhere,
+    Target,
+)
 
 SHA = "sha256:" + "ab" * 32
+KNOWN_STEPS = ("create_configuration", "erase_devices", "factory_reset")
+"""The clean steps that the fake driver has."""
 
 
 @dataclass
@@ -30,8 +46,6 @@ class Machine:
     jobs: dict[str, tuple[JobOrder, JobReading]] = field(default_factory=dict)
     silent: bool = False
     hangs: bool = False
-KNOWN_STEPS = ("create_configuration", "erase_devices", "factory_reset")
-"""The clean steps that the fake driver has."""
     resets: int = 0
     login_refused: bool = False
     stuck_on: bool = False
@@ -39,7 +53,14 @@ KNOWN_STEPS = ("create_configuration", "erase_devices", "factory_reset")
     corrupt: bool = False
     extra_disk: str = ""
     left_disk: str = ""
+    marks: Marks = field(default_factory=Marks)
+    ran: list[tuple[str, str]] = field(default_factory=list)
     slow: bool = False
+    taken: bool = False
+    holders: tuple[str, ...] = ()
+    card: tuple[ServerCard, str] | None = None
+    unadoptable: bool = False
+    adopted_with: ImageOrder | None = None
 
 
 class FakeHardware:
@@ -48,9 +69,9 @@ class FakeHardware:
     def __init__(self, clock: Clock) -> None:
         self.machines: dict[str, Machine] = {}
         self.history: list[tuple[str, str]] = []
+        self.deaf = False
         self._clock = clock
 
-    ran: list[tuple[str, str]] = field(default_factory=list)
     def machine(self, server: str) -> Machine:
         return self.machines.setdefault(server, Machine())
 
@@ -63,9 +84,44 @@ class FakeHardware:
 
     def verify(self, target: Target) -> None:
         with effect("bmc.verify"):
+            self._refuse_others(target)
             if self._answering(target).login_refused:
                 msg = "the BMC refuses the login"
                 raise WrongState(msg)
+
+    def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
+        with effect("controller.reserve"):
+            machine = self._refuse_others(target)
+            assert machine.holders in ((), (request_id,)), "held twice over"
+            machine.holders = (request_id,)
+            return request_id
+
+    def unreserve(self, target: Target) -> None:
+        with effect("controller.unreserve"):
+            if machine := self.machines.get(target.server):
+                machine.holders = ()
+
+    def _refuse_others(self, target: Target) -> Machine:
+        machine = self.machine(target.server)
+        if self.deaf:
+            msg = "the controller does not answer"
+            raise NotNow("CONTROLLER_SILENT", msg)
+        if machine.taken:
+            msg = "the controller holds it for somebody else"
+            raise TakenElsewhere(msg)
+        return machine
+
+    def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
+        with effect("controller.describe"):
+            self.machine(target.server).card = (card, project)
+
+    def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:
+        with effect("controller.adopt"):
+            machine = self._answering(target)
+            if machine.unadoptable:
+                msg = "the controller cannot adopt it"
+                raise WrongState(msg)
+            machine.adopted_with = image
 
     def read_power(self, target: Target) -> PowerSeen:
         with effect("bmc.read_power"):
@@ -129,6 +185,12 @@ class FakeHardware:
             there = tuple(DiskSeen(serial, 10**12) for serial in sorted(machine.disks))
             seen = ImageSeen(order.image.image, order.image.checksum, actual, root)
             return JobReading(JobPhase.PASSED, image=seen, disks=there)
+        if order.kind is JobKind.MANUAL_CLEAN:
+            for step in order.steps:
+                if step.step not in KNOWN_STEPS:
+                    return JobReading(JobPhase.FAILED, message=f"no step {step.label}")
+                machine.ran.append((step.label, step.args))
+                machine.disks |= dict.fromkeys(machine.disks, "") if step.step == "erase_devices" else {}
         return JobReading(JobPhase.PASSED)
 
     def read_job(self, target: Target, *, request_id: str) -> JobReading:
@@ -138,6 +200,10 @@ class FakeHardware:
             if known is None:
                 return JobReading(JobPhase.ABSENT)
             return JobReading(JobPhase.RUNNING, percent=50, stage="at work") if machine.slow else known[1]
+
+    def mark(self, target: Target, marks: Marks) -> None:
+        with effect("controller.mark"):
+            self._answering(target).marks = marks
 
     def forget(self, target: Target) -> None:
         with effect("bmc.forget"):
@@ -166,12 +232,6 @@ class FakeNetworks:
     def __init__(self, clock: Clock) -> None:
         self.ports: dict[str, _FabricPort] = {}
         self.fences: dict[str, int] = {}
-        if order.kind is JobKind.MANUAL_CLEAN:
-            for step in order.steps:
-                if step.step not in KNOWN_STEPS:
-                    return JobReading(JobPhase.FAILED, message=f"no step {step.label}")
-                machine.ran.append((step.label, step.args))
-                machine.disks |= dict.fromkeys(machine.disks, "") if step.step == "erase_devices" else {}
         self.private_networks = {
             PortClass.PROVISIONING: "projects/site/networks/provisioning",
             PortClass.CLEANING: "projects/site/networks/cleaning",
@@ -244,19 +304,31 @@ class FakeNetworks:
     def read(self, server: str, fence: int) -> tuple[Reading, ...]:
         with effect("network.read"):
             self._fenced(server, fence)
-            now = self._clock.now()
-            for name, port in self.ports.items():
-                if port.server == server and not self._is_silent(name):
-                    port.seen = port.port_class
-            return tuple(
-                Reading(name, PortClass.UNKNOWN, (), now, b"", "the switch does not answer")
-                if self._is_silent(name)
-                else Reading(
-                    name, port.port_class, port.networks, now, hashlib.sha256(f"{now}{name}{port}".encode()).digest()
-                )
-                for name, port in sorted(self.ports.items())
-                if port.server == server
+            return self._read(server)
+
+    def _read(self, server: str) -> tuple[Reading, ...]:
+        now = self._clock.now()
+        for name, port in self.ports.items():
+            if port.server == server and not self._is_silent(name):
+                port.seen = port.port_class
+        return tuple(
+            Reading(name, PortClass.UNKNOWN, (), now, b"", "the switch does not answer")
+            if self._is_silent(name)
+            else Reading(
+                name, port.port_class, port.networks, now, hashlib.sha256(f"{now}{name}{port}".encode()).digest()
             )
+            for name, port in sorted(self.ports.items())
+            if port.server == server
+        )
+
+    def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:
+        with effect("network.look"):
+            self._answer()
+            return {
+                server: self._read(server)
+                for server, fence in servers.items()
+                if not fence or fence >= self.fences.get(server, 0)
+            }
 
     def _is_silent(self, name: str) -> bool:
         return name in self.unreadable or self.ports[name].plug[0] in self.dead_switches
@@ -395,8 +467,9 @@ class FakeInventory:
     def reserve(self, holder: str, flavor: str, image: str, excluded: tuple[str, ...]) -> str:
         with effect("inventory.reserve"):
             self._answer()
-            if holder in self.reserved:
+            if holder in self.reserved and f"servers/{self.reserved[holder]}" not in excluded:
                 return self.reserved[holder]
+            self.reserved.pop(holder, None)
             for uuid, row in sorted(self.pool.items()):
                 if row.available and uuid not in self.reserved.values() and f"servers/{uuid}" not in excluded:
                     self.reserved[holder] = uuid

@@ -340,9 +340,9 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
     _N.POWER_ON: _power(Power.ON),
     _N.REBOOT: _power(Power.ON),
     _N.CLEAN: lambda server, _: replace(server, clean_time=START, power=Power.ON),
+    _N.RUN_STEPS: _power(Power.ON),
     _N.WRITE_IMAGE: lambda server, _: replace(server, clean_time=None, power=Power.ON),
     _N.BOOT_RESCUE: _power(Power.ON),
-    _N.RUN_STEPS: _power(Power.ON),
     _N.INSPECT: lambda server, _: replace(server, disks=(DiskSeen("d", 1),), clean_time=None),
     _N.CLOSE: lambda server, _: replace(server, closed=True),
     **dict.fromkeys(

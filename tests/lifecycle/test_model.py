@@ -233,11 +233,34 @@ def test_staying_changes_nothing_that_moves(model: Model) -> None:
             assert place.server.state not in IN_MOTION, place
 
 
+def test_what_is_retired_never_comes_into_the_pool(model: Model) -> None:
+    """
+    Retired at any place, and left to the worker: it is not available when it comes to rest, and what is on it stays.
+    """
+    assert {State.CLEANING, State.RESERVED, State.QUARANTINED} <= {before for before, _ in kept(model)}
+
+
+def kept(model: Model) -> set[tuple[State, State]]:
+    """The transitions into enrolled of servers that are retired wherever they are."""
+    seen: dict[str, None] = {}
+    went = set()
+    for place in at_work(model):
+        following = Place(replace(place.server, retired=True), place.instance)
+        while following.server.intent is not None and following.key not in seen:
+            seen[following.key] = None
+            before, following = following.server.state, done(following)
+            if before is not following.server.state is State.ENROLLED:
+                went.add((before, State.ENROLLED))
+            assert following.server.state is not State.AVAILABLE or before is State.AVAILABLE, place
+    return went
+
+
 def test_every_way_of_the_table_is_gone(model: Model) -> None:
     """
     No transition stands in the table for nothing, but those of what is found and nobody registered.
     """
-    went = {
+    # An available one that is retired goes with the verb itself.
+    went = {(State.AVAILABLE, State.ENROLLED), *kept(model)} | {
         (place.server.state, model.places[to].server.state)
         for key, place in model.places.items()
         for _, to in model.edges[key]

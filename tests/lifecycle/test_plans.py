@@ -52,6 +52,7 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.SKIP_CLEAN: (None, (State.CLEANING,)),
     _K.ATTEST: (None, (State.QUARANTINED,)),
     _K.REPLUG: (None, (State.AVAILABLE,)),
+    _K.STAND_BACK: (Trigger.QUARANTINE, (State.RESERVED, State.VERIFYING)),
     _K.CLOSE: (None, (State.ENROLLED, State.AVAILABLE, State.QUARANTINED)),
 }
 """How each plan begins: the trigger of the verb itself, and from which states."""
@@ -73,6 +74,7 @@ ENDS = {
     _K.FORCE_AVAILABLE: State.AVAILABLE,
     _K.SKIP_CLEAN: State.AVAILABLE,
     _K.QUARANTINE: State.QUARANTINED,
+    _K.STAND_BACK: State.QUARANTINED,
 }
 """Where each plan that moves the state leads."""
 
@@ -146,7 +148,7 @@ def test_adopting_asks_nothing_of_the_server_or_its_ports(kind: IntentKind) -> N
     """
     reads_or_books = {
         *(_N.REPORT, _N.VERIFY_BMC, _N.FIND_PORTS, _N.LEASE_ADDRESSES, _N.TAKE_OVER),
-        *(_N.WITHDRAW_ADDRESSES, _N.FORGET_PORTS, _N.END_INSTANCE),
+        *(_N.WITHDRAW_ADDRESSES, _N.FORGET_PORTS, _N.END_INSTANCE, _N.RESERVE_NODE, _N.UNRESERVE_NODE),
     }
 
     assert set(names(kind)) <= reads_or_books
@@ -189,8 +191,6 @@ def test_ports_change_class_only_through_quarantine_and_powered_off(kind: Intent
             last_attach = index
 
 
-@pytest.mark.parametrize("kind", IntentKind)
-def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
 def test_nothing_is_done_for_an_instance_before_its_server_is_held_for_it() -> None:
     """
     Deploying begins with the controller's hold, which every way back to the pool ends, just before it is offered.
@@ -203,6 +203,8 @@ def test_nothing_is_done_for_an_instance_before_its_server_is_held_for_it() -> N
         assert names(kind)[-2:] == [_N.UNRESERVE_NODE, _N.REPORT]
 
 
+@pytest.mark.parametrize("kind", IntentKind)
+def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
     """
     Only providing, recovering, giving back and steps run by hand erase, on the private cleaning network.
     """

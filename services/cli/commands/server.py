@@ -10,6 +10,7 @@ from services.cli.commands import (  # noqa: F401
     server_clean,
     server_import,
     server_records,
+    server_retire,
     server_verbs,
 )
 from services.cli.commands.server_noun import server

@@ -44,6 +44,7 @@ def _status_fields(machine: Machine, status: ServerStatus) -> list[tuple[str, st
         ("Fault", f"{status.fault}: {status.fault_message}" if status.fault else ""),
         ("Maintenance", (status.maintenance_reason or "yes") if status.maintenance else ""),
         ("Isolated", "yes" if status.isolated else "no"),
+        ("Retired", (status.retired_reason or "yes") if status.retired else ""),
         ("Tainted", f"since {when(status.tainted_since)}, by {status.tainted_by}" if status.tainted_by else ""),
         ("Last clean", f"{when(status.clean_time)}, {status.disk_count} disks" if status.clean_time.seconds else ""),
     ]

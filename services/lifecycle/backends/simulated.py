@@ -15,6 +15,9 @@ from services.lifecycle.ports import (
     JobOrder,
     JobPhase,
     JobReading,
+    Marks,
+    ServerCard,
+    TakenElsewhere,
     Target,
 )
 from services.simulated.hardware import bmc_key
@@ -89,6 +92,9 @@ class SimulatedHardware:
         with effect("hardware.read_job"):
             answer = self._rack.read_job(target.server, bmc, self._clock.now(), request_id=request_id)
         return JobReading(JobPhase.ABSENT) if answer is None else _reading(answer)
+
+    def mark(self, target: Target, marks: Marks) -> None:
+        """See `Hardware.mark`. Nobody else looks at the rack."""
 
     def forget(self, target: Target) -> None:
         """See `Hardware.forget`. It needs no login: the server's may be gone already."""

@@ -133,11 +133,12 @@ def _available(server: Server) -> None:
             f"still holds, or is held by, {held}",
             f"End that first: bms force request {server.uuid} --kind release --reason WHY, or bms server recover.",
         )
-    if server.unmanaged or server.maintenance:
+    if server.unmanaged or server.maintenance or server.retired:
         raise _refused(
             server,
-            "is unmanaged or in maintenance",
-            f"Change that first: bms server set {server.uuid} --managed; bms server maintenance unset {server.uuid}.",
+            "is unmanaged, retired or in maintenance",
+            f"Change that first: bms server set {server.uuid} --managed; bms server unretire {server.uuid};"
+            f" bms server maintenance unset {server.uuid}.",
         )
 
 

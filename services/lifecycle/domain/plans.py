@@ -21,6 +21,8 @@ class StepName(StrEnum):
     REGISTER_PORTS = "register_ports"
     FIND_PORTS = "find_ports"
     TAKE_OVER = "take_over"
+    RESERVE_NODE = "reserve_node"
+    UNRESERVE_NODE = "unreserve_node"
     FORGET_PORTS = "forget_ports"
     POWER_OFF = "power_off"
     POWER_ON = "power_on"
@@ -40,9 +42,9 @@ class StepName(StrEnum):
     WRITE_IMAGE = "write_image"
     BOOT_RESCUE = "boot_rescue"
     CLEAN = "clean"
+    RUN_STEPS = "run_steps"
     END_INSTANCE = "end_instance"
     REPORT = "report"
-    RUN_STEPS = "run_steps"
     CLOSE = "close"
 
 
@@ -57,6 +59,8 @@ class OnFailure(StrEnum):
     """Nothing was done to the server: leases are given back and it is available again."""
     LEAVE = "leave"
     """Nothing was touched: what was leased is withdrawn, and the server is enrolled as it was."""
+    ELSEWHERE = "elsewhere"
+    """Somebody else has the server: nothing is asked of it or its ports, it is set aside, its instance placed anew."""
     SILENT = "silent"
     """Release with a BMC that does not answer: ports first, then quarantine."""
 
@@ -110,16 +114,17 @@ class IntentKind(StrEnum):
     DETACH = "detach"
     PUT_BACK = "put_back"
     REPLUG = "replug"
+    STAND_BACK = "stand_back"
     QUARANTINE = "quarantine"
     RECOVER = "recover"
+    CLEAN = "clean"
+    CLEAN_ENROLLED = "clean_enrolled"
+    CLEAN_QUARANTINED = "clean_quarantined"
     UNDO = "undo"
     CLOSE = "close"
     ADOPT = "adopt"
     UNADOPT = "unadopt"
     FORCE_RELEASE = "force_release"
-    CLEAN = "clean"
-    CLEAN_ENROLLED = "clean_enrolled"
-    CLEAN_QUARANTINED = "clean_quarantined"
     FORCE_AVAILABLE = "force_available"
     SKIP_CLEAN = "skip_clean"
     ATTEST = "attest_power_off"
@@ -133,13 +138,13 @@ class IntentKind(StrEnum):
         return self.value
 
 
+_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined")
+"""What tells plans of one verb from each other."""
 _MINUTE = timedelta(minutes=1)
 _N, _F = StepName, OnFailure
 
 
 def _power_off(*, enter: Trigger | None = None, fails: OnFailure = _F.QUARANTINE) -> Step:
-_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined")
-"""What tells plans of one verb from each other."""
     return Step(_N.POWER_OFF, "power off, read back from the BMC", 5 * _MINUTE, enter=enter, on_failure=fails)
 
 
@@ -165,6 +170,13 @@ def _clean(*, enter: Trigger) -> tuple[Step, ...]:
 _AVAILABLE = Step(
     _N.REPORT, "tell inventory that it is available", None, weight=1, enter=Trigger.CLEANED, on_failure=_F.STAY
 )
+_UNRESERVE = Step(_N.UNRESERVE_NODE, "its controller holds it for nobody", None, weight=1)
+_OFFERED = (_UNRESERVE, _AVAILABLE)
+
+
+def _reserve(fails: OnFailure) -> Step:
+    # Before anything is done to it, so that whoever was second leaves no trace of having been there.
+    return Step(_N.RESERVE_NODE, "its controller holds it for the instance", 10 * _MINUTE, weight=1, on_failure=fails)
 
 
 def _image(*, enter: Trigger | None = None) -> tuple[Step, ...]:
@@ -200,18 +212,6 @@ def _inspect(enter: Trigger) -> tuple[Step, ...]:
     )
 
 
-# Addresses before disks: an instance's hold has ended when the tenant's deletion has.
-_GIVE_BACK = (
-    _power_off(fails=_F.SILENT),
-    _detach_all(enter=Trigger.POWERED_OFF),
-    Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
-    Step(_N.END_INSTANCE, "end the instance", None, weight=1),
-)
-
-_PLANS: dict[IntentKind, tuple[Step, ...]] = {
-    IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
-    IntentKind.RECOVER: (
-        *_ONBOARD,
 # What the steps do is known to the driver alone, so its disks may be others afterwards, and hold anything.
 _MANUAL = (
     _power_off(),
@@ -223,25 +223,25 @@ _MANUAL = (
     _detach_all(),
 )  # fmt: skip
 
+# Addresses before disks: an instance's hold has ended when the tenant's deletion has.
+_GIVE_BACK = (
+    _power_off(fails=_F.SILENT),
+    _detach_all(enter=Trigger.POWERED_OFF),
+    Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),
+    Step(_N.END_INSTANCE, "end the instance", None, weight=1),
+)
+
+_PLANS: dict[IntentKind, tuple[Step, ...]] = {
+    IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), *_OFFERED),
+    IntentKind.RECOVER: (
+        *_ONBOARD,
         _power_off(),
         Step(_N.COOL_ADDRESSES, "addresses it still held into cool-down", None),
         Step(_N.END_INSTANCE, "end the instance that held it", None, weight=1),
         *_inspect(Trigger.VERIFIED),
         *_clean(enter=Trigger.INSPECTED),
-        _AVAILABLE,
+        *_OFFERED,
     ),
-    IntentKind.DEPLOY: (
-        Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
-        *_image(enter=Trigger.PROVISION),
-        *_to_tenant(last=Trigger.SWITCHED),
-    ),
-    IntentKind.UNDO: (
-        Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
-        Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
-        Step(
-            _N.REPORT,
-            "tell inventory that it is available",
-            None,
     # Not offered before anything is done, and cleaned like any other before it is offered again.
     IntentKind.CLEAN: (
         Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
@@ -252,6 +252,20 @@ _MANUAL = (
     ),
     IntentKind.CLEAN_ENROLLED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.KEPT)),
     IntentKind.CLEAN_QUARANTINED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.QUARANTINE)),
+    IntentKind.DEPLOY: (
+        _reserve(_F.UNDO),
+        Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
+        *_image(enter=Trigger.PROVISION),
+        *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    IntentKind.UNDO: (
+        Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
+        _UNRESERVE,
+        Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
+        Step(
+            _N.REPORT,
+            "tell inventory that it is available",
+            None,
             weight=1,
             enter=Trigger.UNRESERVE,
             on_failure=_F.STAY,
@@ -302,9 +316,13 @@ _MANUAL = (
         _detach_all(),
         Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
     ),
-    IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), _AVAILABLE),
+    # Somebody else's by now: nothing is asked of it or of the fabric.
+    IntentKind.STAND_BACK: (
+        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+    ),
+    IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), *_OFFERED),
     # Adopted, or forced into the pool: nobody inspected it yet.
-    IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), _AVAILABLE),
+    IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), *_OFFERED),
     # The BMC is silent, or the server is in quarantine already: ports are cut first, the tenant's deletion ends,
     # addresses are kept until power off was read, and an administrator leads out of quarantine.
     IntentKind.RELEASE_SILENT: (
@@ -331,6 +349,7 @@ _MANUAL = (
         # First, so that inventory refuses to delete it from here on.
         Step(_N.REPORT, "tell inventory whose it will be", None, weight=1, on_failure=_F.STAY),
         Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE, on_failure=_F.LEAVE),
+        _reserve(_F.LEAVE),
         Step(_N.FIND_PORTS, "read every port on exactly the networks named", 10 * _MINUTE, on_failure=_F.LEAVE),
         Step(_N.LEASE_ADDRESSES, "lease the addresses it has", 10 * _MINUTE, on_failure=_F.LEAVE),
         Step(_N.TAKE_OVER, "read ports and power: its evidence begins", 10 * _MINUTE, on_failure=_F.LEAVE),
@@ -338,6 +357,7 @@ _MANUAL = (
     ),
     IntentKind.UNADOPT: (
         Step(_N.WITHDRAW_ADDRESSES, "addresses it was leased into cool-down", None),
+        _UNRESERVE,
         Step(_N.FORGET_PORTS, "let network and inventory forget what was found", None),
         Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
         Step(_N.REPORT, "tell inventory", None, weight=1, enter=Trigger.LEAVE, on_failure=_F.STAY),
@@ -353,9 +373,10 @@ _MANUAL = (
     IntentKind.FORCE_AVAILABLE: (
         Step(_N.REGISTER_PORTS, "every port to quarantine, read back from the fabric", None),
         _power_off(),
+        _UNRESERVE,
         replace(_AVAILABLE, enter=Trigger.FORCE),
     ),
-    IntentKind.SKIP_CLEAN: (_power_off(), _detach_all(), _AVAILABLE),
+    IntentKind.SKIP_CLEAN: (_power_off(), _detach_all(), *_OFFERED),
     IntentKind.ATTEST: (Step(_N.COOL_ADDRESSES, "its addresses into cool-down", None),),
     IntentKind.CLOSE: (
         # Left out where no port is, or may be, on a network: what was never provided is not touched.

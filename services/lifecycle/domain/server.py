@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kernel.events import DiskSeen, Head
+from services.lifecycle.domain.nodes import Policy, Trouble
 from services.lifecycle.domain.plans import IntentKind, Step, StepName, percent, plan_of
 from services.lifecycle.domain.states import LIMITS, State, Trigger, after
-from services.lifecycle.ports import CleanStep, HardwareFacts
+from services.lifecycle.ports import CleanStep, HardwareFacts, Marks
 
 TAKEN = "TAKEN_ELSEWHERE"
 """The fault of a server that somebody else took in its controller: nothing of ours is done to it until it is back."""
@@ -89,6 +90,7 @@ class Lease:
     prefix_length: int
     gateway: str
     epoch: int
+    dns_servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,8 @@ class Intent:
         tried: which remedies were tried by themselves in this step.
         cure: the code whose remedy the next look at the step shall apply; "" for none.
         forced: the forced action that allows it, `servers/{uuid}/forcedActions/{uuid}`; "" for what needs none.
-    """
         steps: of a manual clean: what to run.
+    """
 
     id: str
     kind: IntentKind
@@ -158,8 +160,8 @@ class Intent:
     tried: tuple[Tried, ...] = ()
     cure: str = ""
     forced: str = ""
-
     steps: tuple[CleanStep, ...] = ()
+
     @property
     def step(self) -> Step:
         """The step at work."""
@@ -204,6 +206,11 @@ class Server:
         tainted_since: when a forced action made its evidence a matter of trust; None if none did since the last full
             clean pass.
         tainted_by: that action's name.
+        retired: on its way out of the site: offered to nobody.
+        marked: the flags that its controller was last told to show.
+        holder_told: the project that its controller was last told to show as its holder; "" for nobody.
+        card_changed: inventory's record of it changed since its controller was told.
+        trouble: what its controller shows though nobody here asked for it; None: nothing that is known.
     """
 
     uuid: str
@@ -220,6 +227,11 @@ class Server:
     leases: tuple[Lease, ...] = ()
     maintenance: bool = False
     maintenance_reason: str = ""
+    retired: bool = False
+    retired_reason: str = ""
+    marked: Marks = field(default_factory=Marks)
+    holder_told: str = ""
+    card_changed: bool = False
     fault: str = ""
     fault_message: str = ""
     unmanaged: bool = False
@@ -230,6 +242,7 @@ class Server:
     closed: bool = False
     tainted_since: datetime | None = None
     tainted_by: str = ""
+    trouble: Trouble | None = None
     version: int = 0
     fence: int = 0
     head: Head = field(default_factory=Head)
@@ -268,6 +281,13 @@ class Server:
         )
 
     @property
+    def taken_elsewhere(self) -> bool:
+        """Whether it is somebody else's, as far as its controller told: it is set aside, and not touched."""
+        if self.trouble is not None and self.trouble.policy is Policy.LEAVE:
+            return True
+        return self.state is State.QUARANTINED and self.fault == TAKEN
+
+    @property
     def state_deadline(self) -> datetime | None:
         """When it should have left its state; None if it may stay."""
         limit = LIMITS.get(self.state)
@@ -295,6 +315,10 @@ class Server:
             return Report(available=False, reason="IN_USE", held_by=self.instance)
         if self.maintenance:
             return Report(available=False, reason="MAINTENANCE", held_by="")
+        if self.retired:
+            return Report(available=False, reason="RETIRED", held_by="")
+        if self.state is State.AVAILABLE and self.trouble is not None and self.trouble.withholds:
+            return Report(available=False, reason=self.trouble.code, held_by="")
         # While the last step tells inventory so, it is available already.
         intent = self.intent
         if self.state is State.AVAILABLE and (
@@ -303,7 +327,7 @@ class Server:
             return Report(available=True, reason="", held_by="")
         if intent is not None and intent.kind is IntentKind.REPLUG:
             return Report(available=False, reason="PORTS_CHANGED", held_by="")
-        return Report(available=False, reason=self.state.value.upper(), held_by="")
+        return Report(available=False, reason=TAKEN if self.taken_elsewhere else self.state.value.upper(), held_by="")
 
 
 def isolated(ports: tuple[Port, ...]) -> bool:

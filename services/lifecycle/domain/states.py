@@ -93,7 +93,8 @@ _MOVES: tuple[tuple[Trigger, tuple[State, ...], State], ...] = (
     (_T.CLEANED, (_S.CLEANING,), _S.AVAILABLE),
     # Steps run by hand: on what nobody holds, and back to where it was.
     (_T.CLEAN, (_S.ENROLLED, _S.AVAILABLE, _S.QUARANTINED), _S.CLEANING),
-    (_T.KEPT, (_S.CLEANING,), _S.ENROLLED),
+    # What is retired does not come, or come back, into the pool.
+    (_T.KEPT, (_S.CLEANING, _S.AVAILABLE, _S.RESERVED, _S.QUARANTINED), _S.ENROLLED),
     # Brownfield: what is found or taken over.
     (_T.ENROLL, (_S.UNEXPECTED,), _S.ENROLLED),
     (_T.ADOPT, (_S.ENROLLED,), _S.ADOPTING),

@@ -85,8 +85,10 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
     )
     entering = replace(server, intent=following, wait=None)
     trigger = following.step.enter
+    if server.retired and trigger is not None and after(server.state, trigger) is State.AVAILABLE:
+        trigger = Trigger.KEPT
     moved = entering.moved(trigger, now) if trigger else entering
-    if moved.state is State.AVAILABLE:
+    if moved.state is State.AVAILABLE or trigger is Trigger.KEPT:
         moved = replace(moved, fault="", fault_message="", instance="", leases=())
     if (
         moved.state is State.QUARANTINED

@@ -15,6 +15,7 @@ from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.operations.beginning import Beginnings, not_at_work
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.instances import Seal
+from services.lifecycle.operations.refusals import not_retired
 
 
 def check_fixed(instance: Instance) -> None:
@@ -67,6 +68,7 @@ class Adopting:
                 subject=server.name,
                 state=server.state.value,
             )
+        not_retired(server)
         not_at_work(server)
         operation = self.beginnings.operation(call, wanted.project)
         instance = replace(

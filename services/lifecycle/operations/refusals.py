@@ -48,3 +48,19 @@ def not_held(server: Server, remedy: str = "") -> None:
             subject=server.name,
             state=server.state.value,
         )
+
+
+def not_retired(server: Server) -> None:
+    """Refuses to bring a server that is on its way out of the site into use.
+
+    Raises:
+        WrongState: with how to end that.
+    """
+    if server.retired:
+        msg = f"{server.name} is retired: {server.retired_reason}"
+        raise WrongState(
+            msg,
+            remedy=f"End its retirement first: bms server unretire {server.uuid}.",
+            subject=server.name,
+            state=server.state.value,
+        )

@@ -18,7 +18,7 @@ from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import Beginnings, is_quarantining, not_at_work, taken_over
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import short_enough
-from services.lifecycle.operations.refusals import no_maintenance
+from services.lifecycle.operations.refusals import no_maintenance, not_retired
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class ServerVerbs:
                 state=server.state.value,
             )
         no_maintenance(server)
+        not_retired(server)
         return self._begin(books, call, server, IntentKind.PROVIDE, Trigger.PROVIDE)
 
     def recover(self, books: Books, call: Call, uuid: str, *, take: bool) -> Progress:

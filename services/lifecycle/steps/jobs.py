@@ -14,7 +14,7 @@ from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Power
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
-from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Target
+from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Marks, Target, wait_for
 from services.lifecycle.steps.identity import request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 from services.lifecycle.steps.power import with_power
@@ -110,7 +110,7 @@ class JobSteps:
         if missing := sorted(inspected - covered):
             return Failed(server, "CLEAN_INCOMPLETE", f"disks that were not erased: {', '.join(missing)}")
         ended = max(disk.end_time for disk in reading.disks if disk.end_time)
-        clean = replace(server, clean_time=ended, tainted_since=None, tainted_by="")
+        clean = replace(server, clean_time=ended, tainted_since=None, tainted_by="", marked=Marks())
         return Done(clean, (note(server, clean, "clean.passed", ctx.now, evidence=Evidence(disks=reading.disks)),))
 
     def _ran(self, ctx: Context, _reading: JobReading) -> Outcome:

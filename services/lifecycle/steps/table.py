@@ -16,6 +16,7 @@ from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
 from services.lifecycle.steps.meanwhile import MeanwhileSteps
 from services.lifecycle.steps.outcomes import Context, Outcome
 from services.lifecycle.steps.power import PowerSteps
+from services.lifecycle.steps.reserving import ReservingSteps
 
 StepTable = Mapping[StepName, Callable[[Context], Outcome]]
 """Every step but END_INSTANCE, which reads nothing of the world and is domain/walk.py's own."""
@@ -25,10 +26,10 @@ def steps(
     hardware: Hardware, inventory: Inventory, networks: Networks, addresses: Addresses, config_drive: ConfigDrive
 ) -> StepTable:
     """The steps over these ports."""
-    power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory)
+    power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory, hardware)
     jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
-    meanwhile = MeanwhileSteps(attaching, inventory, hardware)
+    meanwhile, reserving = MeanwhileSteps(attaching, inventory, hardware), ReservingSteps(hardware)
     return {
         StepName.VERIFY_BMC: power.verify_bmc,
         StepName.POWER_OFF: power.power_off,
@@ -41,13 +42,15 @@ def steps(
         StepName.ATTACH_TENANT: attaching.attach,
         StepName.DETACH_ALL: meanwhile.detach_all,
         StepName.DETACH_NETWORK: attaching.attach,
+        StepName.RESERVE_NODE: reserving.reserve_node,
+        StepName.UNRESERVE_NODE: reserving.unreserve_node,
         StepName.INSPECT: jobs.inspect,
         StepName.WRITE_IMAGE: jobs.write_image,
         StepName.CLEAN: jobs.clean,
+        StepName.RUN_STEPS: jobs.run_steps,
         StepName.BOOT_RESCUE: jobs.boot_rescue,
         StepName.LEASE_ADDRESSES: address.lease_addresses,
         StepName.COUNT_ADDRESSES: address.count_addresses,
-        StepName.RUN_STEPS: jobs.run_steps,
         StepName.COOL_ADDRESSES: address.cool_addresses,
         StepName.WITHDRAW_ADDRESSES: address.withdraw_addresses,
         StepName.FORCE_ADDRESSES: address.force_addresses,

@@ -178,12 +178,25 @@ class Fake:
         node |= {"provision_state": state, "provision_updated_at": self.clock.isoformat()}
 
     def _patch(self, node: dict[str, Any], operations: list[dict[str, Any]]) -> Answer:
+        held = node.get("instance_uuid")
+        for operation in operations:
+            if operation["path"] == "/instance_uuid" and operation["op"] == "add" and held not in (
+                None, operation["value"],
+            ):  # fmt: skip
+                return _fault(409, f"Node {node['uuid']} is associated with instance {held}.")
+        state = node["provision_state"]
+        for operation in operations:
+            path, value = operation["path"], operation.get("value")
+            if path == "/retired" and value and state == "available":
+                return _fault(409, "an available node is not retired")
+            if path == "/protected" and value and state not in ("active", "rescue"):
+                return _fault(409, "only what is deployed is protected")
         for operation in operations:
             *folders, name = operation["path"].strip("/").split("/")
             place = node
             for folder in folders:
                 place = place.setdefault(folder, {})
-            place[name] = operation["value"]
+            place[name] = operation.get("value")
         return 200, {}
 
     def _power(self, node: dict[str, Any], target: str) -> Answer:
@@ -201,9 +214,15 @@ class Fake:
 
     def _provision(self, node: dict[str, Any], target: str) -> Answer:
         found = _VERBS.get(target, {}).get(node["provision_state"])
+        if target == "provide" and node.get("retired"):
+            return _fault(409, "the node is retired")
+        if target in ("deleted", "rebuild") and node.get("protected"):
+            return _fault(403, "the node is protected")
         if found is None or target == self.refusing:
             return _fault(400, f"{target} cannot be had in state {node['provision_state']}")
         transient, good, bad = found
+        if good == "available" and node.get("retired"):
+            good = "manageable"
         node["last_error"] = None
         if not transient:
             self._move(node, good)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from services.lifecycle.backends.ironic import IronicHardware
-from services.lifecycle.ports import CleanStep, JobKind, JobOrder, JobPhase
+from services.lifecycle.ports import CleanStep, JobKind, JobOrder, JobPhase, Marks
 from tests.lifecycle.backends.fake_ironic import Fake
 from tests.lifecycle.backends.test_ironic import SERVER, TARGET, done, fake, hardware
 
@@ -53,6 +53,64 @@ def test_a_step_that_ironic_does_not_know_fails_at_once(fake: Fake, hardware: Ir
 
     assert (reading.phase, reading.reason) == (JobPhase.FAILED, "REFUSED")
     assert fake.nodes[SERVER]["provision_state"] == "manageable"
+
+
+@pytest.mark.parametrize(("state", "verbs"), [("available", ["manage"]), ("manageable", []), ("active", [])])
+def test_a_retired_node_says_so(fake: Fake, hardware: IronicHardware, state: str, verbs: list[str]) -> None:
+    """
+    Ironic's own flag follows ours, and goes again; an available node is led to manageable, where Nova cannot have it.
+    """
+    fake.add(SERVER, state)
+
+    hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
+    node = fake.nodes[SERVER]
+    assert (node["retired"], node["retired_reason"], fake.verbs()) == (True, "old", verbs)
+    hardware.mark(TARGET, Marks())
+    assert node["retired"] is False
+
+
+def test_what_somebody_else_marked_stays(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    A flag that we did not set is not ours to take away.
+    """
+    fake.add(SERVER, "active", retired=True, protected=True)
+
+    hardware.mark(TARGET, Marks())
+
+    assert (fake.nodes[SERVER]["retired"], fake.nodes[SERVER]["protected"]) == (True, True)
+    assert fake.asked == []
+
+
+def test_a_retired_node_is_cleaned_and_kept(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Given back, Ironic leads it to manageable instead of available: that is as good an end of the clean.
+    """
+    fake.add(SERVER, "active")
+    hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
+
+    reading = done(fake, hardware, JobKind.CLEAN, "j1")
+
+    assert (reading.phase, [disk.serial for disk in reading.disks]) == (JobPhase.PASSED, ["S1"])
+    assert fake.nodes[SERVER]["provision_state"] == "manageable"
+
+
+def test_a_retired_node_in_quarantine_is_cleaned_all_the_same(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Ironic cleans no retired node from manageable: the flag goes for as long as that takes.
+    """
+    fake.add(SERVER, "manageable")
+    hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
+
+    assert done(fake, hardware, JobKind.CLEAN, "j1").phase is JobPhase.PASSED
+    hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
+    assert (fake.nodes[SERVER]["retired"], fake.nodes[SERVER]["provision_state"]) == (True, "manageable")
+
+
+def test_a_node_that_is_not_there_is_not_marked(hardware: IronicHardware) -> None:
+    """
+    A server that was never provided is unknown to Ironic, and nobody there needs to be told.
+    """
+    hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
 
 
 def _order() -> JobOrder:

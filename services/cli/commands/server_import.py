@@ -11,7 +11,7 @@ import click
 
 from services.cli.commands.server_noun import TIMEOUT, WAIT, server
 from services.cli.commands.server_verbs import provide_servers
-from services.cli.failures import CliError, ExitCode
+from services.cli.failures import BadUsage, CliError, ExitCode
 from services.cli.screen import Column, as_dict, word
 from services.cli.session import Session, changes
 
@@ -26,7 +26,13 @@ _PLACE = re.compile(r"^row \d+(?:, column [^:]+)?: ")
 
 
 @server.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option(
+    "--from-ironic",
+    "cloud",
+    metavar="CLOUD",
+    help="Instead of FILE: the nodes of a running Ironic, by its name in clouds.yaml or its URL.",
+)
 @click.option(
     "--format",
     "form",
@@ -38,13 +44,58 @@ _PLACE = re.compile(r"^row \d+(?:, column [^:]+)?: ")
 @TIMEOUT
 @changes
 def import_(
-    session: Session, file: IO[bytes], form: str | None, provide: bool, wait: bool, timeout: timedelta | None
+    session: Session,
+    file: IO[bytes] | None,
+    cloud: str | None,
+    form: str | None,
+    provide: bool,
+    wait: bool,
+    timeout: timedelta | None,
 ) -> ExitCode:
     """Register all servers of FILE, or none. This touches no hardware.
 
     FILE is Contrail Command's import file (YAML or JSON), or CSV with a line for each port. All faults are told at
     once, each with its row and column. The same file twice changes nothing.
+
+    From Ironic, each server has its node's UUID, and the node keeps the login of its BMC. Nodes in use are put on
+    record alone, with the label adopt=yes: nothing is ever done to them before somebody marks them as managed.
     """
+    if (file is None) is (cloud is None):
+        raise BadUsage("what to import is not given", remedy="Name a FILE, or --from-ironic CLOUD; not both.")
+    answer = _from_ironic(session, cloud or "") if file is None else _from_file(session, file, form)
+    if answer.fault_count:
+        _show_faults(session, answer)
+        return ExitCode.REFUSED
+    _show(session, answer)
+    if not provide:
+        return ExitCode.OK
+    return _provide(session, answer, wait=wait, limit=timeout)
+
+
+def _from_ironic(session: Session, cloud: str) -> ImportServersResponse:
+    import json
+
+    from bms.inventory.v1.server_pb2 import ImportFormat, ImportServersRequest
+    from services.cli.ironic_nodes import read, rows_of
+
+    found = rows_of(read(cloud))
+    content = json.dumps({"nodes": found.rows}).encode()
+    kind = ImportFormat.Value("IMPORT_FORMAT_JSON")
+    answer = session.inventory.ImportServers(
+        session.fill(ImportServersRequest(content=content, format=kind, report_faults=True))
+    )
+    if not session.screen.structured:
+        for name, why in found.skipped.items():
+            session.screen.print(f"Left out: {name}, {why}.")
+        for name in found.in_use:
+            session.screen.print(
+                f"In use, on record only: {name}. To take it over: bms server set {name} --managed;"
+                f" bms server adopt {name} ..."
+            )
+    return answer
+
+
+def _from_file(session: Session, file: IO[bytes], form: str | None) -> ImportServersResponse:
     from bms.inventory.v1.server_pb2 import ImportFormat, ImportServersRequest
 
     content = file.read(_LIMIT + 1)
@@ -57,14 +108,7 @@ def import_(
     known = form or _by_name(file.name)
     kind = ImportFormat.Value(f"IMPORT_FORMAT_{known.upper() if known else 'UNSPECIFIED'}")
     request = session.fill(ImportServersRequest(content=content, format=kind, report_faults=True))
-    answer = session.inventory.ImportServers(request)
-    if answer.fault_count:
-        _show_faults(session, answer)
-        return ExitCode.REFUSED
-    _show(session, answer)
-    if not provide:
-        return ExitCode.OK
-    return _provide(session, answer, wait=wait, limit=timeout)
+    return session.inventory.ImportServers(request)
 
 
 def _by_name(name: str) -> str:

@@ -16,7 +16,7 @@ from services.kernel.clock import Clock, Ids
 from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUnavailable, Stale, WrongState
 from services.lifecycle.claims import Claim
 from services.lifecycle.domain import walk
-from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.instance import REFUSALS, Instance, InstanceState
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Intent, Wait
@@ -28,8 +28,6 @@ from services.runtime.database import Database, Transaction
 _log = structlog.get_logger("bms.placement")
 
 _RETRY = timedelta(seconds=1)
-_REFUSALS = 3
-"""How often the same server may be refused by our own gate before it is not asked for again."""
 
 
 @dataclass(slots=True)
@@ -63,7 +61,8 @@ class Placement:
             self._wait(instance, claim, now, str(error))
             return
         except BmsError as error:
-            self._fail(instance, claim, now, error)
+            if not instance.excluded or self._given_back(instance, claim, now):
+                self._fail(instance, claim, now, error)
             return
         try:
             self.database.transact(
@@ -75,6 +74,15 @@ class Placement:
             self.inventory.release_reservation(instance.name)
             refused = replace(instance, excluded=(*instance.excluded, f"servers/{server}"))
             self._write(refused, claim, due=now + _RETRY / 4)
+
+    def _given_back(self, instance: Instance, claim: Claim, now: datetime) -> bool:
+        """Whether inventory keeps nothing for an instance that lost what it was given; else it waits for that."""
+        try:
+            self.inventory.release_reservation(instance.name)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            self._wait(instance, claim, now, str(error))
+            return False
+        return True
 
     def _take(self, tx: Transaction, instance: Instance, claim: Claim, uuid: str, now: datetime) -> None:
         server = self.store.server(tx, uuid, lock=True)
@@ -138,7 +146,7 @@ class Placement:
 def _excluded(instance: Instance) -> tuple[str, ...]:
     """The servers that are not asked for again: what inventory thinks of them does not come right by itself."""
     refused = Counter(instance.excluded)
-    return tuple(sorted(server for server, times in refused.items() if times >= _REFUSALS))
+    return tuple(sorted(server for server, times in refused.items() if times >= REFUSALS))
 
 
 def _progress(instance: Instance, kind: IntentKind) -> Progress:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from services.kernel.errors import AlreadyExists, NotFound, Stale
 from services.kernel.events import Event
-from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.walk import Change
@@ -109,7 +109,9 @@ class Store:
             tx.execute("DELETE FROM instances WHERE name = ?", (instance.name,))
             instance = None
         elif instance is not None:
-            instance = self.write_instance(tx, instance, due=None)
+            # One that lost its server before anything was done to that is looked at as any that seeks one.
+            seeks = now if instance.state is InstanceState.PENDING else None
+            instance = self.write_instance(tx, instance, due=seeks)
         for progress in change.operations:
             self._operations.update(tx, self._encode(progress, now))
         if due is not None and fence is None:

@@ -40,6 +40,8 @@ class FaultKind(StrEnum):
     """The rescue system does not come up."""
     JOB_HANGS = "job-hangs"
     """A job does not end. Without a count it goes on once the fault is cleared; with one, it never does."""
+    TAKEN_BY_OTHERS = "taken-by-others"
+    """Whoever else can ask the controller for servers has taken this one."""
     SWITCH_LAGS = "switch-lags"
     """A configuration takes effect `seconds` later than it would."""
     SWITCH_LIES = "switch-lies"

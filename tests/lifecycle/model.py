@@ -19,7 +19,7 @@ from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
 from services.lifecycle.domain.plans import IntentKind, StepName
 from services.lifecycle.domain.progress import Progress
-from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
+from services.lifecycle.domain.server import TAKEN, Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.adopting import Adopting
@@ -258,9 +258,9 @@ def done(place: Place) -> Place:
         return failed(Place(server, instance))
 
 
-def failed(place: Place) -> Place:
+def failed(place: Place, reason: str = "STEP_OVERDUE") -> Place:
     """The step at work cannot be, or its time is up, or its remedies are spent."""
-    change = walk.fail(place.server, place.instance, (), START, "STEP_OVERDUE", "because", new_id=_IDS.uuid)
+    change = walk.fail(place.server, place.instance, (), START, reason, "because", new_id=_IDS.uuid)
     return written(place, change)
 
 
@@ -280,6 +280,8 @@ def answers(place: Place) -> Iterator[tuple[str, Place]]:
     if not step.may_fail:
         return
     yield "failed", failed(place)
+    if step.name in (_N.RESERVE_NODE, _N.VERIFY_BMC):
+        yield "taken", failed(place, TAKEN)
     if holding.is_in_use(place.server, place.instance):
         yield "held", held(place)
     if place.server.intent.attempt <= step.retries:
@@ -362,7 +364,7 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
 }
 
 
-BY_ITSELF = ("done", "failed", "held", "again")
+BY_ITSELF = ("done", "failed", "taken", "held", "again")
 """What the worker goes by without anybody."""
 
 

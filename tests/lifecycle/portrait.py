@@ -101,4 +101,7 @@ def assert_sound(rig: Rig, uuid: str) -> None:
         assert server.instance == ""
         assert rig.inventory.reserved == {}
         assert server.isolated
+        assert not machine.holders, "its controller holds it for nobody who wants it"
+    if server.state is State.ACTIVE:
+        assert len(rig.hardware.machine(uuid).holders) == 1
     assert server.instance == ("" if instance is None or not instance.server else WEB)

@@ -21,6 +21,7 @@ from services.kernel.effect import effect
 from services.kernel.errors import PeerUnavailable, WrongState
 from services.kernel.events import PowerSeen
 from services.lifecycle.backends import ironic_facts as facts
+from services.lifecycle.backends import ironic_holds as holds
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
 from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.ports import Bmc, Credentials, JobKind, JobOrder, JobPhase, JobReading, Target
@@ -58,6 +59,7 @@ class IronicHardware:
             except NoNode:
                 self._make(target.server, bmc, deadline)
                 node = self._api.node(target.server, deadline)
+            holds.refuse_others(node)
             if node.state not in ("enroll", "verifying"):
                 self._api.patch(target.server, self._login(bmc), deadline, secret=True)
                 self._prove(node, bmc, deadline)
@@ -76,6 +78,16 @@ class IronicHardware:
                 left = {key: value for key, value in node.ours.items() if key != "verify"}
                 self._api.patch(target.server, {"/extra/bms": left}, deadline)
                 raise _refusal(target.server, bmc, node.error)
+
+    def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
+        """See `Hardware.reserve`: ``instance_uuid`` is set, which Nova and allocations set as well."""
+        with _asking("reserve", target) as deadline:
+            return holds.take(self._api, target.server, instance, request_id, deadline)
+
+    def unreserve(self, target: Target) -> None:
+        """See `Hardware.unreserve`. After an undeploy Ironic has let go by itself."""
+        with _asking("unreserve", target) as deadline:
+            holds.let_go(self._api, target.server, deadline)
 
     def read_power(self, target: Target) -> PowerSeen:
         """See `Hardware.read_power`.

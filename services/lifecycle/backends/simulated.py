@@ -11,6 +11,7 @@ from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.ports import (
     Credentials,
     HardwareFacts,
+    ImageOrder,
     JobKind,
     JobOrder,
     JobPhase,
@@ -47,7 +48,29 @@ class SimulatedHardware:
         self._known.pop(target.server, None)
         bmc = self._bmc(target)
         with effect("hardware.verify"):
+            self._not_taken(target, bmc)
             self._rack.verify(target.server, bmc, self._clock.now())
+
+    def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
+        """See `Hardware.reserve`. Nobody else can ask the rack for servers, but for a fault that says so."""
+        bmc = self._bmc(target)
+        with effect("hardware.reserve"):
+            self._not_taken(target, bmc)
+        return ""
+
+    def unreserve(self, target: Target) -> None:
+        """See `Hardware.unreserve`. The rack holds nothing."""
+
+    def _not_taken(self, target: Target, bmc: str) -> None:
+        if self._rack.is_taken(target.server, bmc, self._clock.now()):
+            msg = f"others have taken servers/{target.server} from the rack"
+            raise TakenElsewhere(msg, subject=f"servers/{target.server}")
+
+    def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
+        """See `Hardware.describe`. The rack tells nobody of its servers."""
+
+    def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:
+        """See `Hardware.adopt`. The rack does not ask who wrote a server's disks."""
 
     def read_power(self, target: Target) -> PowerSeen:
         """See `Hardware.read_power`."""

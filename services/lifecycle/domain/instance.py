@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -22,6 +22,10 @@ class InstanceState(StrEnum):
     RESCUED = "rescued"
     ERROR = "error"
     DELETING = "deleting"
+
+
+REFUSALS = 3
+"""How often the same server may be refused by our own gate before it is not asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Interface:
     gateway: str = ""
     lease: str = ""
     connected: bool = False
+    dns_servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,14 @@ class Instance:
     resume: InstanceState | None = None
     version: int = 0
     fence: int = 0
+
+    def anew(self, now: datetime) -> Instance:
+        """The instance seeking another server than the one it was given, for which it does not ask again."""
+        barred = (f"servers/{self.server}",) * REFUSALS
+        return replace(
+            self, state=InstanceState.PENDING, server="", interfaces=(), excluded=(*self.excluded, *barred),
+            update_time=now,
+        )  # fmt: skip
 
     @property
     def login_address(self) -> str:

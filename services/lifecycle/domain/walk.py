@@ -16,11 +16,11 @@ from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure
+from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure, plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
-from services.lifecycle.domain.server import Intent, Power, Server, Wait
-from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.server import TAKEN, Intent, Power, Server, Wait
+from services.lifecycle.domain.states import State, Trigger, after
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.wishes import entered
 
@@ -175,6 +175,8 @@ def fail(
     """
     intent = server.task
     way = on_failure or intent.step.on_failure
+    if reason == TAKEN and way in (OnFailure.QUARANTINE, OnFailure.UNDO):
+        way = OnFailure.ELSEWHERE
     told = cause or OperationFailed(
         f"{intent.kind.value} failed at {intent.step.name.value}: {message}",
         remedy=BLOCKERS[reason].remedy if reason in BLOCKERS else "",
@@ -182,6 +184,9 @@ def fail(
         **({"runbook": anchor(reason)} if reason in BLOCKERS else {}),
     )  # fmt: skip
     failed = note(server, server, "server.failed", now, reason=reason, message=message)
+    if way is OnFailure.ELSEWHERE:
+        change = _stand_back(server, instance, now, message, told, new_id)
+        return replace(change, events=(*events, failed, *change.events))
     if way is OnFailure.SILENT:
         silent = "the server's BMC did not answer: its ports were cut without its power being read"
         warning = message if reason == "POWER_ON_UNPLANNED" else silent
@@ -217,9 +222,41 @@ def fail(
     return replace(change, events=(*events, failed, *change.events), operations=ended)
 
 
+def _stand_back(
+    server: Server, instance: Instance | None, now: datetime, message: str, told: BmsError, new_id: Callable[[], str]
+) -> Change:
+    """The server is set aside untouched; an instance that was to be deployed on it is placed anew, as if it never was.
+
+    Its clean pass no longer counts: whoever has it writes to its disks.
+    """
+    intent = server.task
+    following = Intent(new_id(), IntentKind.STAND_BACK, "", LIFECYCLE, now, now)
+    marked = replace(server, fault=TAKEN, fault_message=message, clean_time=None)
+    if intent.kind is not IntentKind.DEPLOY or instance is None or instance.state is not InstanceState.DEPLOYING:
+        left = instance and replace(
+            instance, state=InstanceState.ERROR, error=str(told), operation="", resume=None, update_time=now
+        )
+        change = begin(marked, left, following, now, trigger=Trigger.QUARANTINE)
+        return replace(change, operations=_failed_operation(server, intent, told, now))
+    freed = replace(marked, instance="")
+    ended = note(
+        server, freed, "instance.ended", now, message="another server is sought for it",
+        facts={"power": server.power.value, "isolated": str(server.isolated).lower()},
+    )  # fmt: skip
+    change = begin(freed, None, following, now, trigger=Trigger.QUARANTINE)
+    seeks = Wait("RETRYING", f"{message}; another server is sought", now, now)
+    sought = Progress(instance.operation, intent.kind, instance.name, instance.actor, instance.create_time, wait=seeks)
+    return replace(
+        change, events=(ended, *change.events), instance=instance.anew(now),
+        operations=(sought,) if instance.operation else (),
+    )  # fmt: skip
+
+
 def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime) -> Change:
     intent = server.task
-    resting = replace(server, intent=None, wait=None)
+    # What inventory was told meanwhile, of it or by others, its controller has not heard.
+    news = server.card_changed or len(plan_of(intent.kind)) > 1
+    resting = replace(server, intent=None, wait=None, card_changed=news)
     left = instance
     if instance is not None and intent.operation and intent.kind not in OF_SERVERS:
         state = RESTING.get(intent.kind) or instance.resume or instance.state

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from services.kernel.errors import PeerUnavailable, WrongState
 from services.kernel.events import Evidence, PowerSeen
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.server import Power, Server
-from services.lifecycle.ports import Hardware, Target
+from services.lifecycle.domain.server import TAKEN, Power, Server
+from services.lifecycle.ports import Hardware, TakenElsewhere, Target, wait_for
 from services.lifecycle.steps.identity import call_id, request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
@@ -34,6 +34,8 @@ class PowerSteps:
             self.hardware.verify(_target(server))
         except PeerUnavailable as error:
             return self._silent(ctx, server, error)
+        except TakenElsewhere as error:
+            return Failed(server, TAKEN, str(error))
         except WrongState as error:
             return Failed(server, "BMC_LOGIN_REFUSED", str(error), may_retry=True)
         return Done(server, (note(server, server, "bmc.verified", ctx.now),))
@@ -65,7 +67,9 @@ class PowerSteps:
 
     def _silent(self, ctx: Context, server: Server, error: PeerUnavailable) -> Waiting:
         """Waits for a BMC that does not answer, and restarts it if that is what this look is to try."""
-        reason = str(error)
+        reason, code = str(error), wait_for(error)
+        if code != _SILENT:
+            return Waiting(server, code, reason)
         if ctx.intent.cure == _SILENT:
             try:
                 self.hardware.reset_bmc(_target(server))

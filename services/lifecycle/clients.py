@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,12 +17,14 @@ from services.kernel.events import DiskSeen
 from services.kernel.names import SERVER
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
-from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder
+from services.lifecycle.ports import Bmc, CardPort, HardwareFacts, ImageOrder, ServerCard
 from services.runtime.outbound import Peer
 
 _PROVIDABLE = (server_pb2.NODE_TYPE_UNSPECIFIED, server_pb2.NODE_TYPE_BAREMETAL)
 _CLASSES = {one: network_pb2.PortClass.Value(f"PORT_CLASS_{one.name}") for one in PortClass}
 _CLASS_OF = {number: one for one, number in _CLASSES.items()}
+_LOOK_SECONDS = 30.0
+"""How long network may take to read the ports of many servers."""
 
 
 def _moment(stamp: Timestamp) -> datetime:
@@ -47,6 +50,7 @@ class InventoryClient:
             ),
             providable=not found.unmanaged and found.node_type in _PROVIDABLE,
             deleting=found.HasField("delete_time"),
+            card=_card(found),
         )
 
     def of(self, server: str) -> Bmc:
@@ -54,7 +58,8 @@ class InventoryClient:
         found = self._peer.call(
             self._stub.GetServerCredentials, pool_pb2.GetServerCredentialsRequest(server=SERVER.format(server))
         )
-        return Bmc(found.address, found.port, found.driver, found.username, found.password)
+        kept = found.kept_by_controller
+        return Bmc(found.address, found.port, found.driver, found.username, found.password, kept)
 
     def credentials(self, uuid: str) -> Bmc:
         """See peers.Inventory."""
@@ -215,18 +220,32 @@ class NetworkClient:
     def read(self, server: str, fence: int) -> tuple[Reading, ...]:
         """See peers.Networks."""
         request = attachment_pb2.ReadServerPortsRequest(server=SERVER.format(server), fence=fence)
-        found = self._peer.call(self._stub.ReadServerPorts, request)
-        return tuple(
-            Reading(
-                port=reading.port,
-                port_class=_CLASS_OF.get(reading.port_class, PortClass.UNKNOWN),
-                networks=tuple(Tag(tag.network, tag.vlan_tag) for tag in reading.networks),
-                read_time=_moment(reading.read_time),
-                digest=reading.reading_digest,
-                detail=reading.detail,
-            )
-            for reading in found.readings
+        return _readings(self._peer.call(self._stub.ReadServerPorts, request).readings)
+
+    def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:
+        """See peers.Networks."""
+        request = attachment_pb2.BatchReadServerPortsRequest(
+            requests=[
+                attachment_pb2.ReadServerPortsRequest(server=SERVER.format(server), fence=fence)
+                for server, fence in servers.items()
+            ]
         )
+        found = self._peer.call(self._stub.BatchReadServerPorts, request, deadline=_LOOK_SECONDS)
+        return {SERVER.parse(one.server)[0]: _readings(one.readings) for one in found.servers}
+
+
+def _readings(found: Iterable[attachment_pb2.PortReading]) -> tuple[Reading, ...]:
+    return tuple(
+        Reading(
+            port=reading.port,
+            port_class=_CLASS_OF.get(reading.port_class, PortClass.UNKNOWN),
+            networks=tuple(Tag(tag.network, tag.vlan_tag) for tag in reading.networks),
+            read_time=_moment(reading.read_time),
+            digest=reading.reading_digest,
+            detail=reading.detail,
+        )
+        for reading in found
+    )
 
 
 class IpamClient:
@@ -298,6 +317,27 @@ class IpamClient:
         return Cooling(found.name, found.vrf, found.address, found.epoch, free)
 
 
+def _card(found: server_pb2.Server) -> ServerCard:
+    facts = found.properties
+    return ServerCard(
+        display_name=found.display_name,
+        resource_class=found.resource_class,
+        properties=HardwareFacts(
+            facts.cpu_arch, facts.cpus, facts.memory_mb, facts.local_gb, facts.manufacturer, facts.model,
+            facts.serial_number, tuple(sorted(facts.capabilities.items())),
+        ),
+        root_device_hints=tuple(sorted(found.root_device_hints.items())),
+        ports=tuple(
+            CardPort(
+                port.mac_address, port.switch_name, port.switch_port, port.switch_id, port.pxe_enabled,
+                port.port_group, port.physical_network,
+            )
+            for port in found.ports
+        ),
+        port_groups=tuple((group.label, group.mode) for group in found.port_groups),
+    )  # fmt: skip
+
+
 def _lease(found: lease_pb2.AddressLease) -> Lease:
     return Lease(
         name=found.name,
@@ -307,4 +347,5 @@ def _lease(found: lease_pb2.AddressLease) -> Lease:
         prefix_length=found.prefix_length,
         gateway=found.gateway,
         epoch=found.epoch,
+        dns_servers=tuple(found.dns_servers),
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -81,7 +81,7 @@ class Follower:
             # Gone again already; its deletion stands further on in the log.
             self._keep(event.position)
             return
-        fresh = _fresh(registered, self.clock.now())
+        fresh = replace(_fresh(registered, self.clock.now()), card_changed=event.type == "server.updated")
 
         def enroll(tx: Transaction) -> None:
             # Another replica may have gone past it meanwhile: what it read is younger.

@@ -7,13 +7,14 @@ that the service refused with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from services.kernel.events import DiskSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder
+from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder, ServerCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Registered:
     Attributes:
         providable: baremetal and managed: it may be provided, cleaned and taken.
         deleting: its deletion was asked for.
+        card: what a controller may be told of it.
     """
 
     uuid: str
@@ -30,6 +32,7 @@ class Registered:
     ports: tuple[Port, ...]
     providable: bool
     deleting: bool
+    card: ServerCard = field(default_factory=ServerCard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,10 @@ class Networks(Protocol):
 
     def read(self, server: str, fence: int) -> tuple[Reading, ...]:
         """Every port of the server, read from the fabric now."""
+        ...
+
+    def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:
+        """The same of each of *servers*, given its fence; one that a newer fence was seen of is left out."""
         ...
 
 

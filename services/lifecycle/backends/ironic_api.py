@@ -46,6 +46,9 @@ _FIELDS = (
     "resource_class", "instance_uuid",
 )  # fmt: skip
 _BUSY, _SILENT, _REFUSED = "CONTROLLER_BUSY", "CONTROLLER_SILENT", "REFUSED_BY_PEER"
+_HELD = re.compile(r"is associated with instance")
+"""A 409 that no waiting ends: somebody else has the node, and is not just at something with it."""
+_TAKEN = re.compile(r"(?i)already exists?")
 _NO_CONDUCTOR = re.compile(r"(?i)no valid host|no conductor")
 
 
@@ -227,16 +230,21 @@ class IronicApi:
                 return content
             said = _fault(content)
             text = "" if secret else shown(said)
-            if status == 409 and locked < _LOCKED_SECONDS and deadline.pause():
+            held = _HELD.search(said) is not None
+            if status == 409 and not held and locked < _LOCKED_SECONDS and deadline.pause():
                 locked += _PAUSE
                 continue
             if status == 404 and _NO_CONDUCTOR.search(said):
                 raise _away("no conductor of Ironic's takes the node")
             if status == 404:
                 raise NoNode(text)
-            if status in (401, 403):
-                msg = f"Ironic refuses our login ({status})"
+            if status == 401:
+                msg = "Ironic refuses our login (401)"
                 raise NotNow(_SILENT, msg, remedy=f"Look at the cloud that {self._setting} names.", peer="ironic")
+            if status == 403:
+                msg = f"Ironic does not allow it to our login (403): {text}".removesuffix(": ")
+                remedy = f"Give the login of {self._setting} role admin of the system, or allow it that in Ironic."
+                raise NotNow(_REFUSED, msg, remedy=remedy, peer="ironic")
             if status == 409:
                 msg = f"Ironic holds the node for something else: {text}" if text else "Ironic holds the node"
                 raise NotNow(_BUSY, msg, remedy="Wait, or see what Ironic does with the node.", peer="ironic")

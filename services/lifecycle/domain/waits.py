@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from services.lifecycle.domain.blocker import Blocker, Cure, Kind
+from services.lifecycle.domain.waits_of_controllers import OF_CONTROLLERS
 from services.lifecycle.domain.waits_of_others import OF_OTHERS
 
 FAULT_SLA = timedelta(days=1)
@@ -176,6 +177,7 @@ _ALL = (
         ),
         sla=timedelta(0),
     ),
+    *OF_CONTROLLERS,
     *OF_OTHERS,
     # Faults: the server is in quarantine until somebody leads it out.
     Blocker(
@@ -235,10 +237,6 @@ _ALL = (
         _RECOVER,
     ),
     Blocker(
-        "CLEAN_INCOMPLETE",
-        _K.FAULT,
-        "The clean pass did not cover every inspected disk.",
-    Blocker(
         "CLEAN_STEP_FAILED",
         _K.FAULT,
         "A clean step that an administrator had run by hand failed.",
@@ -256,6 +254,10 @@ _ALL = (
         "Find out who has it. When it was given back, recover: everything is inspected and erased anew.",
         ("openstack baremetal node show {server} --fields instance_uuid provision_state lessee extra", *_RECOVER),
     ),
+    Blocker(
+        "CLEAN_INCOMPLETE",
+        _K.FAULT,
+        "The clean pass did not cover every inspected disk.",
         "administrator",
         "Look for a disk that went missing, then recover.",
         _RECOVER,
@@ -382,6 +384,14 @@ _ALL = (
         "administrator",
         "End maintenance when the work is done.",
         ("bms server maintenance unset {server}",),
+    ),
+    Blocker(
+        "RETIRED",
+        _K.REST,
+        "An administrator retired it: it is offered to nobody.",
+        "administrator",
+        "Delete it when it leaves the site; or end its retirement and provide it.",
+        ("bms server delete {server}", "bms server unretire {server}"),
     ),
     Blocker(
         "UNMANAGED",

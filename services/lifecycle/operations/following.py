@@ -38,7 +38,9 @@ def enroll(books: Books, fresh: Server, new_id: str) -> bool:
         back = replace(fresh, version=known.version, fence=known.fence, head=known.head)
         books.write(_enrolled(back), now, due=None)
         return True
-    told = replace(known, display_name=fresh.display_name, unmanaged=fresh.unmanaged)
+    # One at work is told of anew when it comes to rest, whatever changed meanwhile.
+    news = known.card_changed or (fresh.card_changed and known.intent is None)
+    told = replace(known, display_name=fresh.display_name, unmanaged=fresh.unmanaged, card_changed=news)
     change, whole = _replugged(told, fresh.ports, now, new_id)
     if change.server != known:
         books.write(change, now, due=now)

@@ -145,7 +145,7 @@ def with_lease(instance: Instance, wish: NetworkWish, lease: Lease) -> Instance:
     """*instance* with the interface that *lease* is for."""
     face = Interface(
         network=wish.network, vlan_tag=wish.vlan_tag, address=lease.address, prefix_length=lease.prefix_length,
-        gateway=lease.gateway, lease=lease.name,
+        gateway=lease.gateway, lease=lease.name, dns_servers=lease.dns_servers,
     )  # fmt: skip
     others = tuple(one for one in instance.interfaces if one.network != wish.network)
     return replace(instance, interfaces=(*others, face))

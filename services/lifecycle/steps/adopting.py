@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
+from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale, WrongState
 from services.kernel.events import Evidence
 from services.lifecycle.domain.adoption import disagreement
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Port, PortClass, Power, Report, Server
 from services.lifecycle.peers import Inventory, Networks, Reading
-from services.lifecycle.ports import Hardware, Target
+from services.lifecycle.ports import Hardware, Target, wait_for
 from services.lifecycle.steps.attaching import connected, port_seen
+from services.lifecycle.steps.describing import described
 from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 from services.lifecycle.steps.power import with_power
@@ -60,7 +61,7 @@ class AdoptingSteps:
         try:
             power = self.hardware.read_power(Target(server.uuid, server.fence))
         except PeerUnavailable as error:
-            return Waiting(server, "BMC_SILENT", str(error))
+            return Waiting(server, wait_for(error), str(error))
         if power.power not in ("on", "off"):
             return Waiting(server, "POWER_UNKNOWN", "the BMC answers and cannot tell the power")
         try:
@@ -69,7 +70,10 @@ class AdoptingSteps:
             return Waiting(server, "NETWORK_SILENT", str(error))
         if (refused := _judged(server, instance, readings)) is not None:
             return refused
-        taken = with_power(_with_ports(server, readings), power)
+        told = self._adopted(server, instance)
+        if not isinstance(told, Server):
+            return told
+        taken = with_power(_with_ports(told, readings), power)
         seen = tuple(port_seen(reading) for reading in readings)
         adopted = note(
             server, taken, "server.adopted", ctx.now, evidence=Evidence(ports=seen, power=power),
@@ -77,6 +81,25 @@ class AdoptingSteps:
         )  # fmt: skip
         attached = note(server, taken, "port.adopted", ctx.now, evidence=Evidence(ports=seen))
         return Done(taken, (adopted, attached), connected(instance, taken))
+
+    def _adopted(self, server: Server, instance: Instance) -> Server | Failed | Waiting:
+        """*server*, which its controller takes for one that it deployed with the instance's image."""
+        target = Target(server.uuid, server.fence)
+        try:
+            registered = self.inventory.server(server.uuid)
+            image = self.inventory.image(instance.image, instance.project)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "INVENTORY_SILENT", str(error))
+        except BmsError as error:
+            return Failed(server, "PEER_REFUSED", str(error), cause=error)
+        try:
+            told = described(server, registered, self.hardware)
+            self.hardware.adopt(target, image, project=instance.project)
+        except PeerUnavailable as error:
+            return Waiting(server, wait_for(error), str(error))
+        except WrongState as error:
+            return Failed(server, "PEER_REFUSED", str(error), cause=error)
+        return told
 
     def forget_ports(self, ctx: Context) -> Outcome:
         """Network and inventory know nothing of the adoption any more, nor does the server."""

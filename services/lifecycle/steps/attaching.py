@@ -14,6 +14,8 @@ from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.plugging import replugged
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
 from services.lifecycle.peers import Inventory, Networks, PortWish, Reading
+from services.lifecycle.ports import Hardware, wait_for
+from services.lifecycle.steps.describing import described
 from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
@@ -28,9 +30,10 @@ class AttachingSteps:
 
     networks: Networks
     inventory: Inventory
+    hardware: Hardware
 
     def register_ports(self, ctx: Context) -> Outcome:
-        """Network knows every port that is plugged in, and every one was read in quarantine."""
+        """Network knows every port that is plugged in, and every one was read in quarantine; so does the controller."""
         server = ctx.server
         try:
             registered = self.inventory.server(server.uuid)
@@ -43,7 +46,13 @@ class AttachingSteps:
         told = replace(server, ports=asked, display_name=registered.display_name)
         if not told.linked_ports:
             return Failed(told, "NO_PORTS", "no port is plugged in, as far as inventory knows")
-        return self._settle(replace(ctx, server=told), register=True)
+        settled = self._settle(replace(ctx, server=told), register=True)
+        if not isinstance(settled, Done):
+            return settled
+        try:
+            return replace(settled, server=described(settled.server, registered, self.hardware))
+        except PeerUnavailable as error:
+            return Waiting(settled.server, wait_for(error), str(error), settled.events, settled.instance)
 
     def attach(self, ctx: Context) -> Outcome:
         """The ports are what the step asked for, read back; every other port is what it was."""

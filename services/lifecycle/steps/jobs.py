@@ -84,7 +84,7 @@ class JobSteps:
                 self.hardware.start_job(target, wanted, request_id=identity)
                 reading = self.hardware.read_job(target, request_id=identity)
         except PeerUnavailable as error:
-            return Waiting(server, "BMC_SILENT", str(error))
+            return Waiting(server, wait_for(error), str(error))
         started = replace(server, intent=replace(intent, acted=True, within=reading.percent))
         if reading.phase is JobPhase.PASSED:
             return passed(replace(ctx, server=started), reading)
@@ -136,7 +136,7 @@ class JobSteps:
         try:
             seen = self.hardware.read_power(Target(server.uuid, server.fence))
         except PeerUnavailable as error:
-            return Waiting(server, "BMC_SILENT", str(error))
+            return Waiting(server, wait_for(error), str(error))
         read = with_power(server, seen)
         if read.power is not Power.ON:
             return Waiting(read, "POWER_NOT_ON", f"the rescue system was started, the BMC reads {seen.power}")

@@ -21,11 +21,28 @@ from services.kernel.effect import effect
 from services.kernel.errors import PeerUnavailable, WrongState
 from services.kernel.events import PowerSeen
 from services.lifecycle.backends import ironic_facts as facts
+from services.lifecycle.backends import ironic_gates as gates
 from services.lifecycle.backends import ironic_holds as holds
-from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
+from services.lifecycle.backends.ironic_adopt import adopt
+from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, NoNode, needs
+from services.lifecycle.backends.ironic_describe import describe, unlease
+from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import phase, road
-from services.lifecycle.ports import Bmc, Credentials, JobKind, JobOrder, JobPhase, JobReading, Target
-from services.runtime.openstack import Refused, shown
+from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark
+from services.lifecycle.ports import (
+    Bmc,
+    Credentials,
+    ImageOrder,
+    JobKind,
+    JobOrder,
+    JobPhase,
+    JobReading,
+    Marks,
+    NotNow,
+    ServerCard,
+    Target,
+)
+from services.runtime.openstack import Refused
 
 _REMEMBERED_REBOOTS = 16
 _LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|credential|password|invalid user")
@@ -61,7 +78,8 @@ class IronicHardware:
                 node = self._api.node(target.server, deadline)
             holds.refuse_others(node)
             if node.state not in ("enroll", "verifying"):
-                self._api.patch(target.server, self._login(bmc), deadline, secret=True)
+                if login := self._login(bmc):
+                    self._api.patch(target.server, login, deadline, secret=True)
                 self._prove(node, bmc, deadline)
                 return
             if node.state == "enroll" and node.ours.get("verify") in (None, node.moved):
@@ -73,7 +91,7 @@ class IronicHardware:
                 node = self._api.node(target.server, deadline)
             if node.state == "verifying":
                 msg = "Ironic is still asking the BMC"
-                raise PeerUnavailable(msg, peer="ironic")
+                raise PeerUnavailable(msg, peer="bmc", server=target.server)
             if node.state == "enroll":
                 left = {key: value for key, value in node.ours.items() if key != "verify"}
                 self._api.patch(target.server, {"/extra/bms": left}, deadline)
@@ -88,6 +106,16 @@ class IronicHardware:
         """See `Hardware.unreserve`. After an undeploy Ironic has let go by itself."""
         with _asking("unreserve", target) as deadline:
             holds.let_go(self._api, target.server, deadline)
+
+    def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
+        """See `Hardware.describe`. A server whose node Ironic has not is described when it is verified."""
+        with _asking("describe", target) as deadline:
+            describe(self._api, target.server, card, project, deadline)
+
+    def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:
+        """See `Hardware.adopt`."""
+        with _asking("adopt", target) as deadline:
+            adopt(self._api, target.server, image, deadline)
 
     def read_power(self, target: Target) -> PowerSeen:
         """See `Hardware.read_power`.
@@ -128,14 +156,19 @@ class IronicHardware:
                 raise _silent(target.server, node.error)
 
     def reboot(self, target: Target, *, request_id: str) -> None:
-        """See `Hardware.reboot`. A crash between the note and the wish loses the reboot rather than repeats it."""
+        """See `Hardware.reboot`. That a noted wish got lost is seen by Ironic's power not having moved."""
         with _asking("reboot", target) as deadline:
             node = self._api.settled(target.server, deadline)
             done = list(node.ours.get("reboots") or [])
-            if request_id in done:
+            last, changed = node.ours.get("rebooting") or {}, node.internal.get(_POWER_CHANGED)
+            lost = last == {"id": request_id, "seen": changed} and not node.busy
+            if request_id in done and not lost:
                 return
-            kept = {**node.ours, "reboots": [*done, request_id][-_REMEMBERED_REBOOTS:]}
-            self._api.patch(target.server, {"/extra/bms": kept}, deadline)
+            noted = {
+                "reboots": [*(one for one in done if one != request_id), request_id][-_REMEMBERED_REBOOTS:],
+                "rebooting": {"id": request_id, "seen": changed},
+            }
+            self._api.patch(target.server, {"/extra/bms": {**node.ours, **noted}}, deadline)
             self._api.power(target.server, "rebooting", deadline)
 
     def reset_bmc(self, target: Target) -> None:
@@ -151,8 +184,10 @@ class IronicHardware:
                 job = node.ours.get("job") or {}
                 if job.get("id") == request_id and (job.get("refused") or _begun(node, job)):
                     return
-                self._out_of_maintenance(node, deadline)
+                gates.out_of_maintenance(self._api, node, deadline)
                 way = road(order.kind, node.state)
+                node = unmark(self._api, node, order, way.verb, deadline)
+                gates.check(node, order.kind, way.verb)
                 if way.blocked:
                     self._note_refusal(node, order, request_id, way.blocked, deadline)
                     return
@@ -166,7 +201,7 @@ class IronicHardware:
                     self._api.provision(target.server, way.verb, deadline)
                 if not deadline.pause():
                     msg = f"Ironic shows the node {node.state}; the {order.kind.value} starts when it is through"
-                    raise PeerUnavailable(msg, peer="ironic")
+                    raise NotNow("CONTROLLER_BUSY", msg, peer="ironic", server=target.server)
 
     def read_job(self, target: Target, *, request_id: str) -> JobReading:
         """See `Hardware.read_job`."""
@@ -183,7 +218,8 @@ class IronicHardware:
             if not _begun(node, job):
                 return JobReading(JobPhase.ABSENT)
             kind = JobKind(job["kind"])
-            stands = phase(kind, node.state)
+            kept = kind is JobKind.CLEAN and node.state == "manageable" and is_retired(node)
+            stands = JobPhase.PASSED if kept else phase(kind, node.state)
             percent, stage = facts.progress(node)
             if stands is JobPhase.FAILED:
                 message = node.error or f"Ironic shows the node {node.state}"
@@ -191,6 +227,14 @@ class IronicHardware:
             if stands is JobPhase.PASSED:
                 return self._passed(node, kind, job, deadline)
             return JobReading(stands, percent, stage)
+
+    def mark(self, target: Target, marks: Marks) -> None:
+        """See `Hardware.mark`."""
+        with _asking("mark", target) as deadline:
+            try:
+                mark(self._api, target.server, marks, deadline)
+            except NoNode:
+                return
 
     def forget(self, target: Target) -> None:
         """See `Hardware.forget`. A node that we made goes; one that was there before is left without our notes."""
@@ -205,16 +249,24 @@ class IronicHardware:
                     self._api.call("PUT", f"/nodes/{target.server}/maintenance", deadline, reason)
                     self._api.call("DELETE", f"/nodes/{target.server}", deadline)
                 elif node.ours:
-                    self._api.patch(target.server, {"/extra/bms": {}}, deadline)
+                    left = [*unlease(node), {"op": "add", "path": "/extra/bms", "value": {}}]
+                    self._api.call("PATCH", f"/nodes/{target.server}", deadline, left)
             except NoNode:
                 return
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _login(self, bmc: Bmc) -> dict[str, object]:
+        if bmc.kept:
+            # What the node has is used as it is: Ironic shows it to nobody, and we have no other.
+            return {}
         return {f"/driver_info/{key}": value for key, value in facts.login(bmc, self._redfish_ca).items()}
 
     def _make(self, server: str, bmc: Bmc, deadline: Deadline) -> None:
+        if bmc.kept:
+            msg = f"Ironic has no node {server}, though it is said to keep the login of its BMC"
+            remedy = f"Give address and login: bms server set {server} --bmc-here --bmc-address ADDRESS ..."
+            raise WrongState(msg, remedy=remedy, subject=f"servers/{server}", reason="BMC_LOGIN_REFUSED")
         body = {
             "uuid": server,
             "driver": bmc.driver,
@@ -239,19 +291,6 @@ class IronicHardware:
     def _seen(self, power: str, node: Node) -> PowerSeen:
         return PowerSeen(power, self._clock.now(), node.digest)
 
-    def _out_of_maintenance(self, node: Node, deadline: Deadline) -> None:
-        """Ends the maintenance that a failed clean left; one that a person set, or a silent BMC, stays."""
-        if not node.data.get("maintenance"):
-            return
-        server, fault = node.text("uuid"), node.text("fault")
-        if fault == "clean failure":
-            self._api.call("DELETE", f"/nodes/{server}/maintenance", deadline)
-            return
-        if fault:
-            raise _silent(server, node.text("maintenance_reason"))
-        msg = f"somebody set the node into maintenance in Ironic: {shown(node.text('maintenance_reason'))}"
-        raise PeerUnavailable(msg, remedy="End its maintenance in Ironic.", peer="ironic")
-
     def _start(self, node: Node, order: JobOrder, request_id: str, verb: str, deadline: Deadline) -> None:
         server = node.text("uuid")
         job: dict[str, object] = {"id": request_id, "kind": order.kind.value, "seen": _stand(node)}
@@ -259,6 +298,8 @@ class IronicHardware:
         more: dict[str, object] = {}
         if order.kind is JobKind.CLEAN:
             fields["/automated_clean"] = True
+        if order.kind is JobKind.MANUAL_CLEAN:
+            more = clean_steps(order)
         if order.kind is JobKind.DEPLOY and order.image is not None:
             job |= {"image": order.image.image, "checksum": order.image.checksum}
             fields |= {f"/instance_info/{key}": value for key, value in facts.image(order.image).items()}
@@ -271,6 +312,8 @@ class IronicHardware:
         if order.kind is JobKind.RESCUE:
             # Ironic wants one; the rescue system is entered with the instance's keys.
             more = {"rescue_password": secrets.token_urlsafe(24)}
+        if order.kind in (JobKind.CLEAN, JobKind.INSPECT) and (ended := unlease(node)):
+            self._api.call("PATCH", f"/nodes/{server}", deadline, ended)
         self._api.patch(server, {**fields, "/extra/bms": {**node.ours, "job": job}}, deadline)
         try:
             self._api.provision(server, verb, deadline, **more)
@@ -278,6 +321,10 @@ class IronicHardware:
             if error.status >= 500:
                 raise
             refused = f"Ironic refuses to {order.kind.value} ({error.status}): {error.text}".removesuffix(": ")
+            now = self._api.node(server, deadline)
+            if _begun(now, job):
+                # It was taken, and only the answer got lost: asked for anew, it is refused for being under way.
+                return
             self._note_refusal(node, order, request_id, refused, deadline)
 
     def _note_refusal(self, node: Node, order: JobOrder, request_id: str, refused: str, deadline: Deadline) -> None:
@@ -289,8 +336,10 @@ class IronicHardware:
             return JobReading(JobPhase.PASSED, 100, node.state, disks=facts.erased(node, job["id"]))
         if kind is JobKind.DEPLOY:
             return JobReading(JobPhase.PASSED, 100, node.state, image=facts.written(node, job))
-        if kind is JobKind.RESCUE:
+        if kind in (JobKind.RESCUE, JobKind.MANUAL_CLEAN):
             return JobReading(JobPhase.PASSED, 100, node.state)
+        if without := needs(self._api.version(deadline), INVENTORY, "an inventory, which names every disk,"):
+            return JobReading(JobPhase.FAILED, reason="INSPECTION_FAILED", message=without)
         raw = self._api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
         inventory = json.loads(raw).get("inventory") or {}
         found = facts.disks(inventory)
@@ -310,12 +359,12 @@ def _asking(what: str, target: Target) -> Iterator[Deadline]:
             yield Deadline()
     except NoNode:
         msg = f"Ironic has no node {target.server}"
-        raise PeerUnavailable(
-            msg, remedy="Provide the server: that brings it into Ironic.", peer="ironic", server=target.server
-        ) from None
+        remedy = "Provide the server: that brings it into Ironic."
+        raise NotNow("REFUSED_BY_PEER", msg, remedy=remedy, peer="ironic", server=target.server) from None
     except Refused as error:
         msg = f"Ironic refuses ({error.status}): {error.text}".removesuffix(": ")
-        raise PeerUnavailable(msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
+        code = "CONTROLLER_SILENT" if error.status >= 500 else "REFUSED_BY_PEER"
+        raise NotNow(code, msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
 
 
 def _stand(node: Node) -> list[str]:
@@ -347,8 +396,3 @@ def _refusal(server: str, bmc: Bmc, text: str) -> WrongState | PeerUnavailable:
         subject=f"servers/{server}",
         reason="BMC_LOGIN_REFUSED",
     )
-
-
-def _silent(server: str, text: str) -> PeerUnavailable:
-    msg = f"the BMC of servers/{server} does not answer: {shown(text) or 'Ironic does not say why'}"
-    return PeerUnavailable(msg, remedy="Look at the BMC and its login.", peer="bmc", server=server, reason="BMC_SILENT")

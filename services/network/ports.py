@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.network.domain import PortClass, PortConfig, Segment, SwitchPort
+from services.network.domain import PortClass, PortConfig, Segment, SwitchPort, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ class Controller(Protocol):
         """
         ...
 
-    def refusal(self, orders: tuple[PortOrder, ...]) -> str:
-        """Why *orders* can never be carried out here, for people; empty if they can. Asked before they are recorded.
+    def refusal(self, wishes: Collection[Wish]) -> str:
+        """Why *wishes* can never be carried out here, for people; empty if they can. Asked before they are recorded.
 
         Raises:
             PeerUnavailable: the controller does not say what it can do.

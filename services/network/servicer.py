@@ -18,10 +18,11 @@ from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.names import SERVER
 from services.network import wire
+from services.network.controlled import Controlled
 from services.network.operations import attachments
 from services.network.operations.networks import Networks
 from services.network.operations.store import Store
-from services.network.ports import Fabric
+from services.network.ports import Controller, Fabric
 from services.network.store import SqlStore
 from services.network.switching import Switching
 from services.runtime import etags
@@ -39,13 +40,21 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     """Serves bms.network.v1.NetworkService."""
 
     def __init__(
-        self, database: Database, log: EventLog, writer: Writer, tokens: PageTokens, ids: Ids, fabric: Fabric
+        self,
+        database: Database,
+        log: EventLog,
+        writer: Writer,
+        tokens: PageTokens,
+        ids: Ids,
+        fabric: Fabric,
+        controller: Controller | None = None,
     ) -> None:
         self._database = database
         self._log = log
         self._writer = writer
         self._tokens = tokens
         self._networks = Networks(ids)
+        self._controlled = Controlled(database, writer, self._networks, controller, self.store) if controller else None
         self._switching = Switching(database, self.store, fabric)
 
     def store(self, tx: Transaction) -> Store:
@@ -60,6 +69,8 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         """See the contract."""
         call = current_call()
         new = wire.new_network(request)
+        if self._controlled is not None:
+            return self._controlled.create(call, request, new)
         return self._writer.once(
             call, request, lambda tx: wire.network_message(self._networks.create(self.store(tx), call, new), 0)
         )
@@ -87,6 +98,8 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         """See the contract."""
         call = current_call()
         name = wire.network_name(request.name)
+        if self._controlled is not None:
+            self._controlled.remove(call, request, name)
 
         def verb(tx: Transaction) -> Empty:
             store = self.store(tx)
@@ -125,6 +138,8 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
         asked = wire.wishes(request)
         project = wire.tenant(request, asked)
+        if self._controlled is not None:
+            self._controlled.check(server, asked)
 
         def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
             found = attachments.attach(self.store(tx), call, server, asked, project, fence)

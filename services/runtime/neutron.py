@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -48,19 +48,26 @@ Resource = dict[str, Any]
 class Neutron:
     """One Neutron; may be used from any thread.
 
-    Every method but the constructor raises:
+    Every method and property but the constructor raises:
         Refused: Neutron will not; ``kind`` is its own word (``IpAddressAlreadyAllocated``, ``MacAddressInUse``,
             ``OverQuota``, ``NetworkInUse``).
         PeerUnavailable: there is no answer, or our login or its rights are not enough. What was asked for may have
             been done all the same.
 
     Args:
-        own_project: the id of the project that our login is for.
+        own_project: the id of the project that our login is for, or who knows it, who is asked when it is first needed.
     """
 
-    def __init__(self, transport: Transport, own_project: str) -> None:
+    def __init__(self, transport: Transport, own_project: str | Callable[[], str]) -> None:
         self._to = transport
-        self.own_project = own_project
+        self._own_project = own_project
+
+    @property
+    def own_project(self) -> str:
+        """The id of the project that our login is for."""
+        if not isinstance(self._own_project, str):
+            self._own_project = self._own_project()
+        return self._own_project
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """What Neutron answers; *path* is below ``/v2.0``."""
@@ -149,7 +156,7 @@ class Neutron:
 
 
 def open_neutron(cloud: str, seconds: float = 20.0, *, setting: str) -> Neutron:
-    """The Neutron of *cloud*, by the login that the whole process shares. It asks Keystone who we are.
+    """The Neutron of *cloud*, by the login that the whole process shares. It asks nobody yet.
 
     Args:
         cloud: a name in clouds.yaml, or ``envvars``.
@@ -158,7 +165,6 @@ def open_neutron(cloud: str, seconds: float = 20.0, *, setting: str) -> Neutron:
 
     Raises:
         InvalidField: there is no such cloud, or its login is incomplete.
-        PeerUnavailable: Keystone does not answer, or refuses the login.
     """
     try:
         login = shared_login(cloud, seconds)
@@ -175,7 +181,7 @@ def open_neutron(cloud: str, seconds: float = 20.0, *, setting: str) -> Neutron:
         region_name=region.get_region_name("network"), endpoint_override=region.get_endpoint("network"),
     )  # fmt: skip
     transport = _Session(adapter, seconds)
-    return Neutron(transport, transport.own_project())
+    return Neutron(transport, transport.own_project)
 
 
 def find_network(api: Neutron, name: str) -> Resource | None:

@@ -32,6 +32,7 @@ CODES: Mapping[type[BmsError], grpc.StatusCode] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.IsolationImpossible: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OperationFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Stale: grpc.StatusCode.ABORTED,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bms.network.v1 import attachment_pb2 as at
 from bms.network.v1 import network_pb2 as net
 from services.kernel.calls import Caller
 from services.network.backends.simulated import SimulatedFabric
+from services.network.ports import Controller, Fabric
 from services.network.servicer import NetworkServicer
 from services.runtime.database import Database
 from services.runtime.eventlog import EventLog
@@ -63,9 +64,15 @@ def refusal(reply: Reply) -> tuple[grpc.StatusCode, str, list[str]]:
 
 
 class Site:
-    """A network service over a rack without delays."""
+    """A network service over a rack without delays, or over a fabric that is given."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        fabric: Callable[[FakeClock], Fabric] | None = None,
+        controller: Controller | None = None,
+    ) -> None:
         self.database = database
         self.clock = FakeClock()
         self.rack = Rack(folder / "rack.sqlite")
@@ -78,7 +85,8 @@ class Site:
             Writer(database, Replies(bytes(32))),
             PageTokens(bytes(32)),
             SequentialIds(),
-            self.fabric,
+            fabric(self.clock) if fabric else self.fabric,
+            controller,
         )
         self.wire = Wire(self.servicer, caller=admin(), clock=self.clock)
 

@@ -97,15 +97,25 @@ class Networks:
         """A page of networks by name, of every project if *project* is ""."""
         return store.list_networks(project, page, where)
 
-    def deletable(self, store: Store, call: Call, name: str) -> Network:
-        """The network, kept from being attached to until the transaction ends, if it may be removed.
+    def check_deletable(self, store: Store, call: Call, name: str) -> None:
+        """Refuses what `delete` would, before a controller is asked."""
+        self._deletable(store.network(name), call, name)
+
+    def delete(self, store: Store, call: Call, name: str) -> Network:
+        """Removes a network that no port is on; answers what it was.
 
         Raises:
             Forbidden: a private class, by somebody who is no administrator.
             NotFound: there is none.
             StillInUse: a port is on it, asked for or seen.
         """
-        found = store.lock_network(name)
+        network = self._deletable(store.lock_network(name), call, name)
+        self._record(store, call, network, "network.deleted")
+        store.delete_network(network)
+        return network
+
+    @staticmethod
+    def _deletable(found: tuple[Network, int] | None, call: Call, name: str) -> Network:
         if found is None:
             raise missing(name)
         network, ports = found
@@ -118,13 +128,6 @@ class Networks:
                 name=name,
                 ports=str(ports),
             )
-        return network
-
-    def delete(self, store: Store, call: Call, name: str) -> Network:
-        """Removes a network that no port is on; answers what it was. It raises what `deletable` does."""
-        network = self.deletable(store, call, name)
-        self._record(store, call, network, "network.deleted")
-        store.delete_network(network)
         return network
 
     def _choices(self, store: Store, vlan: int) -> Iterator[int]:

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Switch ports by Neutron: a port is in the network whose Neutron port is bound there, and in quarantine without one.
+
+We move the ports, around Ironic's deploy: its nodes have network interface ``noop``. Neutron's plugin for the switches
+does what a binding says. Neutron's own ports are of two kinds, told apart by marks (services/runtime/neutron.py):
+
+- The network has a port with the server's MAC address, made by ipam to hold the address, or by others: it is bound, and
+  unbound again. It is never deleted here.
+- It has none: one is made, bound from the start, and deleted when it is to be cut. It takes no address on a tenant's
+  network, where ipam gives them, and one of Neutron's on a private network, for its DHCP.
+
+Whatever else is bound at the server's switch ports is unbound: in this mode they are ours alone. DHCP options for
+booting are not set: Ironic boots by virtual media, or by the DHCP server that it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from services.kernel.clock import Clock
+from services.kernel.errors import PeerUnavailable
+from services.network.backends.neutron_reading import digest_of, is_at, is_bound, judged
+from services.network.backends.neutron_trunks import cut_trunk, keep_trunk
+from services.network.domain import PortClass
+from services.network.ports import Plug, PortFact, PortOrder
+from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
+from services.runtime.openstack import Refused
+
+_TURNS = 3
+_AT_ONCE = 40
+"""Values of a filter in one request: addresses of requests are short."""
+
+
+class NeutronFabric:
+    """`services.network.ports.Fabric` over one Neutron; may be called from any thread.
+
+    Args:
+        groups: the security groups of ports that are on a network of a class; a class that is missing has none on the
+            ports that we make, and what others gave theirs.
+    """
+
+    def __init__(self, api: Neutron, clock: Clock, groups: Mapping[PortClass, Sequence[str]] | None = None) -> None:
+        self._api = api
+        self._clock = clock
+        self._groups = dict(groups or {})
+
+    def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
+        """See `Fabric.write`. All that there is to cut is cut before anything is bound."""
+        units: dict[str, list[PortOrder]] = {}
+        for order in orders:
+            units.setdefault(order.port_group or order.mac_address, []).append(order)
+        failed: list[Refused | PeerUnavailable] = []
+        for unit in sorted(units.values(), key=lambda unit: bool(unit[0].config.networks)):
+            try:
+                self._carry_out(server, unit)
+            except (Refused, PeerUnavailable) as error:
+                failed.append(error)
+        if failed:
+            raise _told(failed[0])
+
+    def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
+        """See `Fabric.read`. Ports are looked for by the server they are bound for and by its MAC addresses.
+
+        A port that somebody bound to one of our switch ports for another server, with another MAC address, is not
+        seen: Neutron cannot be asked who is plugged in where.
+        """
+        # Before the first request: what is answered is not older.
+        now = self._clock.now()
+        try:
+            found = self._ports({plug.server for plug in plugs}, {plug.mac_address for plug in plugs})
+            trunked = [port["trunk_details"] for port in found if port.get("trunk_details")]
+            trunks = {str(one["id"]): one for one in self._by_id("trunks", {one["trunk_id"] for one in trunked})}
+            subs = {sub["port_id"] for one in trunked for sub in one["sub_ports"]}
+            subports = {str(one["id"]): one for one in self._by_id("ports", subs)}
+        except Refused as error:
+            raise _told(error) from None
+        macs: dict[str, set[str]] = {}
+        for plug in plugs:
+            macs.setdefault(plug.server, set()).add(plug.mac_address)
+        facts = []
+        for plug in plugs:
+            own = [
+                port
+                for port in found
+                if port["binding:host_id"] == plug.server or port["mac_address"] in macs[plug.server]
+            ]
+            config, doubt = judged(plug, own, subports, trunks)
+            mine = [trunk for trunk in trunks.values() if any(trunk["port_id"] == port["id"] for port in own)]
+            facts.append(PortFact(plug.port, config, now, digest_of(plug, own, mine), doubt=doubt))
+        return tuple(facts)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, server: str, unit: Sequence[PortOrder]) -> None:
+        """Makes the ports of a group, or one port, what is ordered: what is not wanted first, then what is.
+
+        Raises:
+            Refused: Neutron will not.
+            PeerUnavailable: it does not answer.
+        """
+        for turn in range(_TURNS):
+            try:
+                self._turn(server, unit)
+            except Refused as error:
+                # What was listed has changed meanwhile: another replica, ipam, or somebody by hand.
+                if turn == _TURNS - 1 or not (error.status == 404 or error.kind == "MacAddressInUse"):
+                    raise
+            else:
+                return
+
+    def _turn(self, server: str, unit: Sequence[PortOrder]) -> None:
+        macs = {order.mac_address for order in unit}
+        ports = [
+            port
+            for port in self._ports({server}, macs)
+            if port["mac_address"] in macs or any(is_at(port, order.port) for order in unit)
+        ]
+        config, port_class = unit[0].config, unit[0].port_class
+        keeper = _keeper(ports, config.untagged, macs) if config.untagged else None
+        kept = {tag: _keeper(ports, network, macs) for tag, network in sorted(config.tagged)}
+        staying = {str(one["id"]) for one in (keeper, *kept.values()) if one is not None}
+        for port in ports:
+            if port.get("trunk_details") and (port["id"] not in staying or not config.tagged):
+                cut_trunk(self._api, port)
+        for port in ports:
+            if port["id"] not in staying:
+                self._cut(port)
+        if not config.untagged:
+            return
+        wanted = self._binding(server, unit)
+        if config.tagged:
+            keeper = keeper or self._made(config.untagged, min(macs), server, port_class, {})
+            subs = {
+                tag: (kept[tag] or self._made(network, min(macs), server, port_class, {}))["id"]
+                for tag, network in config.tagged
+            }
+            keep_trunk(self._api, keeper, subs)
+            keeper = self._api.get("ports", str(keeper["id"])) or keeper
+        elif keeper is None:
+            self._made(config.untagged, min(macs), server, port_class, wanted)
+            return
+        self._bind(keeper, wanted)
+
+    def _binding(self, server: str, unit: Sequence[PortOrder]) -> dict[str, object]:
+        links = [
+            {"switch_id": order.port.switch, "port_id": order.port.port, "switch_info": order.port.switch}
+            for order in sorted(unit, key=lambda one: one.port)
+        ]
+        profile: dict[str, object] = {"local_link_information": links}
+        if group := unit[0].port_group:
+            profile["local_group_information"] = {"id": group, "name": group}
+        groups = self._groups.get(unit[0].port_class)
+        return {
+            "admin_state_up": True,
+            "binding:vnic_type": "baremetal",
+            "binding:host_id": server,
+            "binding:profile": profile,
+            **({} if groups is None else {"security_groups": sorted(groups)}),
+        }
+
+    def _bind(self, port: Resource, wanted: Mapping[str, object]) -> None:
+        there = {**port, "security_groups": sorted(port.get("security_groups") or ())}
+        if port["binding:vif_type"] not in ("unbound", "binding_failed") and wanted.items() <= there.items():
+            return
+        # Bound elsewhere: Neutron does not move a binding's profile to another host in every plugin; it is taken off.
+        if port["binding:host_id"] and port["binding:host_id"] != wanted["binding:host_id"]:
+            self._unbind(port)
+        self._api.update("ports", str(port["id"]), wanted)
+
+    def _made(
+        self, network: str, mac: str, server: str, port_class: PortClass, wanted: Mapping[str, object]
+    ) -> Resource:
+        body: dict[str, object] = {
+            "network_id": network, "mac_address": mac, "name": f"bms-{server}", "description": PORT,
+            "device_id": server, "device_owner": "baremetal:none", "security_groups": [], **wanted,
+        }  # fmt: skip
+        if port_class is PortClass.TENANT:
+            body["fixed_ips"] = []
+        made = self._api.create("ports", body)
+        self._api.mark("ports", str(made["id"]), PORT)
+        return made
+
+    def _cut(self, port: Resource) -> None:
+        if is_ours(port, PORT) and not is_ours(port, LEASE):
+            self._api.delete("ports", str(port["id"]))
+        elif is_bound(port):
+            self._unbind(port)
+
+    def _unbind(self, port: Resource) -> None:
+        self._api.update("ports", str(port["id"]), {"binding:host_id": "", "binding:profile": {}})
+
+    def _ports(self, servers: Iterable[str], macs: Iterable[str]) -> list[Resource]:
+        """Every port that is bound for one of *servers*, or has one of *macs*."""
+        found = {str(port["id"]): port for chunk in _chunks(servers) for port in self._some(binding__host_id=chunk)}
+        found |= {str(port["id"]): port for chunk in _chunks(macs) for port in self._some(mac_address=chunk)}
+        return [found[ident] for ident in sorted(found)]
+
+    def _some(self, **where: str | list[str]) -> list[Resource]:
+        ports = self._api.every("ports", **where)
+        if any("binding:vif_type" not in port for port in ports):
+            msg = "Neutron does not show our login how ports are bound"
+            raise PeerUnavailable(msg, remedy="Give the login role admin.", peer="neutron")
+        return ports
+
+    def _by_id(self, collection: str, idents: Iterable[str]) -> list[Resource]:
+        return [one for chunk in _chunks(idents) for one in self._api.every(collection, id=chunk)]
+
+
+def _keeper(ports: Sequence[Resource], network: str, macs: set[str]) -> Resource | None:
+    """The port that is bound for *network*: ipam's, then one of others, then ours; always the same one."""
+    mine = [port for port in ports if port["network_id"] == network and port["mac_address"] in macs]
+    return min(
+        mine, key=lambda one: (not is_ours(one, LEASE), is_ours(one, PORT), one["mac_address"], one["id"]), default=None
+    )
+
+
+def _chunks(values: Iterable[str]) -> list[list[str]]:
+    every = sorted(values)
+    return [every[at : at + _AT_ONCE] for at in range(0, len(every), _AT_ONCE)]
+
+
+def _told(error: Refused | PeerUnavailable) -> PeerUnavailable:
+    """A refusal in words of the field: whatever it is, it may be gone when somebody has seen to it."""
+    if isinstance(error, PeerUnavailable):
+        return error
+    msg = f"Neutron refuses ({error.kind or error.status}): {error.text}"
+    return PeerUnavailable(msg, remedy="Mend that in Neutron; it is tried again.", peer="neutron")

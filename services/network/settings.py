@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of network's own, beside those of services/runtime/settings.py.
+
+BMS_NETWORK_BACKEND                    who configures the switches: simulated (the rack) or neutron; simulated
+BMS_NETWORK_NEUTRON_CLOUD              the cloud in clouds.yaml whose Neutron it is; needed with neutron
+BMS_NETWORK_NEUTRON_SECONDS            how long one request to Neutron may take, 1 to 60; 10
+BMS_NETWORK_NEUTRON_PHYSICAL_NETWORK   where our networks are made, as VLANs that callers may name; without: Neutron
+                                       chooses type and number
+BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS   ids, by commas, of the projects whose networks may be provisioning, cleaning and
+                                       rescue networks; that of our login always may
+BMS_NETWORK_NEUTRON_PRIVATE_GROUPS, BMS_NETWORK_NEUTRON_TENANT_GROUPS
+                                       ids, by commas, of the security groups of ports while they are there; without:
+                                       none on ports that we make, and others keep theirs
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.kernel.errors import InvalidField
+
+BACKENDS = ("simulated", "neutron")
+_PREFIX = "BMS_NETWORK_NEUTRON_"
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = re.compile(r"[!-~]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class NeutronSettings:
+    """How Neutron is reached and what is asked of it.
+
+    Attributes:
+        cloud: its name in clouds.yaml.
+        seconds: for one request.
+        physical_network: of networks that we make; empty: Neutron's choice.
+        private_projects: whose networks may be of a private class.
+        private_groups, tenant_groups: security groups; None leaves them as they are.
+    """
+
+    cloud: str
+    seconds: float = 10.0
+    physical_network: str = ""
+    private_projects: tuple[str, ...] = ()
+    private_groups: tuple[str, ...] | None = None
+    tenant_groups: tuple[str, ...] | None = None
+
+
+def read(environ: Mapping[str, str]) -> NeutronSettings | None:
+    """The settings in *environ*; None: the simulated rack.
+
+    Raises:
+        InvalidField: a variable cannot be understood, or says what nobody would read; its name is the field.
+    """
+    backend = environ.get("BMS_NETWORK_BACKEND", "").strip() or "simulated"
+    given = sorted(key for key, value in environ.items() if key.startswith(_PREFIX) and value.strip())
+    if backend not in BACKENDS:
+        raise InvalidField(
+            "BMS_NETWORK_BACKEND", f"{backend[:40]!r} is not a backend", remedy=f"Give one of {', '.join(BACKENDS)}."
+        )
+    if backend == "simulated":
+        if given:
+            raise InvalidField(
+                given[0], "is for Neutron, and the backend is simulated", remedy="Set BMS_NETWORK_BACKEND=neutron."
+            )
+        return None
+    cloud = environ.get(f"{_PREFIX}CLOUD", "").strip()
+    if not cloud:
+        raise InvalidField(f"{_PREFIX}CLOUD", "is missing", remedy="Name a cloud of clouds.yaml.")
+    physical = environ.get(f"{_PREFIX}PHYSICAL_NETWORK", "").strip()
+    if physical and not _NAME.fullmatch(physical):
+        raise InvalidField(
+            f"{_PREFIX}PHYSICAL_NETWORK", "is not a name of one word", remedy="Give Neutron's word for it."
+        )
+    return NeutronSettings(
+        cloud,
+        _seconds(environ),
+        physical,
+        _ids(environ, "PRIVATE_PROJECTS") or (),
+        _ids(environ, "PRIVATE_GROUPS"),
+        _ids(environ, "TENANT_GROUPS"),
+    )
+
+
+def _seconds(environ: Mapping[str, str]) -> float:
+    text = environ.get(f"{_PREFIX}SECONDS", "").strip() or "10"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 60:
+        raise InvalidField(f"{_PREFIX}SECONDS", f"{text[:40]!r} is not a number from 1 to 60", remedy="Correct it.")
+    return seconds
+
+
+def _ids(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
+    found = tuple(part.strip() for part in environ.get(_PREFIX + name, "").split(",") if part.strip())
+    for one in found:
+        if not _ID.fullmatch(one):
+            raise InvalidField(_PREFIX + name, f"{one[:40]!r} is not an id", remedy="Give ids of OpenStack, by commas.")
+    return found or None

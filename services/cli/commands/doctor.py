@@ -37,7 +37,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--rabbitmq",
     type=_FILE,
-    envvar="BMS_DOCTOR_RABBITMQ_FILE",
+    envvar="BMS_LIFECYCLE_IRONIC_NOTIFICATIONS_FILE",
     metavar="FILE",
     help="A file with the broker's URL, as transport_url of ironic.conf has it.",
 )
@@ -179,8 +179,10 @@ def _with_broker(plan: Plan, file: Path | None, ca: Path | None, *, probe: bool)
     try:
         url = file.read_text().strip()
     except (OSError, UnicodeDecodeError):
-        msg = f"{file} cannot be read"
-        raise CliError(msg, remedy="Name another: --rabbitmq FILE.") from None
+        url = ""
+    if not url:
+        msg = f"{file} holds no URL, or cannot be read"
+        raise CliError(msg, remedy="Write rabbit://USER:PASSWORD@HOST:5672/ into it, or name another.")
     return replace(plan, rabbitmq=url, rabbitmq_ca=str(ca) if ca else "", probe=probe)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -60,7 +61,8 @@ class Progress:
                 waiting = ", ".join(self._open)
                 text = f"{self._done} of {self._done + len(self._open)} answered"
             if waiting:
-                sys.stderr.write(f"\r\x1b[K{text}, {time.monotonic() - self._began:.0f} s: waiting for {waiting}"[:120])
+                line = f"{text}, {time.monotonic() - self._began:.0f} s: waiting for {waiting}"
+                sys.stderr.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
                 sys.stderr.flush()
 
 
@@ -68,12 +70,17 @@ def table(screen: Screen, found: Sequence[Finding]) -> None:
     """One line for each finding, and below what to do about those that are no PASS."""
     if not found:
         return
-    code = max(len(each.code) for each in found)
-    subject = max(len(each.subject) for each in found)
-    screen.print(screen.styled(f"{'VERDICT':<8} {'CHECK':<{code}}  {'OF':<{subject}}  WHAT", "bold"))
+    # What is the same of several is one line.
+    same: dict[tuple[str, Verdict, str], list[str]] = {}
     for each in found:
-        verdict = screen.styled(f"{each.verdict.name:<8}", _STYLE[each.verdict])
-        screen.print(f"{verdict} {each.code:<{code}}  {each.subject:<{subject}}  {each.text}".rstrip())
+        same.setdefault((each.code, each.verdict, each.text), []).append(each.subject)
+    rows = [(*key, subjects[0] + (f" +{len(subjects) - 1}" if subjects[1:] else "")) for key, subjects in same.items()]
+    code = max(len(row[0]) for row in rows)
+    subject = max(len(row[3]) for row in rows)
+    screen.print(screen.styled(f"{'VERDICT':<8} {'CHECK':<{code}}  {'OF':<{subject}}  WHAT", "bold"))
+    for name, verdict, text, subjects in rows:
+        word = screen.styled(f"{verdict.name:<8}", _STYLE[verdict])
+        screen.print(f"{word} {name:<{code}}  {subjects:<{subject}}  {text}".rstrip())
 
 
 def remedies(screen: Screen, found: Sequence[Finding]) -> None:

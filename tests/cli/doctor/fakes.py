@@ -7,7 +7,7 @@ import json
 import secrets
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -102,6 +102,8 @@ class FakeCloud:
         ahead: seconds by which its clock is ahead.
         asked: paths that were asked for, with their queries.
         tokens: those that it gave out.
+        patched: what somebody changed: the path, and the JSON patch.
+        on_patch: called with each.
     """
 
     url: str = ""
@@ -114,6 +116,8 @@ class FakeCloud:
     ahead: float = 0.0
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    patched: list[tuple[str, Any]] = field(default_factory=list)
+    on_patch: Callable[[Any], None] = lambda _: None
     end: threading.Event = field(default_factory=threading.Event)
 
     def write_clouds(self, path: Path, **more: Any) -> Path:
@@ -182,6 +186,12 @@ def fake_cloud(tls: ssl.SSLContext | None = None) -> Iterator[FakeCloud]:
         def do_GET(self) -> None:
             status, body = cloud.page(self.path)
             self._answer(status, body, {})
+
+        def do_PATCH(self) -> None:
+            patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            cloud.patched.append((self.path, patch))
+            cloud.on_patch(patch)
+            self._answer(200, {}, {})
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             moved = datetime.now(UTC) + timedelta(seconds=cloud.ahead)

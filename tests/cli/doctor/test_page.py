@@ -5,9 +5,10 @@ from pathlib import Path
 
 import services
 from services.cli.doctor import page
-from services.cli.doctor.facts import NEEDED
+from services.cli.doctor.facts import NEEDED, WANTED
 from services.cli.doctor.registry import CHECKS
 from services.inventory.backends import nova
+from services.lifecycle.backends import ironic_api
 
 ROOT = Path(services.__file__).parents[1]
 
@@ -33,4 +34,7 @@ def test_what_is_needed_is_what_is_spoken() -> None:
     """
     The doctor asks for the versions that the services' backends speak.
     """
+    assert (NEEDED["ironic"], WANTED["ironic"]) == tuple(
+        ".".join(str(part) for part in version) for version in (ironic_api.OLDEST, ironic_api.NEWEST)
+    )
     assert NEEDED["nova"] == nova.MICROVERSION

@@ -137,7 +137,7 @@ def clock(facts: Facts) -> Iterator[Said]:
 def followed(facts: Facts) -> Iterator[Said]:
     """What its pipeline says."""
     for each in _each(facts):
-        if each.name != "telemetry" or not each.endpoint.answers:
+        if each.name != "telemetry" or not each.login.value:
             continue
         if each.reads.value is None:
             yield unseen(each.reads.why, each.name)

@@ -80,7 +80,8 @@ def parse(url: str) -> Address:
         msg = "its port is no number"
         raise ValueError(msg) from None
     # The virtual host stands behind the last of several addresses.
-    path = urlsplit(url.strip().rpartition("@")[2] and f"//{url.strip().rpartition('@')[2]}").path
+    last = url.strip().rpartition(",")[2]
+    path = urlsplit(last if "://" in last else f"//{last}").path
     return Address(
         parts.hostname, port, unquote(parts.username or "guest"), unquote(parts.password or "guest"),
         unquote(path.removeprefix("/")) or "/", tls,

@@ -105,6 +105,8 @@ LIFECYCLE: dict[str, Rule] = {
     "/bms.lifecycle.v1.LifecycleService/UnrescueInstance": members("name"),
     "/bms.lifecycle.v1.LifecycleService/AttachNetwork": members("name"),
     "/bms.lifecycle.v1.LifecycleService/DetachNetwork": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/ProtectInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/UnprotectInstance": members("name"),
     "/bms.lifecycle.v1.LifecycleService/ListEvents": SIGNED_IN,
     "/bms.lifecycle.v1.AuditService/AuditIsolation": SITE_READERS,
     "/bms.lifecycle.v1.AuditService/AuditLeaks": SITE_READERS,

@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "network": ("network", "Networks that server ports can be attached to."),
     "prefix": ("prefix", "Prefixes: the address ranges of networks."),
     "lease": ("lease", "Address leases, of bare metal and virtual machines."),
-    "instance": ("instance", "Instances: a tenant's hold on a server."),
+    "instance": ("instances", "Instances: a tenant's hold on a server."),
     "force": ("force", "Forced actions: what lacks its proof, done because two administrators answer for it."),
     "operation": ("operation", "Long-running operations: list, show, wait."),
     "event": ("event", "Events of all services: list, watch, and prove where a stream ends."),

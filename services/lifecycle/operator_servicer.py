@@ -8,14 +8,15 @@ from __future__ import annotations
 import grpc
 from google.longrunning import operations_pb2
 
-from bms.lifecycle.v1 import clean_pb2, server_status_pb2
+from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_status_pb2
 from services.kernel.calls import Call
-from services.kernel.names import SERVER
+from services.kernel.names import INSTANCE, SERVER
 from services.lifecycle import operator_wire, wire
 from services.lifecycle.begin_servicer import BeginMethods
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.cleaning import Cleaning, check_steps
+from services.lifecycle.operations.protecting import protect, unprotect
 from services.lifecycle.operations.retiring import retire, unretire
 from services.runtime import etags
 from services.runtime.context import current_call
@@ -57,3 +58,21 @@ class OperatorMethods(BeginMethods):
         (uuid,) = SERVER.parse(request.name)
         call = current_call()
         return self._writer.once(call, request, lambda tx: wire.status(unretire(self._store.within(tx), call, uuid)))
+
+    def ProtectInstance(self, request: instance_pb2.ProtectInstanceRequest, context: Context) -> instance_pb2.Instance:
+        """See the contract."""
+        INSTANCE.parse(request.name)
+        call = current_call()
+        return self._writer.once(
+            call, request, lambda tx: wire.instance(protect(self._store.within(tx), call, request.name, request.reason))
+        )
+
+    def UnprotectInstance(
+        self, request: instance_pb2.UnprotectInstanceRequest, context: Context
+    ) -> instance_pb2.Instance:
+        """See the contract."""
+        INSTANCE.parse(request.name)
+        call = current_call()
+        return self._writer.once(
+            call, request, lambda tx: wire.instance(unprotect(self._store.within(tx), call, request.name))
+        )

@@ -40,6 +40,7 @@ def server_values(server: Server) -> dict[str, object]:
         "maintenance_reason": server.maintenance_reason,
         "retired": [server.retired, server.retired_reason],
         "card": [server.holder_told, server.card_changed],
+        "protected": [server.protected, server.protected_reason],
         "marked": [getattr(server.marked, name) for name in Marks.__slots__],
         "fault_message": server.fault_message,
         "unmanaged": server.unmanaged,
@@ -76,7 +77,7 @@ def server_of(row: Row) -> Server:
     """The server that *row* holds."""
     doc: Doc = orjson.loads(row["doc"])
     reported, tainted = doc["reported"], doc.get("tainted")
-    retired, why = doc.get("retired", (False, ""))
+    (retired, why), (protected, guard) = doc.get("retired", (False, "")), doc.get("protected", (False, ""))
     return Server(
         uuid=row["uuid"],
         display_name=row["display_name"],
@@ -94,6 +95,8 @@ def server_of(row: Row) -> Server:
         maintenance_reason=doc["maintenance_reason"],
         retired=retired,
         retired_reason=why,
+        protected=protected,
+        protected_reason=guard,
         marked=Marks(*doc.get("marked", ())),
         holder_told=doc.get("card", ("", False))[0],
         card_changed=doc.get("card", ("", False))[1],
@@ -141,6 +144,7 @@ def instance_values(instance: Instance) -> dict[str, object]:
         "actor": instance.actor,
         "excluded": instance.excluded,
         "resume": instance.resume.value if instance.resume else None,
+        "protected": [instance.protected, instance.protected_reason],
     }
     return {
         "name": instance.name,
@@ -160,6 +164,7 @@ def instance_values(instance: Instance) -> dict[str, object]:
 def instance_of(row: Row) -> Instance:
     """The instance that *row* holds."""
     doc: Doc = orjson.loads(row["doc"])
+    protected, guard = doc.get("protected", (False, ""))
     return Instance(
         name=row["name"],
         project=row["project"],
@@ -180,6 +185,8 @@ def instance_of(row: Row) -> Instance:
         actor=doc["actor"],
         excluded=tuple(doc["excluded"]),
         resume=InstanceState(doc["resume"]) if doc["resume"] else None,
+        protected=protected,
+        protected_reason=guard,
         version=row["version"],
         fence=row["fence"],
     )

@@ -145,6 +145,8 @@ def instance(found: Instance) -> instance_pb2.Instance:
         update_time=stamp(found.update_time),
         etag=etag(found.version),
         site_note=found.site_note,
+        protected=found.protected,
+        protected_reason=found.protected_reason,
     )
 
 

@@ -414,6 +414,16 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         status.retired, status.retired_reason = False, ""
         return status
 
+    def ProtectInstance(self, request: Any, context: Any) -> Any:
+        found = _found(self.world.instances, request.name, context)
+        found.protected, found.protected_reason = True, request.reason
+        return found
+
+    def UnprotectInstance(self, request: Any, context: Any) -> Any:
+        found = _found(self.world.instances, request.name, context)
+        found.protected, found.protected_reason = False, ""
+        return found
+
     def CleanServer(self, request: Any, context: Any) -> Any:
         if request.validate_only:
             return self.world.plan("clean", request.name)

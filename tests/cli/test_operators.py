@@ -59,3 +59,15 @@ def test_retirement_is_set_and_ended(bms: Shell, world: World) -> None:
     assert "too old" in bms("server show a").out
     assert "ended" in bms("server unretire a").out
     assert "too old" not in bms("server show a").out
+
+
+def test_protection_is_set_and_ended(bms: Shell, world: World) -> None:
+    """
+    With its reason, shown with the instance, and ended by its own verb.
+    """
+    bms("instance create web --flavor f --image i --network n")
+
+    assert "the database" in bms("instance", "protect", "web", "--reason", "the database").out
+    assert "the database" in bms("instance show web").out
+    assert "ended" in bms("instance unprotect web").out
+    assert "the database" not in bms("instance show web").out

@@ -70,6 +70,7 @@ def _card(each: Instance) -> list[tuple[str, str]]:
         ("Host name", each.hostname),
         ("Interfaces", _interfaces(each)),
         ("Labels", pairs(each.labels)),
+        ("Protected", (each.protected_reason or "yes") if each.protected else ""),
         ("Operation", each.operation),
         ("Note", each.site_note),
         ("Asked for", when(each.create_time)),
@@ -77,7 +78,8 @@ def _card(each: Instance) -> list[tuple[str, str]]:
     ]
 
 
-def _named(session: Session, name: str) -> str:
+def named(session: Session, name: str) -> str:
+    """The resource name of the instance called *name*, of the session's project where it names none."""
     return full_name(name, "instances", "" if "/" in name else session.parent)
 
 
@@ -125,7 +127,7 @@ def show(session: Session, name: str) -> None:
     """Show an instance: where to log in, its networks and addresses."""
     from bms.lifecycle.v1.instance_pb2 import GetInstanceRequest
 
-    found = session.lifecycle.GetInstance(GetInstanceRequest(name=_named(session, name)))
+    found = session.lifecycle.GetInstance(GetInstanceRequest(name=named(session, name)))
     session.screen.one(found, _card(found))
 
 
@@ -268,7 +270,7 @@ def _for_each(
     The requests' types are lifecycle's, one for each verb, all with name, request_id and validate_only.
     """
     call = getattr(session.lifecycle, method)
-    full = {name: _named(session, name) for name in dict.fromkeys(names)}
+    full = {name: named(session, name) for name in dict.fromkeys(names)}
     if session.options.validate_only or (question and len(full) > 1):
         plans = {}
         for name, resource in full.items():

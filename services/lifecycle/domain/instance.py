@@ -64,6 +64,7 @@ class Instance:
         actor: who asked for the operation at work.
         excluded: servers whose last gate refused it, once for each time.
         resume: the state to return to when a verb that changed nothing failed.
+        protected: what destroys its disks is refused.
         version: rises with each change; every write is a compare-and-set on it.
         fence: the number of the last claim for placing it.
     """
@@ -87,6 +88,8 @@ class Instance:
     actor: str = ""
     excluded: tuple[str, ...] = ()
     resume: InstanceState | None = None
+    protected: bool = False
+    protected_reason: str = ""
     version: int = 0
     fence: int = 0
 

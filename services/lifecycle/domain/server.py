@@ -207,6 +207,7 @@ class Server:
             clean pass.
         tainted_by: that action's name.
         retired: on its way out of the site: offered to nobody.
+        protected: the instance that holds it is; kept here for the flag of its controller.
         marked: the flags that its controller was last told to show.
         holder_told: the project that its controller was last told to show as its holder; "" for nobody.
         card_changed: inventory's record of it changed since its controller was told.
@@ -229,6 +230,8 @@ class Server:
     maintenance_reason: str = ""
     retired: bool = False
     retired_reason: str = ""
+    protected: bool = False
+    protected_reason: str = ""
     marked: Marks = field(default_factory=Marks)
     holder_told: str = ""
     card_changed: bool = False

@@ -89,7 +89,9 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
         trigger = Trigger.KEPT
     moved = entering.moved(trigger, now) if trigger else entering
     if moved.state is State.AVAILABLE or trigger is Trigger.KEPT:
-        moved = replace(moved, fault="", fault_message="", instance="", leases=())
+        moved = replace(
+            moved, fault="", fault_message="", instance="", leases=(), protected=False, protected_reason=""
+        )
     if (
         moved.state is State.QUARANTINED
         and intent.kind is IntentKind.RELEASE_SILENT
@@ -277,7 +279,10 @@ def end_instance(server: Server, instance: Instance | None, now: datetime) -> Ch
     intent = server.task
     forced = intent.kind is IntentKind.FORCE_RELEASE
     ends = forced or _is_deletion(intent)
-    freed = replace(server, instance="", intent=replace(intent, operation="") if ends else intent)
+    freed = replace(
+        server, instance="", protected=False, protected_reason="",
+        intent=replace(intent, operation="") if ends else intent,
+    )  # fmt: skip
     done: tuple[Progress, ...] = ()
     if forced and intent.operation:
         # What cannot be read is still waited for, and nobody follows that.
@@ -295,6 +300,7 @@ def end_instance(server: Server, instance: Instance | None, now: datetime) -> Ch
     if instance.state is not InstanceState.DELETING and not unadopted:
         left = replace(
             instance, server="", interfaces=(), operation="", update_time=now, state=InstanceState.ERROR,
+            protected=False, protected_reason="",
             error=instance.error or "an administrator took the server back",
         )  # fmt: skip
         return Change(freed, (event,), left, operations=done)

@@ -17,6 +17,7 @@ from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.operations.beginning import Beginnings, not_at_work, taken_over
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import MAX_NETWORKS
+from services.lifecycle.operations.protecting import not_protected
 
 Seal = Callable[[bytes, str], bytes]
 """Seals a secret for a context."""
@@ -48,6 +49,7 @@ class InstanceVerbs:
         if instance.state is InstanceState.DELETING:
             msg = f"{name} is being deleted already"
             raise Busy(msg, remedy=f"Follow {instance.operation}.", name=name, operation=instance.operation)
+        not_protected(instance, "deleted")
         operation = self.beginnings.operation(call, instance.project)
         leaving = replace(
             instance, state=InstanceState.DELETING, actor=call.caller.subject, update_time=call.now, resume=None
@@ -74,6 +76,7 @@ class InstanceVerbs:
     def rebuild(self, books: Books, call: Call, name: str, image: str, user_data: bytes) -> Progress:
         """The same server, written anew; with another image or other user data if given."""
         instance, server = _holding(books, name, IntentKind.REBUILD)
+        not_protected(instance, "rebuilt")
         sealed = self.seal(user_data, f"{name}/user_data") if user_data else None
         rebuilt = replace(instance, image=image or instance.image)
         return self._begin(books, call, server, rebuilt, IntentKind.REBUILD, user_data=sealed)

@@ -18,6 +18,7 @@ from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import Beginnings, is_quarantining, not_at_work, taken_over
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.checks import short_enough
+from services.lifecycle.operations.protecting import not_protected
 from services.lifecycle.operations.refusals import no_maintenance, not_retired
 
 
@@ -61,6 +62,8 @@ class ServerVerbs:
                 subject=server.name,
                 instance=instance.name,
             )
+        if instance is not None and instance.state is not InstanceState.DELETING:
+            not_protected(instance, "taken from its server")
         if not server.isolated and (server.intent is None or is_quarantining(server)):
             msg = f"{server.name} may still be on a network: not every port of it was read in quarantine"
             raise WrongState(

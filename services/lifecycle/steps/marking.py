@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from services.kernel.errors import BmsError
+from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.server import Server
 from services.lifecycle.ports import Hardware, Marks, Target
 
@@ -16,7 +17,14 @@ _log = structlog.get_logger("bms.marking")
 
 def wanted_marks(server: Server) -> Marks:
     """What its controller should show of *server*."""
-    return Marks(retired=server.retired, retired_reason=server.retired_reason)
+    # Ironic protects what is deployed alone; nor is there anything to protect elsewhere.
+    guarded = server.protected and server.state in IN_USE
+    return Marks(
+        retired=server.retired,
+        retired_reason=server.retired_reason,
+        protected=guarded,
+        protected_reason=server.protected_reason if guarded else "",
+    )
 
 
 def marked(server: Server, hardware: Hardware) -> Server:

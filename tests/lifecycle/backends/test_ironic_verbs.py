@@ -106,6 +106,18 @@ def test_a_retired_node_in_quarantine_is_cleaned_all_the_same(fake: Fake, hardwa
     assert (fake.nodes[SERVER]["retired"], fake.nodes[SERVER]["provision_state"]) == (True, "manageable")
 
 
+def test_a_protected_node_says_so_and_lets_us_undeploy(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Ironic's own flag follows ours; a job that ours allows is not refused for a flag that has not followed yet.
+    """
+    fake.add(SERVER, "active")
+
+    hardware.mark(TARGET, Marks(protected=True, protected_reason="the database"))
+    assert (fake.nodes[SERVER]["protected"], fake.nodes[SERVER]["protected_reason"]) == (True, "the database")
+    assert done(fake, hardware, JobKind.CLEAN, "j1").phase is JobPhase.PASSED
+    assert fake.nodes[SERVER]["protected"] is False
+
+
 def test_a_node_that_is_not_there_is_not_marked(hardware: IronicHardware) -> None:
     """
     A server that was never provided is unknown to Ironic, and nobody there needs to be told.

@@ -12,6 +12,7 @@ import pytest
 
 from bms.network.v1 import network_pb2 as net
 from services.kernel.effect import observed
+from services.kernel.errors import Corrupt
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.domain import PortClass
@@ -345,8 +346,8 @@ def test_an_answer_that_is_lost_leaves_nothing_twice(cloud: Cloud, fake: FakeNeu
         assert len(fake.ports) == (target == "provisioning")
 
 
-class _Killed(Exception):
-    """The process ends here: nothing of ours catches it."""
+class _Killed(Corrupt):
+    """The process ends here: nothing of ours catches it, and nobody prints where it came from."""
 
 
 def test_a_death_at_any_request_is_made_good_by_the_same_calls(cloud: Cloud, fake: FakeNeutron) -> None:
@@ -365,7 +366,7 @@ def test_a_death_at_any_request_is_made_good_by_the_same_calls(cloud: Cloud, fak
             def die(label: str, when: str, met: list[int] = met, at: int = at) -> None:
                 met[0] += label.startswith("neutron.")
                 if label.startswith("neutron.") and met[0] == at:
-                    raise _Killed
+                    raise _Killed("killed")
 
             project = DEMO if target == "tenant" else ""
             with observed(die):

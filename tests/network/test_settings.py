@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.kernel.errors import InvalidField
+from services.network.settings import NeutronSettings, read
+
+P = "BMS_NETWORK_NEUTRON_"
+NEUTRON = {"BMS_NETWORK_BACKEND": "neutron", f"{P}CLOUD": "bms"}
+
+
+def test_without_settings_it_is_the_rack() -> None:
+    """
+    Empty variables are none.
+    """
+    assert read({}) is read({"BMS_NETWORK_BACKEND": "simulated", f"{P}CLOUD": " "}) is None
+
+
+def test_all_of_them() -> None:
+    """
+    Each variable is read where it says.
+    """
+    group, project = "00000000-0000-4000-8000-0000000000aa", "aa" * 16
+    environ = {
+        **NEUTRON, f"{P}SECONDS": "3.5", f"{P}PHYSICAL_NETWORK": "physnet1", f"{P}PRIVATE_PROJECTS": f"{project}, ",
+        f"{P}PRIVATE_GROUPS": group, f"{P}TENANT_GROUPS": f"{group},{group}",
+    }  # fmt: skip
+
+    assert read(environ) == NeutronSettings("bms", 3.5, "physnet1", (project,), (group,), (group, group))
+    assert read(NEUTRON) == NeutronSettings("bms")
+
+
+@pytest.mark.parametrize(
+    ("environ", "field"),
+    [
+        ({"BMS_NETWORK_BACKEND": "contrail"}, "BMS_NETWORK_BACKEND"),
+        ({"BMS_NETWORK_BACKEND": "neutron"}, f"{P}CLOUD"),
+        ({f"{P}CLOUD": "bms"}, f"{P}CLOUD"),
+        ({**NEUTRON, f"{P}SECONDS": "0"}, f"{P}SECONDS"),
+        ({**NEUTRON, f"{P}SECONDS": "soon"}, f"{P}SECONDS"),
+        ({**NEUTRON, f"{P}PHYSICAL_NETWORK": "two words"}, f"{P}PHYSICAL_NETWORK"),
+        ({**NEUTRON, f"{P}PRIVATE_PROJECTS": "service"}, f"{P}PRIVATE_PROJECTS"),
+        ({**NEUTRON, f"{P}TENANT_GROUPS": "default"}, f"{P}TENANT_GROUPS"),
+    ],
+)
+def test_what_cannot_be_understood_is_named(environ: dict[str, str], field: str) -> None:
+    """
+    The variable is the field; one that would be read by nobody is a mistake too.
+    """
+    with pytest.raises(InvalidField) as caught:
+        read(environ)
+
+    assert caught.value.facts["field"] == field
+
+
+def test_a_wrong_setting_keeps_it_from_starting(tmp_path: Path) -> None:
+    """
+    The process ends with one line that names the variable and says what to do.
+    """
+    environ = {"BMS_DATA_DIR": str(tmp_path), "BMS_NETWORK_BACKEND": "neutron", "BMS_LOG_JSON": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "services.network"], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 1
+    assert f"{P}CLOUD" in done.stdout + done.stderr
+    assert "Name a cloud of clouds.yaml." in done.stdout + done.stderr

@@ -26,13 +26,17 @@ from services.ipam.domain.addresses import Address, Network
 from services.ipam.domain.holding import UNSURE, Holder, MacTaken, Realm, Taken, mac_of
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
-from services.kernel.errors import Busy, Exhausted, InvalidField, NotFound, PeerUnavailable, WrongState
+from services.kernel.errors import Exhausted, InvalidField, NotFound, PeerUnavailable, WrongState
 from services.runtime.neutron import LEASE, Neutron, Resource, age, find_network, is_ours
 from services.runtime.openstack import Refused
 
 _TRIES = 3
 _TAKEN = ("IpAddressAlreadyAllocated", "IpAddressInUse")
 _MAC_TAKEN = "MacAddressInUse"
+
+NOBODY = "nobody"
+"""Who has an address that Neutron takes for allocated though no port has it; it forgets to free some."""
+
 _SHOWN = ("id", "name", "device_owner", "device_id", "project_id", "mac_address", "fixed_ips", "description", "tags")
 
 
@@ -78,7 +82,8 @@ class NeutronPlane:
 
     def survey(self, network: str, cidr: Network) -> Realm | None:
         """See `AddressPlane`."""
-        found = self._api().every("subnets", network_id=self._network(network), cidr=str(cidr))
+        there = str(self._network(network)["id"])
+        found = self._api().every("subnets", network_id=there, cidr=str(cidr))
         return realm_of(min(found, key=age)) if found else None
 
     def make(self, prefix: Prefix) -> Realm:
@@ -112,8 +117,8 @@ class NeutronPlane:
                 if LEASE not in (port.get("tags") or ()):
                     self._api().mark("ports", str(port["id"]), LEASE)
                 return str(port["id"])
-        msg = f"Neutron's port of {lease.address} changes as it is looked at"
-        raise Busy(msg, remedy="Try again.", address=str(lease.address))
+        # Or others are just making and removing ports there: then the next round takes this back.
+        raise Taken(Holder(lease.address, NOBODY, kind="allocated, and no port has it"))
 
     def drop(self, lease: Lease) -> None:
         """See `AddressPlane`."""
@@ -142,10 +147,10 @@ class NeutronPlane:
         ports = self._api().every("ports", fixed_ips=[f"subnet_id={subnet}"], fields=list(_SHOWN))
         return [holder_of(port, address) for port in ports for address in addresses_of(port, subnet)]
 
-    def _network(self, network: str) -> str:
+    def _network(self, network: str) -> Resource:
         found = find_network(self._api(), network)
         if found is not None:
-            return str(found["id"])
+            return found
         msg = f"Neutron has no network that is {network}"
         remedy = "Make the network first, or name one of Neutron's by its id, in its own project."
         raise WrongState(msg, remedy=remedy, subject=network)

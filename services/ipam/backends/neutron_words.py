@@ -37,10 +37,14 @@ def made_for(prefix: Prefix) -> str:
     return f"{SUBNET} {prefix.uid}"
 
 
-def body_of_subnet(prefix: Prefix, network: str, *, dhcp: bool) -> dict[str, object]:
-    """What is sent to make the subnet of *prefix* in Neutron's *network*."""
+def body_of_subnet(prefix: Prefix, network: Resource, *, dhcp: bool) -> dict[str, object]:
+    """What is sent to make the subnet of *prefix* in Neutron's *network*.
+
+    It is of the network's project: whoever removes a port and may not see its subnet leaves the address allocated.
+    """
     body: dict[str, object] = {
-        "network_id": network,
+        "network_id": network["id"],
+        "project_id": network["project_id"],
         "name": prefix.name.rpartition("/")[2],
         "description": made_for(prefix),
         "cidr": str(prefix.cidr),

@@ -17,7 +17,7 @@ from services.kernel.errors import BmsError
 from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.compose import Walks, compose
-from services.lifecycle.ports import Credentials, Hardware
+from services.lifecycle.ports import Hardware, RememberedCredentials
 from services.lifecycle.settings import LifecycleSettings
 from services.runtime.foundation import Foundation, lay
 from services.runtime.interceptors import interceptors
@@ -72,7 +72,9 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
         close_hardware()
 
 
-def _hardware(base: Foundation, own: LifecycleSettings) -> tuple[Callable[[Credentials], Hardware], Callable[[], None]]:
+def _hardware(
+    base: Foundation, own: LifecycleSettings
+) -> tuple[Callable[[RememberedCredentials], Hardware], Callable[[], None]]:
     """The backend that the settings name, once somebody knows its logins, and how it is closed."""
     if own.backend == "ironic":
         from services.lifecycle.backends.ironic import IronicHardware

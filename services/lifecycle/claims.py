@@ -6,9 +6,11 @@ Every function runs in the caller's transaction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.lifecycle.looks import CALM, NO_INTENT
 from services.runtime.database import Transaction
 from services.runtime.times import to_micros
 
@@ -30,15 +32,25 @@ class Claim:
     taken_over: bool
 
 
-def claim(tx: Transaction, table: str, now: datetime, until: datetime, most: int) -> list[Claim]:
-    """Takes up to *most* rows of ``servers`` or ``instances`` that are due and nobody holds."""
+def claim(
+    tx: Transaction, table: str, now: datetime, until: datetime, most: int, *, busy: Sequence[str] | None = None
+) -> list[Claim]:
+    """Takes up to *most* rows of ``servers`` or ``instances`` that are due and nobody holds.
+
+    Args:
+        busy: of calm servers, these alone; None: all. See `services.lifecycle.looks`.
+    """
     key = "uuid" if table == "servers" else "name"
     at = to_micros(now)
     skip = "" if tx.dialect == "sqlite" else " FOR UPDATE SKIP LOCKED"
+    but = ""
+    if busy is not None:
+        these = f" OR uuid IN ({', '.join('?' * len(busy))})" if busy else ""
+        but = f" AND (claim_until IS NOT NULL OR NOT ({CALM}){these})"
     rows = tx.all(
         f"SELECT {key} AS key, fence, claim_until FROM {table}"
-        f" WHERE due <= ? AND (claim_until IS NULL OR claim_until <= ?) ORDER BY due LIMIT ?{skip}",
-        (at, at, most),
+        f" WHERE due <= ? AND (claim_until IS NULL OR claim_until <= ?){but} ORDER BY due LIMIT ?{skip}",
+        (at, at, *(() if busy is None else (NO_INTENT, *busy)), most),
     )
     claims = []
     for row in rows:

@@ -24,13 +24,14 @@ from services.lifecycle.judging.hearing import Hearing
 from services.lifecycle.judging.sentence import Sentence
 from services.lifecycle.judging.sources import IpamLog
 from services.lifecycle.judging.sources import own as own_log
+from services.lifecycle.logins import Logins
 from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.checks import Checks
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
-from services.lifecycle.ports import Credentials, Hardware
+from services.lifecycle.ports import Hardware, RememberedCredentials
 from services.lifecycle.servicer import LifecycleServicer
 from services.lifecycle.steps.table import steps
 from services.lifecycle.store import Store
@@ -80,7 +81,7 @@ class Lifecycle:
 
 
 def compose(
-    base: Ground, hardware_of: Callable[[Credentials], Hardware], walks: Walks, brake: Policy, pause: Pause
+    base: Ground, hardware_of: Callable[[RememberedCredentials], Hardware], walks: Walks, brake: Policy, pause: Pause
 ) -> Lifecycle:
     """Builds it; nothing runs yet.
 
@@ -100,7 +101,8 @@ def compose(
     store = Store(log, operations, operation_row, wake)
     inventory, to_logs = InventoryClient(base.peer("inventory")), (base.peer("inventory"), base.peer("ipam"))
     networks, addresses = NetworkClient(base.peer("network")), IpamClient(base.peer("ipam"))
-    hardware = hardware_of(inventory)
+    logins = Logins(inventory.of, clock)
+    hardware = hardware_of(logins)
 
     def drive(instance: Instance) -> bytes:
         sealed = database.read(lambda tx: store.user_data(tx, instance.name))
@@ -124,7 +126,7 @@ def compose(
     )
     working = Loop("worker", worker.tick, clock)
     loops.append(working)
-    follower = Follower(database, store, InventoryClient(to_logs[0]), clock, ids)
+    follower = Follower(database, store, InventoryClient(to_logs[0]), clock, ids, logins.forget)
     servicer = LifecycleServicer(
         database,
         base.writer,

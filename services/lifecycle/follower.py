@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -29,6 +30,10 @@ _SOON_SECONDS = 1
 """How long it waits for news while a deletion is remembered, which wants to be tried again."""
 
 
+def _nobody(_uuid: str) -> None:
+    """Nobody needs to be told."""
+
+
 @dataclass(slots=True)
 class Follower:
     """One reader of inventory's log; its place is kept in the transaction of what it led to.
@@ -43,6 +48,10 @@ class Follower:
     inventory: Inventory
     clock: Clock
     ids: Ids
+    changed: Callable[[str], None] = _nobody
+    """Told of each server of which something stands in the log, by its UUID."""
+    _told: int | None = field(default=None, init=False)
+    """How far that was done here: what another replica has gone past has yet to be told in this process."""
 
     def tick(self, _now: datetime) -> datetime | None:
         """Reads on from where it is; waits for news up to ten seconds. Answers that it wants to go on at once."""
@@ -50,13 +59,19 @@ class Follower:
         for key in owed:
             self._go_on(key)
         closing = any(not key.endswith(_PORTS) for key in owed)
-        heard, next_after = self.inventory.events(place, _SOON_SECONDS if closing else _WAIT_SECONDS)
+        after = place if self._told is None else min(place, self._told)
+        heard, next_after = self.inventory.events(after, _SOON_SECONDS if closing else _WAIT_SECONDS)
         for event in heard:
+            if event.stream.startswith("servers/"):
+                self.changed(SERVER.parse(event.stream)[0])
+        self._told = next_after
+        fresh = [event for event in heard if event.position > place]
+        for event in fresh:
             if event.stream.startswith("servers/"):
                 self._hear(event)
             else:
                 self._keep(event.position)
-        if next_after > (heard[-1].position if heard else place):
+        if next_after > (fresh[-1].position if fresh else place):
             self._keep(next_after)
         return self.clock.now()
 

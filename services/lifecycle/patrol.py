@@ -9,7 +9,7 @@ merely costs its tenant the use of it is recorded and shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -62,30 +62,18 @@ class Patrol:
 
     def visit(self, server: Server, instance: Instance | None, now: datetime) -> Look:
         """One look at a server at rest; what is found off its plan is recorded, or acted on by `conclude`."""
-        if server.state in _UNTOUCHED or server.unmanaged:
+        if left_alone(server):
             return Look(Change(server))
         looked, events = self.look(server, now, "server.patrolled")
-        changed = looked.power is not server.power or any(
-            (new.observed, new.networks) != (old.observed, old.networks)
-            for new, old in zip(looked.ports, server.ports, strict=True)
-        )
-        written = events if changed else ()
+        written = events if _changed(server, looked) else ()
         finding = findings.found(looked, instance)
         if finding is not None:
             return Look(Change(looked, written), instance, finding)
         if looked.wait is not None and looked.wait.code in NOTED:
             looked = replace(looked, wait=None)
-        if server.state is State.AVAILABLE:
-            if looked.power is Power.ON:
-                message = "it was found powered on though nobody held it"
-                return Look(self._set_aside(looked, None, written, now, "POWER_ON_UNPLANNED", message))
-            if any(port.linked and port.observed is not PortClass.QUARANTINE for port in looked.ports):
-                message = "a port was found on a network though nobody held the server"
-                return Look(self._set_aside(looked, None, written, now, "PORTS_MOVED_UNPLANNED", message))
-        if server.state is State.QUARANTINED and not looked.isolated:
-            # Nothing leads out before it was read there again.
-            message = "a port was found elsewhere though the server is in quarantine"
-            return Look(self._set_aside(looked, None, written, now, "PORTS_MOVED_UNPLANNED", message))
+        unplanned = _unplanned(looked)
+        if unplanned is not None:
+            return Look(self._set_aside(looked, None, written, now, *unplanned))
         return Look(Change(looked, written))
 
     def conclude(self, tx: Transaction, look: Look, now: datetime) -> Change:
@@ -123,20 +111,7 @@ class Patrol:
         except BmsError as error:
             message = f"the ports cannot be read: {error}"
             return looked, (note(server, looked, type_, now, evidence=Evidence(power=seen), message=message),)
-        known = {reading.port: reading for reading in readings if reading.port_class is not PortClass.UNKNOWN}
-        ports = tuple(
-            replace(
-                port,
-                observed=known[port.name].port_class,
-                networks=known[port.name].networks,
-                read_time=known[port.name].read_time,
-            )
-            # One never read where it is plugged in now: network may have it where it was before.
-            if port.name in known and port.read_time is not None
-            else port
-            for port in looked.ports
-        )
-        looked = replace(looked, ports=ports, isolated=isolated(ports))
+        looked = _with_ports(looked, readings)
         evidence = Evidence(ports=tuple(port_seen(reading) for reading in readings), power=seen)
         return looked, (note(server, looked, type_, now, evidence=evidence),)
 
@@ -151,6 +126,63 @@ class Patrol:
     ) -> Change:
         found = note(server, server, "server.failed", now, reason=reason, message=message)
         return set_aside(server, instance, (*events, found), now, reason, message, new_id=self.new_id)
+
+
+def left_alone(server: Server) -> bool:
+    """Whether *server* is none of the patrol's business: it was never taken up, or is somebody else's."""
+    return server.state in _UNTOUCHED or server.unmanaged or server.taken_elsewhere
+
+
+def nothing_new(
+    server: Server, instance: Instance | None, seen: PowerSeen, readings: Sequence[Reading]
+) -> Server | None:
+    """*server* with when it was read, if that shows what is recorded and nothing is to be said; else None.
+
+    Then `Patrol.visit` is for it, which reads afresh and records.
+    """
+    looked = _with_ports(with_power(server, seen), readings)
+    if _changed(server, looked) or looked.isolated is not server.isolated or looked.wait is not None:
+        return None
+    if findings.found(looked, instance) is not None or _unplanned(looked) is not None:
+        return None
+    return looked
+
+
+def _changed(before: Server, after: Server) -> bool:
+    return after.power is not before.power or any(
+        (new.observed, new.networks) != (old.observed, old.networks)
+        for new, old in zip(after.ports, before.ports, strict=True)
+    )
+
+
+def _with_ports(server: Server, readings: Sequence[Reading]) -> Server:
+    known = {reading.port: reading for reading in readings if reading.port_class is not PortClass.UNKNOWN}
+    ports = tuple(
+        replace(
+            port,
+            observed=known[port.name].port_class,
+            networks=known[port.name].networks,
+            read_time=known[port.name].read_time,
+        )
+        # One never read where it is plugged in now: network may have it where it was before.
+        if port.name in known and port.read_time is not None
+        else port
+        for port in server.ports
+    )
+    return replace(server, ports=ports, isolated=isolated(ports))
+
+
+def _unplanned(server: Server) -> tuple[str, str] | None:
+    """Why a server that nobody holds is set aside: the reason and a sentence; None: it is as it should be."""
+    if server.state is State.AVAILABLE:
+        if server.power is Power.ON:
+            return "POWER_ON_UNPLANNED", "it was found powered on though nobody held it"
+        if any(port.linked and port.observed is not PortClass.QUARANTINE for port in server.ports):
+            return "PORTS_MOVED_UNPLANNED", "a port was found on a network though nobody held the server"
+    if server.state is State.QUARANTINED and not server.isolated:
+        # Nothing leads out before it was read there again.
+        return "PORTS_MOVED_UNPLANNED", "a port was found elsewhere though the server is in quarantine"
+    return None
 
 
 def _noted(server: Server, events: tuple[Event, ...], now: datetime, code: str, message: str) -> Change:

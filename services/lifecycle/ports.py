@@ -357,3 +357,15 @@ class Credentials(Protocol):
     def of(self, server: str) -> Bmc:
         """The login of *server*'s BMC."""
         ...
+
+
+class RememberedCredentials(Credentials, Protocol):
+    """The same, with a memory for those who look at many servers again and again."""
+
+    def remembered(self, server: str) -> Bmc:
+        """The login of *server*'s BMC, as it was not long ago: where a BMC refuses it, `forget` it."""
+        ...
+
+    def forget(self, server: str) -> None:
+        """What was remembered of *server* may not hold any more."""
+        ...

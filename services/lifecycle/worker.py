@@ -31,10 +31,14 @@ from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.plans import OnFailure, StepName
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.domain.server import Power, Server
+from services.lifecycle.domain.waits_of_controllers import OF_CONTROLLERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
+from services.lifecycle.rounds import Rounds, next_look
+from services.lifecycle.steps.describing import described_at_rest, is_news
 from services.lifecycle.steps.ending import tell
+from services.lifecycle.steps.marking import marked, wanted_marks
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 from services.lifecycle.steps.table import StepTable
 from services.lifecycle.store import Store
@@ -110,6 +114,11 @@ class Worker:
         self._counting = threading.Lock()
         self._news = news
         self._inventory = placement.inventory
+        self._rounds = Rounds(
+            database, patrol.hardware, patrol.networks, clock, patrol=pace.patrol, hold=pace.claim, longest=pace.walk
+        )
+        # Where there is much to do, some slots are kept for it: a fleet that was not looked at for long fills the rest.
+        self._rounds_free = max(1, slots - slots // 4)
 
     def tick(self, now: datetime) -> datetime | None:
         """Claims what is due, as far as walks are free, and starts walking it; answers when to be called again.
@@ -126,19 +135,41 @@ class Worker:
             return from_micros(due) if due is not None else None
         waiting = {table for table, at in dues.items() if from_micros(at) <= now}
 
-        def claim(tx: Transaction) -> tuple[list[Claim], list[Claim], int | None]:
-            servers = claim_rows(tx, "servers", now, until, free) if "servers" in waiting else []
-            left = free - len(servers) if "instances" in waiting else 0
-            return servers, claim_rows(tx, "instances", now, until, left) if left else [], next_due(tx)
+        def claim(tx: Transaction) -> tuple[tuple[Server, ...], list[Claim], list[Claim], int | None]:
+            resting: tuple[Server, ...] = ()
+            servers: list[Claim] = []
+            if "servers" in waiting:
+                resting, busy = self._rounds.take(tx, now, free=self._rounds_free > 0)
+                servers = claim_rows(tx, "servers", now, until, free - bool(resting), busy=busy)
+            left = free - bool(resting) - len(servers) if "instances" in waiting else 0
+            instances = claim_rows(tx, "instances", now, until, left) if left else []
+            return resting, servers, instances, next_due(tx)
 
-        servers, instances, following = self._database.transact(claim, label="claim")
+        resting, servers, instances, following = self._database.transact(claim, label="claim")
         with self._counting:
-            self._free -= len(servers) + len(instances)
+            self._free -= bool(resting) + len(servers) + len(instances)
+            self._rounds_free -= bool(resting)
+        if resting:
+            self._run(partial(self._round, resting))
         for one in servers:
             self._run(partial(self._guarded, "servers", one, self._walk))
         for one in instances:
             self._run(partial(self._guarded, "instances", one, self._placement.place))
         return from_micros(following) if following is not None else None
+
+    def _round(self, servers: tuple[Server, ...]) -> None:
+        """Runs one round of the patrol; what ends it leaves its servers to be looked at a little later."""
+        try:
+            self._rounds.walk(servers)
+        except BmsError as error:
+            _log.warning("worker.round_interrupted", servers=len(servers), reason=error.reason, error=str(error))
+        except Exception:  # noqa: BLE001 -- a defect must not stop the loop: they are due again, the log has it
+            _log.exception("worker.defect", servers=len(servers))
+        finally:
+            with self._counting:
+                self._free += 1
+                self._rounds_free += 1
+            self._news()
 
     def _guarded(self, table: str, claim: Claim, walk_: Callable[[Claim], None]) -> None:
         """Runs one walk; a claim that was overtaken, or a database that is away, ends it and nothing else."""
@@ -171,6 +202,7 @@ class Worker:
         if server is None or server.fence != claim.fence:
             msg = f"the claim on servers/{claim.key} was taken over"
             raise Stale(msg)
+        self._rounds.walked(server.uuid)
         if claim.taken_over:
             server = self._look_first(server, claim)
         while True:
@@ -192,9 +224,10 @@ class Worker:
             if change.instance == instance and not change.ended:
                 change = replace(change, instance=None)
             rest = change.server.intent is None and change.server.wanted_report() == change.server.reported
+            rest = rest and wanted_marks(change.server) == change.server.marked and not is_news(change.server)
             ends = due is not None or rest or now - started > self._pace.walk
             if ends and due is None:
-                due = now + self._pace.patrol if rest and not change.server.closed else now
+                due = next_look(now, self._pace.patrol) if rest and not change.server.closed else now
             if change.server.closed and change.server.intent is None:
                 due = None
             # Between two steps it stays due: whoever takes over from a worker that died here goes on at once.
@@ -332,18 +365,21 @@ class Worker:
         if server.closed:
             self._commit(Change(server), now, due=None, fence=claim.fence, release=True)
             return
+        server = marked(server, self._patrol.hardware)
+        server = described_at_rest(server, self._inventory, self._patrol.hardware)
         if server.wanted_report() != server.reported:
             outcome = tell(server, self._inventory)
             if isinstance(outcome, Done):
-                self._commit(Change(outcome.server), now, due=now + self._pace.patrol, fence=claim.fence, release=True)
+                change, due = Change(outcome.server), next_look(now, self._pace.patrol)
             else:
-                self._commit(Change(server), now, due=now + self._pace.most, fence=claim.fence, release=True)
+                change, due = Change(server), now + self._pace.most
+            self._commit(change, now, due=due, fence=claim.fence, release=True)
             return
         look = self._patrol.visit(server, self._instance_of(server), now)
 
         def conclude(tx: Transaction) -> Change:
             change = self._patrol.conclude(tx, look, now)
-            due = now if change.server.intent is not None else now + self._pace.patrol
+            due = now if change.server.intent is not None else next_look(now, self._pace.patrol)
             return self._store.write(tx, change, now, due=due, fence=claim.fence, release=True)
 
         self._database.transact(conclude, label="step.rest")
@@ -362,7 +398,10 @@ class Worker:
 
 _FOUND_ON = "it was found powered on by whoever took over, and nobody here had powered it on"
 
-_TELLING = frozenset({"BMC_SILENT", "POWER_NOT_OFF", "POWER_NOT_ON", "FABRIC_SILENT", "PRIVATE_NETWORK_MISSING"})
+_TELLING = frozenset(
+    {"BMC_SILENT", "POWER_NOT_OFF", "POWER_NOT_ON", "FABRIC_SILENT", "PRIVATE_NETWORK_MISSING"}
+    | {blocker.code for blocker in OF_CONTROLLERS}
+)
 """Waits whose code says more than that a step took too long."""
 
 __all__ = ["Event", "OnFailure", "Pace", "Run", "Worker"]

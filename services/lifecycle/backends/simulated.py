@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
+from services.kernel.errors import BmsError
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.ports import (
-    Credentials,
+    Bmc,
     HardwareFacts,
     ImageOrder,
     JobKind,
@@ -17,6 +19,7 @@ from services.lifecycle.ports import (
     JobPhase,
     JobReading,
     Marks,
+    RememberedCredentials,
     ServerCard,
     TakenElsewhere,
     Target,
@@ -37,7 +40,7 @@ class SimulatedHardware:
     A corrupt image passes with another actual than expected checksum: judging is lifecycle's.
     """
 
-    def __init__(self, rack: Rack, credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, rack: Rack, credentials: RememberedCredentials, clock: Clock) -> None:
         self._rack = rack
         self._credentials = credentials
         self._clock = clock
@@ -73,11 +76,17 @@ class SimulatedHardware:
         """See `Hardware.adopt`. The rack does not ask who wrote a server's disks."""
 
     def read_power(self, target: Target) -> PowerSeen:
-        """See `Hardware.read_power`."""
-        bmc = self._bmc(target)
-        with effect("hardware.read_power"):
-            now = self._clock.now()
-            answer = self._rack.read_power(target.server, bmc, now)
+        """See `Hardware.read_power`. With a login that may have been remembered: it is read again and again."""
+        bmc = self._bmc(target, self._credentials.remembered)
+        try:
+            with effect("hardware.read_power"):
+                now = self._clock.now()
+                answer = self._rack.read_power(target.server, bmc, now)
+        except BmsError:
+            # Whatever was remembered may be why.
+            self._known.pop(target.server, None)
+            self._credentials.forget(target.server)
+            raise
         return PowerSeen("on" if answer.on else "off", now, answer.digest)
 
     def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
@@ -124,13 +133,13 @@ class SimulatedHardware:
         with effect("hardware.forget"):
             self._rack.forget(target.server, self._clock.now())
 
-    def _bmc(self, target: Target) -> str:
+    def _bmc(self, target: Target, login: Callable[[str], Bmc] | None = None) -> str:
         """Which BMC of the rack; where it is, is remembered for a moment. The login never is: the rack needs none."""
         now = self._clock.now()
         known = self._known.get(target.server)
         if known is not None and now < known[1]:
             return known[0]
-        bmc = self._credentials.of(target.server)
+        bmc = (login or self._credentials.of)(target.server)
         key = bmc_key(bmc.address, bmc.port, bmc.driver)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()

@@ -17,8 +17,10 @@ from services.kernel.errors import BmsError
 from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.compose import Walks, compose
+from services.lifecycle.observing.watch import Watch, watch
 from services.lifecycle.ports import Hardware, RememberedCredentials
 from services.lifecycle.settings import LifecycleSettings
+from services.lifecycle.store import Store
 from services.runtime.foundation import Foundation, lay
 from services.runtime.interceptors import interceptors
 from services.runtime.loop import Pool
@@ -40,9 +42,9 @@ def run(settings: Settings, own: LifecycleSettings) -> None:
 
 
 def _run(base: Foundation, own: LifecycleSettings) -> None:
-    hardware_of, close_hardware = _hardware(base, own)
+    hardware_of, close_hardware, observing = _hardware(base, own)
     pool, settling = Pool(own.workers), Settling()
-    parts = compose(base, hardware_of, Walks(pool.run, own.workers, own.pace), own.brake, settling.pause)
+    parts = compose(base, hardware_of, Walks(pool.run, own.workers, own.pace), own.brake, settling.pause, observing)
     notary = Notary(base, parts.log)
     bound = build_server(
         base.settings.server,
@@ -56,12 +58,16 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
     parts.following.start()
     parts.judging.start()
     parts.listening.start()
+    if parts.watching is not None:
+        parts.watching.start()
     try:
         serve(bound, drain=(*parts.drain, settling.drain))
     finally:
         # First of all: their calls wait for news.
         for peer in parts.to_logs:
             peer.close()
+        if parts.watching is not None:
+            parts.watching.stop()
         parts.following.stop()
         parts.listening.stop()
         parts.judging.stop()
@@ -74,17 +80,22 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
 
 def _hardware(
     base: Foundation, own: LifecycleSettings
-) -> tuple[Callable[[RememberedCredentials], Hardware], Callable[[], None]]:
-    """The backend that the settings name, once somebody knows its logins, and how it is closed."""
+) -> tuple[Callable[[RememberedCredentials], Hardware], Callable[[], None], Callable[[Store], Watch] | None]:
+    """The backend that the settings name, once somebody knows its logins, how it is closed, and what observes it."""
     if own.backend == "ironic":
         from services.lifecycle.backends.ironic import IronicHardware
         from services.lifecycle.backends.ironic_api import IronicApi
+        from services.lifecycle.backends.ironic_listing import IronicNodes
 
         api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
-        ca = own.ironic.redfish_ca
-        return lambda credentials: IronicHardware(api, credentials, base.clock, redfish_ca=ca), lambda: None
+        ca, nodes = own.ironic.redfish_ca, IronicNodes(api, base.clock)
+        return (
+            lambda credentials: IronicHardware(api, credentials, base.clock, redfish_ca=ca),
+            lambda: None,
+            lambda store: watch(base.database, store, nodes, base.clock, own.observing),
+        )
     rack = Rack(base.settings.data.data_dir / "rack.sqlite")
-    return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close
+    return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close, None
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from services.lifecycle.judging.sentence import Sentence
 from services.lifecycle.judging.sources import IpamLog
 from services.lifecycle.judging.sources import own as own_log
 from services.lifecycle.logins import Logins
+from services.lifecycle.observing.watch import Watch
 from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.checks import Checks
 from services.lifecycle.operations.instances import InstanceVerbs
@@ -68,6 +69,7 @@ class Lifecycle:
         working, following, judging, listening: the loops; none has begun.
         to_logs: the channels of those that follow other services' logs. Their calls wait for news, and end when these
             are closed.
+        watching: what observes the controller; None: the hardware has none that others use.
     """
 
     log: EventLog
@@ -78,10 +80,16 @@ class Lifecycle:
     judging: Loop
     listening: Loop
     to_logs: tuple[Peer, ...]
+    watching: Watch | None = None
 
 
 def compose(
-    base: Ground, hardware_of: Callable[[RememberedCredentials], Hardware], walks: Walks, brake: Policy, pause: Pause
+    base: Ground,
+    hardware_of: Callable[[RememberedCredentials], Hardware],
+    walks: Walks,
+    brake: Policy,
+    pause: Pause,
+    watch: Callable[[Store], Watch] | None = None,
 ) -> Lifecycle:
     """Builds it; nothing runs yet.
 
@@ -89,6 +97,7 @@ def compose(
         hardware_of: the servers' hardware, given who knows the logins of their BMCs.
         brake: how far it goes by itself with servers in use.
         pause: lets time pass between the two looks of an audit.
+        watch: what observes the controller that the hardware is worked by, given where servers are kept.
     """
     database, clock, ids = base.database, base.clock, base.ids
     log, operations = EventLog(database, ids, chained=True), OperationStore()
@@ -168,4 +177,5 @@ def compose(
         Loop("judge", judge.tick, clock),
         Loop("listener", listener.tick, clock),
         to_logs,
+        watch(store) if watch is not None else None,
     )

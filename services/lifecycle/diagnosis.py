@@ -55,15 +55,24 @@ def diagnose(
             )
         )
         project, name = INSTANCE.parse(server.instance) if server.instance else ("", "")
+        commands = blocker.commands
+        if server.trouble is not None and server.trouble.code == code:
+            # What repairs exactly this comes first.
+            commands = (*server.trouble.commands, *(one for one in commands if one not in server.trouble.commands))
         answer.meaning, answer.who_must_act, answer.remedy = blocker.meaning, blocker.who, blocker.remedy
         if blocker.who == "nobody" and answer.HasField("wait_overdue_by"):
             # It should have passed by itself, and did not.
             answer.who_must_act = "administrator"
         answer.commands.extend(
             command.format(server=uuid, instance=name, project=project)
-            for command in blocker.commands
+            for command in commands
             if _helps(command, server)
         )
+        if server.trouble is not None and server.trouble.code != code:
+            answer.meaning += f" Besides: {server.trouble.message}."
+            also = (*server.trouble.commands, *BLOCKERS[server.trouble.code].commands)
+            shown = [one.format(server=uuid, instance=name, project=project) for one in also if _helps(one, server)]
+            answer.commands.extend(one for one in shown if one not in answer.commands)
         if server.state is State.QUARANTINED and server.intent is None and not server.isolated:
             answer.commands.append(f"bms server quarantine {uuid} --reason REASON")
     return answer
@@ -118,6 +127,8 @@ def blocked_on(server: Server, instance: Instance | None) -> tuple[str, datetime
         return "ENROLLED", server.state_since
     if server.maintenance:
         return "MAINTENANCE", server.state_since
+    if server.trouble is not None:
+        return server.trouble.code, server.trouble.since
     return "", None
 
 

@@ -5,6 +5,11 @@ BMS_LIFECYCLE_BACKEND          the hardware: simulated or ironic; simulated
 BMS_LIFECYCLE_IRONIC_CLOUD     ironic: the cloud's name in clouds.yaml, which holds endpoint and login
 BMS_LIFECYCLE_IRONIC_ENDPOINT  ironic: instead, the URL of an Ironic without authentication
 BMS_LIFECYCLE_REDFISH_CA       ironic: a file on its conductors with the CA of Redfish certificates; none: not verified
+BMS_LIFECYCLE_IRONIC_LIST_SECONDS  ironic: how often nodes that changed are listed; 30
+BMS_LIFECYCLE_IRONIC_NOTIFICATIONS, _FILE  ironic: the URL of the broker that its notifications go to, or a file with it
+                               (rabbit://USER:PASSWORD@HOST:5672,.../VHOST, amqps:// for TLS); none: listings alone
+BMS_LIFECYCLE_IRONIC_NOTIFICATIONS_CA  the CA (PEM) of brokers that speak TLS; the machine's
+BMS_LIFECYCLE_IRONIC_NOTIFICATIONS_DURABLE  1 where Ironic's exchange is durable (amqp_durable_queues); 0
 BMS_LIFECYCLE_WORKERS          walks at a time; 8
 BMS_LIFECYCLE_POLL_SECONDS     the longest delay between two looks at the same wait; 5
 BMS_LIFECYCLE_PATROL_SECONDS   how often a server at rest is looked at; 900
@@ -25,6 +30,7 @@ from datetime import timedelta
 from services.kernel.errors import InvalidField
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.remedies import Budget
+from services.lifecycle.observing.brokers import Observing, read_observing
 from services.lifecycle.worker import Pace
 
 _BACKENDS = ("simulated", "ironic")
@@ -56,6 +62,8 @@ class LifecycleSettings:
     """Of backend ironic alone."""
     brake: Policy = field(default_factory=Policy)
     """How far it goes by itself with servers in use."""
+    observing: Observing = field(default_factory=Observing)
+    """How what others do in Ironic is seen; of backend ironic alone."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> LifecycleSettings:
@@ -85,6 +93,7 @@ class LifecycleSettings:
                 share=_number(environ, "BMS_LIFECYCLE_BRAKE_SHARE", 0.05, least=0, most=1),
                 window=timedelta(seconds=_number(environ, "BMS_LIFECYCLE_BRAKE_SECONDS", 3600, least=1, most=604800)),
             ),
+            observing=read_observing(environ) if backend == "ironic" else Observing(),
         )
 
 

@@ -48,6 +48,9 @@ WHOLE = {"BMS_LIFECYCLE_WORKERS", "BMS_LIFECYCLE_REMEDY_TRIES", "BMS_LIFECYCLE_B
 WORDS = {
     *("BMS_LIFECYCLE_BACKEND", "BMS_LIFECYCLE_IRONIC_CLOUD", "BMS_LIFECYCLE_IRONIC_ENDPOINT"),
     "BMS_LIFECYCLE_REDFISH_CA",
+    # Of backend ironic alone: tests/lifecycle/observing/test_brokers.py
+    "BMS_LIFECYCLE_IRONIC_LIST_SECONDS",
+    *(f"BMS_LIFECYCLE_IRONIC_NOTIFICATIONS{part}" for part in ("", "_CA", "_DURABLE")),
 }
 by_name = pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from services.kernel.clock import Clock
@@ -16,9 +16,10 @@ from services.lifecycle.backends.ironic_api import Deadline, IronicApi, NoNode
 from services.lifecycle.domain.nodes import NodeSeen
 from services.runtime.openstack import Refused, shown
 
+# Ironic sorts by updated_at, and gives it to nobody who names fields.
 _FIELDS = (
     "uuid", "provision_state", "provision_updated_at", "power_state", "maintenance", "maintenance_reason", "fault",
-    "last_error", "protected", "retired", "instance_uuid", "extra", "created_at", "updated_at",
+    "last_error", "protected", "retired", "instance_uuid", "extra",
 )  # fmt: skip
 
 
@@ -65,11 +66,12 @@ class IronicNodes:
 def seen_of(data: Mapping[str, Any], now: datetime) -> NodeSeen:
     """The node that Ironic answered as *data*, asked for at *now*."""
     bms = (data.get("extra") or {}).get("bms")
-    job = bms.get("job") if isinstance(bms, dict) else None
+    bms = bms if isinstance(bms, dict) else {}
+    job, hold = bms.get("job"), bms.get("hold")
+    holder = str(data.get("instance_uuid") or "")
     return NodeSeen(
         uuid=str(data.get("uuid") or ""),
         read_time=now,
-        changed=_moment(data.get("updated_at") or data.get("created_at")),
         state=str(data.get("provision_state") or ""),
         moved=str(data.get("provision_updated_at") or ""),
         power={"power on": "on", "power off": "off"}.get(str(data.get("power_state")), "unknown"),
@@ -79,17 +81,10 @@ def seen_of(data: Mapping[str, Any], now: datetime) -> NodeSeen:
         last_error=shown(str(data.get("last_error") or "")),
         protected=bool(data.get("protected")),
         retired=bool(data.get("retired")),
-        holder=str(data.get("instance_uuid") or ""),
+        # What it is held for by us is nobody else's.
+        holder="" if isinstance(hold, dict) and hold.get("id") == holder else holder,
         job=str(job.get("kind") or "") if isinstance(job, dict) else "",
     )
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

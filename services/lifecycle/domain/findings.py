@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.nodes import Policy
 from services.lifecycle.domain.server import PortClass, Power, Server
 from services.lifecycle.domain.states import State
 
@@ -36,12 +37,25 @@ VIOLATED = "ISOLATION_VIOLATED"
 IN_USE = frozenset({State.ACTIVE, State.RESCUED})
 """Where an instance has the use of its server."""
 
+CONTROLLER = "controller"
+"""Whoever tells of what others did there, to the brake."""
+
 
 def found(server: Server, instance: Instance | None) -> Finding | None:
     """What is to be said of *server* as it was last read; the worst first. None: nothing, or nobody uses it."""
+    if server.intent is None and server.state is not State.QUARANTINED and (told := _told(server)) is not None:
+        return told
     if instance is None or server.intent is not None or server.state not in IN_USE:
         return None
     return _violated(server) or _astray(server, instance) or _lost(server, instance)
+
+
+def _told(server: Server) -> Finding | None:
+    """What its controller shows calls for quarantine."""
+    trouble = server.trouble
+    if trouble is None or trouble.policy is not Policy.SET_ASIDE:
+        return None
+    return Finding(trouble.code, CONTROLLER, trouble.message, cut=True)
 
 
 def _violated(server: Server) -> Finding | None:

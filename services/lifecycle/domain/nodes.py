@@ -15,7 +15,6 @@ class NodeSeen:
     Attributes:
         uuid: the server's.
         read_time: when it was asked for.
-        changed: when the controller last changed anything of it; None: it does not say.
         state: its provision state, in Ironic's word; "" if it is gone.
         moved: when that last changed, as the controller writes it.
         power: ``on``, ``off`` or ``unknown``.
@@ -30,7 +29,6 @@ class NodeSeen:
 
     uuid: str
     read_time: datetime
-    changed: datetime | None = None
     state: str = ""
     moved: str = ""
     power: str = "unknown"

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from services.kernel.errors import InvalidField
 
-_PREFIX = "BMS_LIFECYCLE_IRONIC_"
-_URL = _PREFIX + "NOTIFICATIONS"
+_SECONDS = "BMS_LIFECYCLE_IRONIC_LIST_SECONDS"
+_URL = "BMS_LIFECYCLE_IRONIC_NOTIFICATIONS"
 _SCHEMES = {"amqp": 5672, "rabbit": 5672, "amqps": 5671}
 _WRONG = "Give it as rabbit://USER:PASSWORD@HOST:5672,USER:PASSWORD@HOST:5672/VHOST."
 
@@ -74,14 +74,14 @@ def read_observing(environ: Mapping[str, str]) -> Observing:
     Raises:
         InvalidField: one cannot be understood; no password is repeated.
     """
-    text = environ.get(_PREFIX + "LIST_SECONDS", "").strip() or "30"
+    text = environ.get(_SECONDS, "").strip() or "30"
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0
     if not 1 <= seconds <= 3600:
-        name = _PREFIX + "LIST_SECONDS"
-        raise InvalidField(name, f"{text[:40]!r} is not a number from 1 to 3600", remedy="Correct it or leave it out.")
+        remedy = "Correct it or leave it out."
+        raise InvalidField(_SECONDS, f"{text[:40]!r} is not a number from 1 to 3600", remedy=remedy)
     return Observing(timedelta(seconds=seconds), _brokers(environ))
 
 

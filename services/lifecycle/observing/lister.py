@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks at all nodes now and then, and at those that changed often: what notifications lose is found here.
 
-A look costs one page as a rule: nodes come with those changed last first, and it ends where everything is known. All
-of them are paged through seldom, and after whatever may have hidden something; who is missing then is asked for by
-name before he counts as gone.
+A look costs one page as a rule: nodes come with those changed last first, and it ends with a page that says nothing
+new. All of them are paged through seldom, and after whatever may have hidden something; who is missing then is asked
+for by name before he counts as gone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from services.runtime.times import to_micros
 
 PAGE = 1000
 """What is asked for; Ironic gives no more than its ``max_limit``, which is as much unless the site says otherwise."""
-_OVERLAP = timedelta(minutes=2)
-"""How far back is looked beyond what is known: conductors' clocks differ, and hold a change back until it is stored."""
+FEW = 250
+"""Of those changed last: more than may change, or be touched by Ironic without a change, between two looks."""
 _JUDGING = timedelta(seconds=2)
 _TURN = "ironic nodes"
 _FEW, _SHARE = 3, 0.25
@@ -38,7 +38,7 @@ class Lister:
     Attributes:
         every: how often it looks at what changed.
         whole: how often at everything.
-        page: how many nodes it asks for at a time.
+        page, few: how many nodes it asks for at a time: of all, and of those changed last.
     """
 
     observer: Observer
@@ -46,10 +46,10 @@ class Lister:
     every: timedelta = timedelta(seconds=30)
     whole: timedelta = timedelta(minutes=10)
     page: int = PAGE
+    few: int = FEW
     _mine: int = 0
     _next: datetime | None = None
     _whole_at: datetime | None = None
-    _newest: datetime | None = None
     _asked: threading.Event = field(default_factory=threading.Event)
 
     def list_anew(self) -> None:
@@ -79,43 +79,33 @@ class Lister:
         if self._asked.is_set():
             self._asked.clear()
             self._whole_at = None
-        if self._whole_at is None or self._newest is None or now >= self._whole_at:
+        if self._whole_at is None or now >= self._whole_at:
             # Until it went well, the next look is at everything again.
             self._whole_at = None
-            self._all(now)
+            self._all()
             self._whole_at = now + self.whole
         else:
             self._latest()
 
     def _latest(self) -> None:
-        """Pages of those changed last, until what is on one was known."""
-        since, after = self._newest, ""
+        """Pages of those changed last, until one says nothing new."""
+        after = ""
         while True:
-            found, more = self.nodes.page(after=after, size=self.page, latest=True)
-            news = self.observer.take(found)
-            times = [one.changed for one in found if one.changed is not None]
-            self._newest = max([*times, *([self._newest] if self._newest else [])], default=None)
-            oldest = min(times, default=since)
-            if not more or not found or since is None or oldest is None or oldest < since - _OVERLAP:
-                return
-            if not news and oldest <= since:
+            found, more = self.nodes.page(after=after, size=self.few, latest=True)
+            if not self.observer.take(found) or not more:
                 return
             after = found[-1].uuid
 
-    def _all(self, now: datetime) -> None:
+    def _all(self) -> None:
         expected = self.observer.database.read(records.present)
         there: set[str] = set()
-        after, newest = "", None
-        while True:
+        after, more = "", True
+        while more:
             found, more = self.nodes.page(after=after, size=self.page, latest=False)
             self.observer.take(found)
             there |= {one.uuid for one in found}
-            newest = max([one.changed for one in found if one.changed] + ([newest] if newest else []), default=None)
-            if not more or not found:
-                break
-            after = found[-1].uuid
-        # A site without nodes has nothing that could be newer than now.
-        self._newest = newest or now
+            after = found[-1].uuid if found else after
+            more = more and bool(found)
         self._bury(sorted(expected - there), len(expected))
         self.observer.database.transact(records.drop_closed, label="observe.drop")
 

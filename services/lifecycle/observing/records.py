@@ -141,13 +141,9 @@ def _record(row: Row) -> Record:
 def _doc(seen: NodeSeen) -> str:
     doc: dict[str, Any] = asdict(seen)
     doc["read_time"] = to_micros(seen.read_time)
-    doc["changed"] = to_micros(seen.changed) if seen.changed else None
     return orjson.dumps(doc).decode()
 
 
 def _seen(text: str) -> NodeSeen:
     doc: dict[str, Any] = orjson.loads(text)
-    changed = doc.pop("changed")
-    return NodeSeen(
-        **{**doc, "read_time": from_micros(doc["read_time"])}, changed=from_micros(changed) if changed else None
-    )
+    return NodeSeen(**{**doc, "read_time": from_micros(doc["read_time"])})

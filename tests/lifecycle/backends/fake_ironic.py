@@ -40,6 +40,7 @@ _VERBS: dict[str, dict[str, tuple[str, str, str]]] = {
     "deleted": dict.fromkeys(
         ("active", "deploy failed", "error", "rescue", "wait call-back"), ("cleaning", "available", "clean failed")
     ),
+    "adopt": dict.fromkeys(("manageable", "adopt failed"), ("adopting", "active", "adopt failed")),
     "rescue": dict.fromkeys(("active", "rescue failed"), ("rescuing", "rescue", "rescue failed")),
     "unrescue": {"rescue": ("unrescuing", "active", "unrescue failed")},
     "abort": {"clean wait": ("", "clean failed", ""), "wait call-back": ("", "deploy failed", "")},
@@ -58,6 +59,11 @@ class Fake:
         locked: so many requests to change something are answered 409 yet.
         unknown: whether it refuses our login.
         refusing: a verb that is answered 400.
+        newest: the newest microversion that it speaks.
+        lost: methods and ends of paths (``PUT provision``) of the next requests that are taken and never answered.
+        dropped: the same of requests whose connection it closes without having looked at them.
+        broken: the same of requests that a proxy before it answers 503.
+        console: where nodes' consoles are; empty: their driver has none.
         asked: every request to change something: method, path, body.
     """
 
@@ -70,6 +76,11 @@ class Fake:
     locked: int = 0
     unknown: bool = False
     refusing: str = ""
+    newest: str = "1.99"
+    lost: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    console: str = ""
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     pending: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,7 +108,7 @@ class Fake:
         """What it answers to one request."""
         if path in ("/", "/v1", "/v1/"):
             version = {
-                "id": "v1", "status": "CURRENT", "min_version": "1.1", "version": "1.99",
+                "id": "v1", "status": "CURRENT", "min_version": "1.1", "version": self.newest,
                 "links": [{"href": f"{self.url}/v1/", "rel": "self"}],
             }  # fmt: skip
             return 200, {"name": "Ironic", "versions": [version], "default_version": version, "version": version}
@@ -125,6 +136,9 @@ class Fake:
             return 204, {}
         if method == "PATCH":
             return self._patch(node, body)
+        if words[2:] == ["states", "console"]:
+            node["console_enabled"] = body["enabled"]
+            return 202, {}
         return self._power(node, body["target"]) if words[3] == "power" else self._provision(node, body["target"])
 
     def _look(self, words: list[str]) -> Answer:
@@ -135,6 +149,11 @@ class Fake:
             return 200, {"inventory": INVENTORY, "plugin_data": {}}
         if words[2:] == ["management", "boot_device"]:
             return (200, {"boot_device": "disk"}) if self.bmc == "answers" else _fault(500, self._complaint())
+        if words[2:] == ["states", "console"]:
+            if not self.console:
+                return _fault(400, "Driver redfish does not support console (disabled or not implemented).")
+            info = {"type": "socat", "url": self.console} if node.get("console_enabled") else None
+            return 200, {"console_enabled": bool(info), "console_info": info}
         shown = json.loads(json.dumps(node))
         self._pass(node)
         return 200, shown
@@ -254,8 +273,21 @@ def serving() -> Iterator[Fake]:
         def _do(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            path = urlsplit(self.path).path
+            what = f"{self.command} {path.rpartition('/')[2]}"
+            if what in fake.dropped:
+                fake.dropped.remove(what)
+                self.close_connection = True
+                return
             with lock:
-                status, answer = fake.answer(self.command, urlsplit(self.path).path, body)
+                bad = what in fake.broken
+                status, answer = (503, {}) if bad else fake.answer(self.command, path, body)
+            if bad:
+                fake.broken.remove(what)
+            if what in fake.lost:
+                fake.lost.remove(what)
+                self.close_connection = True
+                return
             content = b"" if status == 204 else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

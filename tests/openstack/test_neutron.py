@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server's ports by a genuine Neutron: what a switch's plugin was told, and what we read, step by step."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from bms.network.v1 import network_pb2 as net
+from services.network.backends.neutron import NeutronFabric
+from services.network.backends.neutron_networks import NeutronNetworks
+from services.runtime.database import open_database
+from services.runtime.migrations import migrate
+from services.runtime.neutron import LEASE, PORT, open_neutron
+from tests.network.conftest import CLASSES, Site, link, refusal, wish
+from tests.openstack.cloud import fixture
+from tests.openstack.cloud.fixture import Cloud
+from tests.openstack.cloud.furnish import PROVIDER, TENANT
+from tests.openstack.cloud.neutron import PHYSICAL_NETWORK
+from tests.support.wire import Reply
+
+pytestmark = [
+    pytest.mark.openstack_full,
+    pytest.mark.timeout(300),
+    # Of the SDK's own parts.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
+]
+
+cloud = fixture.cloud
+
+
+class Genuine(Site):
+    """A network service over the genuine Neutron, for one server that nobody else has.
+
+    Attributes:
+        server: its UUID.
+        project: of tenant a.
+    """
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        url = f"sqlite:///{folder / 'network.sqlite'}"
+        migrate(url, "services.network")
+        self.cloud, self.admin = cloud, cloud.connect()
+        self.project = str(cloud.connect("tenant-a").current_project_id)
+        self.api = open_neutron("site", setting="test")
+        networks = NeutronNetworks(self.api, PHYSICAL_NETWORK, [self.admin.current_project_id])
+        super().__init__(open_database(url), folder, lambda clock: NeutronFabric(self.api, clock), networks)
+        # The last two digits are those of its MAC addresses too.
+        self.server = f"{str(uuid.uuid4())[:-2]}{uuid.uuid4().hex[:2]}"
+        self.began = cloud.place.journal.stat().st_size
+
+    def own(self, name: str) -> str:
+        """The name with us of a network of the cloud's."""
+        found = self.admin.network.find_network(name)
+        return f"projects/{self.project if name == 'net-a' else 'site'}/networks/{found.id}"
+
+    def journal(self) -> list[dict[str, Any]]:
+        """What the switch's plugin was told since the last question, of ports of this server."""
+        with self.cloud.place.journal.open() as journal:
+            journal.seek(self.began)
+            lines = [json.loads(line) for line in journal]
+            self.began = journal.tell()
+        macs = {link(index, self.server).mac_address for index in (0, 1)}
+        return [line for line in lines if line["port"]["mac_address"] in macs]
+
+    def ports(self) -> list[Any]:
+        macs = {link(index, self.server).mac_address for index in (0, 1)}
+        return [port for port in self.admin.network.ports() if port.mac_address in macs]
+
+    def want(self, port_class: str, *networks: str | tuple[str, int]) -> None:
+        project = self.project if port_class == "tenant" else ""
+        ok(self.attach(wish(0, port_class, *networks, server=self.server), server=self.server, project=project))
+
+    def seen(self) -> list[str]:
+        return self.classes(self.server)
+
+
+def ok(reply: Reply) -> Any:
+    assert reply.code is grpc.StatusCode.OK, reply
+    return reply.message
+
+
+@pytest.fixture
+def site(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Genuine]:
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.place.home / "clouds.yaml"))
+    made = Genuine(cloud, tmp_path)
+    try:
+        yield made
+    finally:
+        for port in made.ports():
+            made.admin.network.delete_port(port.id)
+        for network in made.admin.network.networks(description="bms-network=helper-net"):
+            made.admin.network.delete_network(network.id)
+        made.close()
+        made.database.close()
+
+
+def test_a_port_goes_through_its_classes(site: Genuine) -> None:
+    """
+    Quarantine, provisioning, quarantine, the tenant's, quarantine: the plugin is told to bind on exactly that segment
+    at exactly that switch port, and to unbind; what we read is what it was told, and nothing is left.
+    """
+    provisioning, tenant = site.own("provisioning"), site.own("net-a")
+    site.network(provisioning, "provisioning")
+    made = site.network(tenant)
+    assert made.vlan_id == TENANT["tenant-a"]
+    ok(site.register(link(0, site.server), link(1, site.server), server=site.server))
+    assert site.seen() == ["quarantine", "quarantine"]
+    assert site.journal() == []
+
+    site.want("provisioning", provisioning)
+    assert site.seen() == ["provisioning", "quarantine"]
+    (bound,) = [line for line in site.journal() if line["what"] == "bind"]
+    plug = link(0, site.server)
+    profile = bound["port"]["binding:profile"]["local_link_information"]
+    assert bound["segment"]["segmentation_id"] == PROVIDER["provisioning"]
+    assert profile == [{"switch_id": plug.switch_name, "port_id": plug.switch_port, "switch_info": plug.switch_name}]
+    (port,) = site.ports()
+    assert (port.status, port.binding_vif_type, port.binding_host_id) == ("ACTIVE", "other", site.server)
+    assert (port.tags, port.security_group_ids) == ([PORT], [])
+    assert port.fixed_ips, "the provisioning network has a subnet"
+
+    site.want("quarantine")
+    assert site.seen() == ["quarantine", "quarantine"]
+    assert site.journal()[-1]["what"] == "delete"
+    assert site.ports() == []
+
+    lease = site.api.create(
+        "ports",
+        {
+            "network_id": tenant.rsplit("/", 1)[1], "mac_address": plug.mac_address, "project_id": site.project,
+            "description": LEASE, "name": "helper-net",
+        },
+    )  # fmt: skip
+    site.want("tenant", tenant)
+    assert site.seen() == ["tenant", "quarantine"]
+    (bound,) = [line for line in site.journal() if line["what"] == "bind"]
+    assert bound["segment"]["segmentation_id"] == TENANT["tenant-a"]
+    (port,) = site.ports()
+    assert (port.id, port.status, port.fixed_ips) == (lease["id"], "ACTIVE", lease["fixed_ips"])
+
+    site.want("quarantine")
+    assert site.seen() == ["quarantine", "quarantine"]
+    last = site.journal()[-1]
+    assert (last["what"], last["port"]["binding:vif_type"], last["before"]["binding:vif_type"]) == (
+        "update", "unbound", "other",
+    )  # fmt: skip
+    (port,) = site.ports()
+    assert (port.id, port.status, port.fixed_ips) == (lease["id"], "DOWN", lease["fixed_ips"])
+
+
+def test_a_bond_is_told_to_the_plugin_as_one_port(site: Genuine) -> None:
+    """
+    Both members' switch ports stand in one binding; both are read from it.
+    """
+    provisioning = site.own("provisioning")
+    site.network(provisioning, "provisioning")
+    links = [link(index, site.server, group="bond0") for index in (0, 1)]
+    ok(site.register(*links, server=site.server))
+    site.want("provisioning", provisioning)
+
+    (port,) = site.ports()
+    assert [each["port_id"] for each in port.binding_profile["local_link_information"]] == sorted(
+        one.switch_port for one in links
+    )
+    assert site.seen() == ["provisioning", "provisioning"]
+    site.want("quarantine")
+    assert site.seen() == ["quarantine", "quarantine"]
+
+
+def test_a_binding_that_the_plugin_does_not_know_is_not_quarantine(site: Genuine) -> None:
+    """
+    A port that is bound without a place fails in Neutron, as Ironic's early one does; with a place that was given by
+    hand, we read what is there.
+    """
+    tenant = site.own("net-a")
+    site.network(tenant)
+    ok(site.register(link(0, site.server), server=site.server))
+    plug = link(0, site.server)
+    body = {
+        "network_id": tenant.rsplit("/", 1)[1], "mac_address": plug.mac_address, "description": LEASE,
+        "binding:vnic_type": "baremetal", "binding:host_id": site.server,
+    }  # fmt: skip
+    lease = site.api.create("ports", body)
+    assert lease["binding:vif_type"] == "binding_failed"
+    assert site.seen() == ["quarantine"]
+
+    link_there = {"switch_id": "aa:bb:cc:dd:ee:ff", "port_id": plug.switch_port, "switch_info": plug.switch_name}
+    site.api.update("ports", lease["id"], {"binding:profile": {"local_link_information": [link_there]}})
+    assert site.seen() == ["tenant"]
+    site.want("quarantine")
+    assert site.seen() == ["quarantine"]
+
+
+def test_networks_are_made_and_refused_by_neutron(site: Genuine) -> None:
+    """
+    One is made as a VLAN that we name, found by its mark, and removed; a tag, a tenant's network as a private one, and
+    a flat network are refused, since this Neutron has no trunks and nobody is kept apart there.
+    """
+    name = f"projects/{site.project}/networks/helper-net"
+    made = site.network(name, vlan=398)
+    assert made.vlan_id == 398
+    (there,) = site.admin.network.networks(description="bms-network=helper-net")
+    assert (there.project_id, there.tags) == (site.project, ["bms-network=helper-net"])
+    ok(site.register(link(0, site.server), server=site.server))
+    site.seen()
+    tagged = site.attach(
+        wish(0, "tenant", site.own("net-a"), (name, 7), server=site.server), server=site.server, project=site.project
+    )
+    assert refusal(tagged)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+
+    private = net.CreateNetworkRequest(
+        parent="projects/site", network_id=site.own("net-a").rsplit("/", 1)[1],
+        network=net.Network(network_class=CLASSES["cleaning"]),
+    )  # fmt: skip
+    assert refusal(site.wire.call("CreateNetwork", private))[2] == ["network_id"]
+    flat = site.admin.network.create_network(
+        name="helper-net-flat", provider_network_type="flat", provider_physical_network="helper-net"
+    )
+    try:
+        request = net.CreateNetworkRequest(parent="projects/site", network_id=flat.id)
+        assert refusal(site.wire.call("CreateNetwork", request))[1] == "ISOLATION_IMPOSSIBLE"
+    finally:
+        site.admin.network.delete_network(flat.id)
+
+    ok(site.wire.call("DeleteNetwork", net.DeleteNetworkRequest(name=name)))
+    assert not list(site.admin.network.networks(description="bms-network=helper-net"))

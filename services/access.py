@@ -107,6 +107,8 @@ LIFECYCLE: dict[str, Rule] = {
     "/bms.lifecycle.v1.LifecycleService/DetachNetwork": members("name"),
     "/bms.lifecycle.v1.LifecycleService/ProtectInstance": members("name"),
     "/bms.lifecycle.v1.LifecycleService/UnprotectInstance": members("name"),
+    "/bms.lifecycle.v1.LifecycleService/GetServerConsole": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/GetInstanceConsole": members("name"),
     "/bms.lifecycle.v1.LifecycleService/ListEvents": SIGNED_IN,
     "/bms.lifecycle.v1.AuditService/AuditIsolation": SITE_READERS,
     "/bms.lifecycle.v1.AuditService/AuditLeaks": SITE_READERS,

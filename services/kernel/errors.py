@@ -10,7 +10,8 @@
     ├── NotFound          no such thing, or none the caller may see         NOT_FOUND
     ├── AlreadyExists     the name, MAC or BMC is taken                     ALREADY_EXISTS
     ├── WrongState        the thing is in a state that does not allow it    FAILED_PRECONDITION
-    │   └── IsolationImpossible  a network keeps nobody apart               FAILED_PRECONDITION
+    │   ├── IsolationImpossible  a network keeps nobody apart               FAILED_PRECONDITION
+    │   └── ConsoleNotOffered  its controller has no console to offer       FAILED_PRECONDITION
     ├── StillInUse        others depend on it                               FAILED_PRECONDITION
     ├── OperationFailed   a long-running verb could not be ended well     FAILED_PRECONDITION
     ├── Stale             etag, epoch or fence is older than what is stored ABORTED
@@ -126,6 +127,12 @@ class IsolationImpossible(WrongState):
     """A network keeps those who are on it apart from nobody, so that nothing could be proved of it."""
 
     reason = "ISOLATION_IMPOSSIBLE"
+
+
+class ConsoleNotOffered(WrongState):
+    """The server's controller has no console to offer."""
+
+    reason = "CONSOLE_NOT_OFFERED"
 
 
 class StillInUse(BmsError):

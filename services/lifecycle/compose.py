@@ -147,6 +147,7 @@ def compose(
         base.page_tokens,
         brakes,
         walks.pace.budget,
+        hardware,
     )
     judge = Bench((Hearing("lifecycle", partial(own_log, log), database),), Sentence(database, store, ids, brakes))
     listener = Listener(Hearing("ipam", IpamLog(to_logs[1]), database))

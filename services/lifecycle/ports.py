@@ -126,6 +126,18 @@ class Marks:
     protected_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleSeen:
+    """Where a server's console is; whoever has the address has the console, so it is never kept, logged or recorded."""
+
+    type: str
+    url: str
+
+    def __repr__(self) -> str:
+        """Leaves out the address, which is secret."""
+        return f"ConsoleSeen(type={self.type!r})"
+
+
 class JobPhase(StrEnum):
     """How a job stands."""
 
@@ -157,6 +169,7 @@ class JobReading:
     Attributes:
         percent: 0 to 100.
         stage: the controller's word for what it is doing, for people.
+        again: of a RUNNING job: it makes no sense to ask again sooner.
         reason, message: of a FAILED job: an UPPER_SNAKE word and a sentence.
         facts: of a passed INSPECT.
         disks: of a passed INSPECT, all disks found; of a CLEAN, every disk that is there: those erased with method,
@@ -168,6 +181,7 @@ class JobReading:
     phase: JobPhase
     percent: int = 0
     stage: str = ""
+    again: timedelta = timedelta()
     reason: str = ""
     message: str = ""
     facts: HardwareFacts | None = None
@@ -323,6 +337,17 @@ class Hardware(Protocol):
 
         Raises:
             PeerUnavailable: the controller does not answer, or does not take them now.
+        """
+        ...
+
+    def console(self, target: Target) -> ConsoleSeen:
+        """Where the server's console is; it is opened if it was not. May be called again.
+
+        It is closed before the next job begins, but for a RESCUE.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or does not open it now.
+            ConsoleNotOffered: the controller has none for the server.
         """
         ...
 

@@ -15,6 +15,7 @@ from services.kernel.names import IMAGE, INSTANCE, NETWORK, PROJECT, SERVER, SER
 from services.lifecycle import brake_servicer, listing, wire
 from services.lifecycle.brake_servicer import BrakeMethods
 from services.lifecycle.brakes import Brakes
+from services.lifecycle.console_servicer import ConsoleMethods, Consoles, NoConsoles
 from services.lifecycle.diagnosis import diagnose
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
@@ -42,7 +43,7 @@ Context = grpc.ServicerContext
 
 
 class LifecycleServicer(
-    OperatorMethods, ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer
+    OperatorMethods, ConsoleMethods, ForcedMethods, BrakeMethods, lifecycle_service_pb2_grpc.LifecycleServiceServicer
 ):
     """bms.lifecycle.v1.LifecycleService."""
 
@@ -58,6 +59,7 @@ class LifecycleServicer(
         page_tokens: PageTokens,
         brakes: Brakes | None = None,
         budget: Budget | None = None,
+        consoles: Consoles | None = None,
     ) -> None:
         super().__init__(database, writer, store, ForcedVerbs(servers.beginnings), page_tokens)
         self._servers = servers
@@ -68,6 +70,7 @@ class LifecycleServicer(
         self._log = log
         self._brakes = brakes or Brakes()
         self._budget = budget or Budget()
+        self._consoles = consoles or NoConsoles()
 
     # -- servers
 

@@ -33,6 +33,7 @@ CODES: Mapping[type[BmsError], grpc.StatusCode] = {
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     errors.IsolationImpossible: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ConsoleNotOffered: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OperationFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Stale: grpc.StatusCode.ABORTED,

@@ -27,6 +27,7 @@ from bms.inventory.v1 import catalogue_pb2, inventory_service_pb2_grpc, pool_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
 from bms.lifecycle.v1 import (
     brake_pb2,
+    console_pb2,
     forced_action_pb2,
     instance_pb2,
     lifecycle_service_pb2_grpc,
@@ -423,6 +424,13 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         found = _found(self.world.instances, request.name, context)
         found.protected, found.protected_reason = False, ""
         return found
+
+    def GetServerConsole(self, request: Any, context: Any) -> Any:
+        return console_pb2.Console(server=request.name, type="socat", url="tcp://192.0.2.9:10023")
+
+    def GetInstanceConsole(self, request: Any, context: Any) -> Any:
+        _found(self.world.instances, request.name, context)
+        return console_pb2.Console(server="servers/x", type="socat", url="tcp://192.0.2.9:10023")
 
     def CleanServer(self, request: Any, context: Any) -> Any:
         if request.validate_only:

@@ -71,3 +71,14 @@ def test_protection_is_set_and_ended(bms: Shell, world: World) -> None:
     assert "the database" in bms("instance show web").out
     assert "ended" in bms("instance unprotect web").out
     assert "the database" not in bms("instance show web").out
+
+
+def test_a_console_is_told(bms: Shell, world: World) -> None:
+    """
+    Of a server, or of an instance's.
+    """
+    world.add_server("a", "active")
+    bms("instance create web --flavor f --image i --network n")
+
+    assert "tcp://192.0.2.9:10023" in bms("server console a").out
+    assert "tcp://192.0.2.9:10023" in bms("instance console web").out

@@ -13,12 +13,22 @@ from datetime import timedelta
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
-from services.kernel.errors import AlreadyExists, BmsError, Exhausted, NotFound, PeerUnavailable, Stale, WrongState
+from services.kernel.errors import (
+    AlreadyExists,
+    BmsError,
+    ConsoleNotOffered,
+    Exhausted,
+    NotFound,
+    PeerUnavailable,
+    Stale,
+    WrongState,
+)
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
 from services.lifecycle.ports import (
     Bmc,
+    ConsoleSeen,
     HardwareFacts,
     ImageOrder,
     JobKind,
@@ -53,6 +63,7 @@ class Machine:
     corrupt: bool = False
     extra_disk: str = ""
     left_disk: str = ""
+    console: str = ""
     marks: Marks = field(default_factory=Marks)
     ran: list[tuple[str, str]] = field(default_factory=list)
     slow: bool = False
@@ -204,6 +215,14 @@ class FakeHardware:
     def mark(self, target: Target, marks: Marks) -> None:
         with effect("controller.mark"):
             self._answering(target).marks = marks
+
+    def console(self, target: Target) -> ConsoleSeen:
+        with effect("controller.console"):
+            machine = self._answering(target)
+            if not machine.console:
+                msg = "there is none"
+                raise ConsoleNotOffered(msg, remedy="Give it one.")
+            return ConsoleSeen("socat", machine.console)
 
     def forget(self, target: Target) -> None:
         with effect("bmc.forget"):

@@ -102,6 +102,7 @@ class Rig:
             Checks(self.inventory, self.networks, self.addresses),
             self.log,
             PageTokens(KEY),
+            consoles=self.hardware,
         )
         self.wire = Wire(servicer, self.caller, clock=self.clock)
 

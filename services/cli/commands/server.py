@@ -5,6 +5,7 @@ from __future__ import annotations
 
 # Each adds its verbs to the noun.
 from services.cli.commands import (  # noqa: F401
+    console,
     server_adopt,
     server_certificate,
     server_clean,

@@ -25,12 +25,14 @@ from services.lifecycle.backends import ironic_gates as gates
 from services.lifecycle.backends import ironic_holds as holds
 from services.lifecycle.backends.ironic_adopt import adopt
 from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, NoNode, needs
+from services.lifecycle.backends.ironic_console import close_console, open_console
 from services.lifecycle.backends.ironic_describe import describe, unlease
 from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark
 from services.lifecycle.ports import (
     Bmc,
+    ConsoleSeen,
     Credentials,
     ImageOrder,
     JobKind,
@@ -49,6 +51,12 @@ _LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|crede
 _NO_MANAGEMENT = (400, 405, 501)
 _POWER_CHANGED = "last_power_state_change"
 
+_AGAIN = timedelta(seconds=1)
+"""Between two looks at a job: Ironic's own agents report every few seconds, and each look is a call to its API."""
+
+_JUST_NOW = 10.0
+"""Seconds for which it counts that the conductor asked a BMC."""
+
 # The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
 # out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on.
 _NO_BOOT = [{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]
@@ -66,6 +74,7 @@ class IronicHardware:
         self._credentials = credentials
         self._clock = clock
         self._redfish_ca = redfish_ca
+        self._asked: dict[str, tuple[int, float]] = {}
 
     def verify(self, target: Target) -> None:
         """See `Hardware.verify`. A node that Ironic does not have is made."""
@@ -121,14 +130,16 @@ class IronicHardware:
         """See `Hardware.read_power`.
 
         Ironic shows what it last knew. "Off" proves something and so is only answered once the conductor has asked the
-        BMC again, which Ironic does for nothing but a wish for the same; a server that it then found on is answered
-        as on, and is switched off by that. "On" is answered as shown: to ask for it could switch a server on.
+        BMC again, which Ironic does for nothing but a wish for the same, the one that `set_power` made a moment ago
+        perhaps; a server that it then found on is answered as on, and is switched off by that. "On" is answered as shown: to ask for it could switch a server on.
         """
         with _asking("read_power", target) as deadline:
             node = self._api.settled(target.server, deadline)
             if node.text("fault") == "power failure":
                 raise _silent(target.server, node.text("maintenance_reason"))
             if node.text("power_state") == "power off" and not node.busy and not node.state.startswith("clean"):
+                if self._was_asked(target):
+                    return self._seen("off", node)
                 changed = node.internal.get(_POWER_CHANGED)
                 self._api.power(target.server, "power off", deadline)
                 node = self._api.settled(target.server, deadline)
@@ -146,14 +157,16 @@ class IronicHardware:
     def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
         """See `Hardware.set_power`. A rescued node is switched on by ending its rescue."""
         with _asking("set_power", target) as deadline:
-            node = self._api.settled(target.server, deadline)
-            if on and node.state in ("rescue", "unrescue failed"):
+            if on and self._api.settled(target.server, deadline).state in ("rescue", "unrescue failed"):
                 self._api.provision(target.server, "unrescue", deadline)
                 return
+            self._asked.pop(target.server, None)
             self._api.power(target.server, "power on" if on else "power off", deadline)
             node = self._api.settled(target.server, deadline)
             if node.text("last_error") and not node.busy:
                 raise _silent(target.server, node.error)
+            if not on and not node.busy:
+                self._asked[target.server] = (target.fence, time.monotonic())
 
     def reboot(self, target: Target, *, request_id: str) -> None:
         """See `Hardware.reboot`. That a noted wish got lost is seen by Ironic's power not having moved."""
@@ -186,6 +199,7 @@ class IronicHardware:
                     return
                 gates.out_of_maintenance(self._api, node, deadline)
                 way = road(order.kind, node.state)
+                node = close_console(self._api, node, order, deadline)
                 node = unmark(self._api, node, order, way.verb, deadline)
                 gates.check(node, order.kind, way.verb)
                 if way.blocked:
@@ -226,7 +240,7 @@ class IronicHardware:
                 return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
             if stands is JobPhase.PASSED:
                 return self._passed(node, kind, job, deadline)
-            return JobReading(stands, percent, stage)
+            return JobReading(stands, percent, stage, again=_AGAIN)
 
     def mark(self, target: Target, marks: Marks) -> None:
         """See `Hardware.mark`."""
@@ -235,6 +249,11 @@ class IronicHardware:
                 mark(self._api, target.server, marks, deadline)
             except NoNode:
                 return
+
+    def console(self, target: Target) -> ConsoleSeen:
+        """See `Hardware.console`."""
+        with _asking("console", target) as deadline:
+            return open_console(self._api, target.server, deadline)
 
     def forget(self, target: Target) -> None:
         """See `Hardware.forget`. A node that we made goes; one that was there before is left without our notes."""
@@ -287,6 +306,11 @@ class IronicHardware:
                     return
                 raise _silent(server, error.text) from None
             raise _refusal(server, bmc, error.text) from None
+
+    def _was_asked(self, target: Target) -> bool:
+        """Whether the conductor has just asked the BMC for us, by a wish for power off; true once for each wish."""
+        fence, when = self._asked.pop(target.server, (0, 0.0))
+        return fence == target.fence and time.monotonic() - when < _JUST_NOW
 
     def _seen(self, power: str, node: Node) -> PowerSeen:
         return PowerSeen(power, self._clock.now(), node.digest)

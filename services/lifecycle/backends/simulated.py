@@ -12,6 +12,7 @@ from services.kernel.errors import BmsError
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.ports import (
     Bmc,
+    ConsoleSeen,
     HardwareFacts,
     ImageOrder,
     JobKind,
@@ -127,6 +128,13 @@ class SimulatedHardware:
 
     def mark(self, target: Target, marks: Marks) -> None:
         """See `Hardware.mark`. Nobody else looks at the rack."""
+
+    def console(self, target: Target) -> ConsoleSeen:
+        """See `Hardware.console`. Nobody listens at the address."""
+        bmc = self._bmc(target)
+        with effect("hardware.console"):
+            self._rack.read_power(target.server, bmc, self._clock.now())
+        return ConsoleSeen("simulated", f"tcp://console.rack.invalid:10001/{target.server}")
 
     def forget(self, target: Target) -> None:
         """See `Hardware.forget`. It needs no login: the server's may be gone already."""

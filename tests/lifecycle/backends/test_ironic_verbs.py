@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.kernel.errors import ConsoleNotOffered
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.ports import CleanStep, JobKind, JobOrder, JobPhase, Marks
 from tests.lifecycle.backends.fake_ironic import Fake
@@ -116,6 +117,63 @@ def test_a_protected_node_says_so_and_lets_us_undeploy(fake: Fake, hardware: Iro
     assert (fake.nodes[SERVER]["protected"], fake.nodes[SERVER]["protected_reason"]) == (True, "the database")
     assert done(fake, hardware, JobKind.CLEAN, "j1").phase is JobPhase.PASSED
     assert fake.nodes[SERVER]["protected"] is False
+
+
+def test_a_console_is_opened_and_told(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Asked for once, told as Ironic has it; asked for again, it is told as it is.
+    """
+    fake.add(SERVER, "active")
+    fake.console = "tcp://192.0.2.9:10023"
+
+    found = hardware.console(TARGET)
+    again = hardware.console(TARGET)
+
+    assert (found.type, found.url) == (again.type, again.url) == ("socat", "tcp://192.0.2.9:10023")
+    assert "192.0.2.9" not in repr(found)
+    assert [body for _, path, body in fake.asked if path.endswith("/console")] == [{"enabled": True}]
+
+
+def test_a_console_that_there_is_not_is_said_so(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Its own reason, with what to give the node.
+    """
+    fake.add(SERVER, "active")
+
+    with pytest.raises(ConsoleNotOffered) as caught:
+        hardware.console(TARGET)
+
+    assert "console-interface" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", [JobKind.CLEAN, JobKind.INSPECT, JobKind.MANUAL_CLEAN])
+def test_a_console_does_not_outlive_its_instance(fake: Fake, hardware: IronicHardware, kind: JobKind) -> None:
+    """
+    Ironic would start it again with the next deployment, at the same address: it is closed before the next job.
+    """
+    fake.add(SERVER, "active")
+    fake.console = "tcp://192.0.2.9:10023"
+    hardware.console(TARGET)
+
+    done(fake, hardware, kind, "j1")
+
+    assert fake.nodes[SERVER]["console_enabled"] is False
+    asked = [path if body is None else body for _, path, body in fake.asked]
+    closed = asked.index({"enabled": False})
+    assert closed < min(index for index, body in enumerate(asked) if isinstance(body, dict) and "target" in body)
+
+
+def test_a_rescue_keeps_its_tenants_console(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    The same tenant's, and what he looks with.
+    """
+    fake.add(SERVER, "active")
+    fake.console = "tcp://192.0.2.9:10023"
+    hardware.console(TARGET)
+
+    done(fake, hardware, JobKind.RESCUE, "j1")
+
+    assert fake.nodes[SERVER]["console_enabled"] is True
 
 
 def test_a_node_that_is_not_there_is_not_marked(hardware: IronicHardware) -> None:

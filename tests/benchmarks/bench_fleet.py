@@ -55,8 +55,10 @@ def show(day: Day, few: Day) -> None:
     sys.stdout.write(
         f"  {day.servers} servers: {day.seconds:.1f} s of a core, {1000 * day.seconds / day.servers:.1f} s for 1,000"
         f" ({net(day, few) * 1000 / day.servers:.0f} pieces of {day.beat:.0f} ms beyond a site of two)\n"
-        f"    {day.rests} looks at servers at rest, {day.lives} lives, {day.events[0]} events, {day.calls} calls,"
-        f" {day.statements} statements ({own / max(1, day.rests):.1f} for each look, lives included)\n"
+        f"    {day.reads} polls of power, {day.rounds} rounds, {day.rests} walks of servers at rest, {day.lives} lives,"
+        f" {day.events[0]} events, {day.calls} calls\n"
+        f"    beyond a site of two, lives included: {1000 * (day.seconds - few.seconds) / max(1, day.reads):.2f} ms and"
+        f" {own / max(1, day.reads):.1f} statements for each poll\n"
         f"    beside it: onboarding {day.setup:.1f} s; the verifier {day.proof:.1f} s for {day.streams} streams of"
         f" {day.events[1]} events: {day.verdict}; {day.memory} MB\n"
     )

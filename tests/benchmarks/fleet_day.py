@@ -43,7 +43,8 @@ class Day:
         setup, seconds, proof: seconds of the processor: onboarding, the day, the verifier.
         beat: milliseconds of a fixed piece of Python, timed in every hour of the day and not counted in it; the mean.
         reads: how often a BMC was asked for its power, by patrols and by steps of lives.
-        rests: looks at servers at rest that found nothing to do.
+        rounds: rounds of the patrol, each of which looks at many servers at rest.
+        rests: looks at servers at rest that had a walk of their own.
         lives: instances that were deleted, each followed by another.
         events: events of all logs in that day, and since the beginning.
         streams, verdict: those that the verifier judged, and what it says of all of them.
@@ -59,6 +60,7 @@ class Day:
     proof: float = 0.0
     beat: float = 0.0
     reads: int = 0
+    rounds: int = 0
     rests: int = 0
     lives: int = 0
     events: tuple[int, int] = (0, 0)
@@ -71,7 +73,7 @@ class Day:
 
     @property
     def statements(self) -> int:
-        """SQL statements of all services in that day; the rack's own file is not counted."""
+        """SQL statements of all services in that day; the rack's own file is not counted. One for many rows is one."""
         return sum(count for label, count in self.effects.items() if label.endswith(".statement"))
 
 
@@ -118,7 +120,7 @@ def _play(day: Day, fleet: Fleet, profile: str) -> None:
     day.seconds = time.process_time() - began - sum(beats)
     day.beat = 1000 * sum(beats) / len(beats)
     day.effects = Counter(fleet.effects)
-    day.reads, day.rests = fleet.polled.total(), fleet.effects["db.step.rest"]
+    day.reads, day.rounds, day.rests = fleet.polled.total(), fleet.effects["db.round"], fleet.effects["db.step.rest"]
     day.calls, day.lives = fleet.site.fabric.calls - calls, fleet.lives
     after = _positions(fleet)
     day.events = (sum(after.values()) - sum(before.values()), sum(after.values()))

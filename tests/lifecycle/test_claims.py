@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from bms.lifecycle.v1 import server_status_pb2
 from services.kernel.errors import Stale
 from services.lifecycle.claims import claim, next_due, next_of_each
 from services.lifecycle.domain.instance import Instance
@@ -18,6 +19,7 @@ from services.runtime.database import Row, Transaction
 from services.runtime.times import to_micros
 from tests.lifecycle.rig import Rig
 from tests.support.clocks import START
+from tests.support.wire import admin
 
 UUID = "00000001-0000-4000-8000-000000000000"
 LATER = START + timedelta(seconds=60)
@@ -95,3 +97,33 @@ def test_a_look_that_recorded_no_event_is_refused_like_any_write(rig: Rig, versi
         )
 
     assert rig.server(UUID) == server
+
+
+def test_of_calm_servers_those_alone_are_claimed_that_need_a_walk(rig: Rig) -> None:
+    """
+    The others are left to a round; who is at work, waits or was left by a worker that died is claimed in any case.
+    """
+    calm, odd, waiting, working, dead = (rig.register(number) for number in range(1, 6))
+    rig.ok("ProvideServer", server_status_pb2.ProvideServerRequest(name=f"servers/{working}"), admin())
+    now = rig.clock.now()
+    micros = int(now.timestamp() * 1_000_000)
+
+    def lay(tx: Transaction) -> None:
+        tx.execute("UPDATE servers SET due = ?", (micros,))
+        tx.execute("UPDATE servers SET wait_code = 'POWER_LOST' WHERE uuid = ?", (waiting,))
+        tx.execute("UPDATE servers SET claim_until = ? WHERE uuid = ?", (micros - 1, dead))
+
+    rig.database.transact(lay, label="lay")
+    taken = rig.database.transact(
+        lambda tx: claim(tx, "servers", now, now + timedelta(seconds=60), 10, busy=(odd,)), label="claim"
+    )
+    rest = rig.database.transact(
+        lambda tx: claim(tx, "servers", now, now + timedelta(seconds=60), 10, busy=()), label="claim"
+    )
+
+    assert {one.key for one in taken} == {odd, waiting, working, dead}
+    assert rest == []
+    everyone = rig.database.transact(
+        lambda tx: claim(tx, "servers", now, now + timedelta(seconds=60), 10), label="claim"
+    )
+    assert [one.key for one in everyone] == [calm]

@@ -318,6 +318,22 @@ def test_a_reading_is_what_the_fabric_showed(network: Other) -> None:
     assert (second.port_class, second.detail) == (PortClass.UNKNOWN, "new")
 
 
+def test_the_ports_of_many_servers(network: Other) -> None:
+    """
+    One call with each server's fence; who is left out by network is left out here.
+    """
+    client, other = NetworkClient(network.peer), "00000000-0000-4000-8000-0000000000aa"
+    reading = attachment_pb2.PortReading(port=f"{SERVER}/ports/1", port_class=network_pb2.PORT_CLASS_QUARANTINE)
+    answer = attachment_pb2.BatchReadServerPortsResponse(
+        servers=[attachment_pb2.BatchReadServerPortsResponse.Reading(server=SERVER, readings=[reading])]
+    )
+    found, (request,) = network.answers(lambda: client.look({UUID: 5, other: 0}), ("BatchReadServerPorts", answer))
+
+    assert [(one.server, one.fence) for one in request.requests] == [(SERVER, 5), (f"servers/{other}", 0)]
+    assert list(found) == [UUID]
+    assert [(one.port, one.port_class) for one in found[UUID]] == [(f"{SERVER}/ports/1", PortClass.QUARANTINE)]
+
+
 # -- ipam
 
 

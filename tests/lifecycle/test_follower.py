@@ -13,6 +13,7 @@ from services.kernel.effect import observed
 from services.lifecycle.claims import followed, held_back
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.states import State
+from services.lifecycle.follower import Follower
 from tests.lifecycle.portrait import assert_sound, portrait
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
 from tests.lifecycle.test_crashes import At, Case, Prepared, kill, points, provide, quarantine, settled
@@ -199,3 +200,26 @@ def test_no_log_is_closed_while_addresses_are_held(rig: Rig) -> None:
     rig.pass_time(30)
     assert closed(rig, uuid)
     assert {state for _, _, state in rig.addresses.leases.values()} == {"cooling"}
+
+
+def test_whoever_remembers_something_of_a_server_is_told_of_its_changes(rig: Rig) -> None:
+    """
+    Each replica tells its own, of everything in the log: also of what another replica has gone past meanwhile.
+    """
+    told: tuple[list[str], list[str]] = ([], [])
+    both = [Follower(rig.database, rig.store, rig.inventory, rig.clock, rig.ids, changed=one.append) for one in told]
+    first = rig.register(1)
+    for replica in both:
+        replica.tick(rig.clock.now())
+    for one in told:
+        one.clear()
+    second = rig.register(2)
+    rig.inventory.tell(first, "server.updated")
+    both[0].tick(rig.clock.now())
+    assert place(rig) == 3
+    versions = [rig.server(uuid).version for uuid in (first, second)]
+    both[1].tick(rig.clock.now())
+    both[1].tick(rig.clock.now())
+
+    assert told == ([second, first], [second, first])
+    assert [rig.server(uuid).version for uuid in (first, second)] == versions

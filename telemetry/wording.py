@@ -25,6 +25,7 @@ LEVELS: Final[Mapping[str, Level]] = MappingProxyType(
         "address.withdrawn": Level.WARN,
         "adoption.undone": Level.WARN,
         "clean.skipped": Level.WARN,
+        "controller.observed": Level.WARN,
         "forced.approved": Level.WARN,
         "forced.requested": Level.WARN,
         "power.attested": Level.WARN,

@@ -9,6 +9,7 @@ changes nothing more. A reading is made afresh at every call. Where another syst
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 

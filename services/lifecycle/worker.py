@@ -358,7 +358,8 @@ class Worker:
         """Looks often at first and more seldom as the wait grows older."""
         since = server.wait.since if server.wait is not None and server.wait.code == outcome.code else now
         age = now - since
-        return max(self._pace.least, min(self._pace.most, age / 4), min(_SELDOM, age / 100))
+        least = max(self._pace.least, min(self._pace.most, outcome.least))
+        return max(least, min(self._pace.most, age / 4), min(_SELDOM, age / 100))
 
     def _at_rest(self, server: Server, claim: Claim, now: datetime) -> None:
         """No intent: inventory is told what it does not know yet; then the server is looked at now and then."""

@@ -12,8 +12,10 @@ import base64
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from services.kernel.clock import Clock
@@ -131,7 +133,8 @@ class IronicHardware:
 
         Ironic shows what it last knew. "Off" proves something and so is only answered once the conductor has asked the
         BMC again, which Ironic does for nothing but a wish for the same, the one that `set_power` made a moment ago
-        perhaps; a server that it then found on is answered as on, and is switched off by that. "On" is answered as shown: to ask for it could switch a server on.
+        perhaps; a server that it then found on is answered as on, and is switched off by that. "On" is answered as
+        shown: to ask for it could switch a server on.
         """
         with _asking("read_power", target) as deadline:
             node = self._api.settled(target.server, deadline)

@@ -39,6 +39,7 @@ CALL_SECONDS = 12.0
 _ONE_SECONDS = 6.0
 _LOCKED_SECONDS = 4.0
 _PAUSE = 0.2
+_LONGEST_PAUSE = 1.0
 _FIELDS = (
     "uuid", "driver", "provision_state", "provision_updated_at", "power_state", "target_power_state", "reservation",
     "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
@@ -181,11 +182,13 @@ class IronicApi:
             following = f"/{rest}" if rest else ""
 
     def settled(self, uuid: str, deadline: Deadline) -> Node:
-        """The node once nothing holds it, or as it is when the time is over."""
+        """The node once nothing holds it, or as it is when the time is over; looked at ever more seldom."""
+        pause = _PAUSE
         while True:
             node = self.node(uuid, deadline)
-            if not node.busy or not deadline.pause():
+            if not node.busy or not deadline.pause(pause):
                 return node
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
 
     def patch(self, uuid: str, values: Mapping[str, object], deadline: Deadline, *, secret: bool = False) -> None:
         """Sets fields, by their paths (``/extra/bms``); *secret* keeps what Ironic says about them to itself."""

@@ -91,7 +91,7 @@ class JobSteps:
         if reading.phase is JobPhase.FAILED:
             reason = reading.reason if reading.reason in BLOCKERS else failed
             return Failed(started, reason, reading.message or reading.reason, may_retry=True)
-        return Waiting(started, "JOB_RUNNING", reading.stage or intent.step.description)
+        return Waiting(started, "JOB_RUNNING", reading.stage or intent.step.description, least=reading.again)
 
     def _inspected(self, ctx: Context, reading: JobReading) -> Outcome:
         if not reading.disks:

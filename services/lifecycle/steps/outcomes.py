@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.kernel.errors import BmsError
 from services.kernel.events import Event
@@ -37,7 +37,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not yet; look again. ``code`` is in domain/waits.py; ``at_once`` asks to look again without delay."""
+    """Not yet; look again.
+
+    Attributes:
+        code: in domain/waits.py.
+        at_once: look again without delay.
+        least: look again not sooner than after this, or after the longest delay that is set.
+    """
 
     server: Server
     code: str
@@ -45,6 +51,7 @@ class Waiting:
     events: tuple[Event, ...] = ()
     instance: Instance | None = None
     at_once: bool = False
+    least: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

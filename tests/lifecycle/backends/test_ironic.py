@@ -17,7 +17,17 @@ from services.kernel.errors import BmsError, PeerUnavailable, WrongState
 from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
-from services.lifecycle.ports import Bmc, CleanStep, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, Target, wait_for
+from services.lifecycle.ports import (
+    Bmc,
+    CleanStep,
+    ImageOrder,
+    JobKind,
+    JobOrder,
+    JobPhase,
+    JobReading,
+    Target,
+    wait_for,
+)
 from tests.lifecycle.backends.fake_ironic import Fake, serving
 
 # Of the SDK and what it stands on, none of it ours to mend.
@@ -355,6 +365,35 @@ def test_a_server_found_on_is_read_as_on(fake: Fake, hardware: IronicHardware) -
     fake.power = "power on"
 
     assert [hardware.read_power(TARGET).power for _ in range(2)] == ["on", "off"]
+
+
+def test_the_wish_that_was_just_made_proves_the_next_reading(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    The conductor asked the BMC for it: one reading under the same claim needs no second wish; later ones do.
+    """
+    fake.add(SERVER, "active", power_state="power on")
+    hardware.set_power(TARGET, on=False, request_id="p")
+    seen = [hardware.read_power(TARGET).power]
+    wishes = [len(fake.asked)]
+    seen.append(hardware.read_power(TARGET).power)
+    wishes.append(len(fake.asked))
+    hardware.set_power(TARGET, on=False, request_id="q")
+    hardware.read_power(Target(TARGET.server, TARGET.fence + 1))
+    wishes.append(len(fake.asked))
+
+    assert seen == ["off", "off"]
+    assert wishes == [1, 2, 4]
+
+
+def test_a_server_that_comes_back_on_after_the_wish_reads_on(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    What was asked for is proven only while Ironic shows it.
+    """
+    node = fake.add(SERVER, "active", power_state="power on")
+    hardware.set_power(TARGET, on=False, request_id="p")
+    node["power_state"] = "power on"
+
+    assert hardware.read_power(TARGET).power == "on"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ marked to be settled, which asks the controller about that very address again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -92,29 +92,31 @@ class Rounds:
             there = self._list(self._realms.of(prefix))
         except NotFound:
             there = self._list(self._realms.of(prefix, anew=True))
-        right = self._put_right(prefix, there, now)
-        others = [each for each in there.values() if each.address not in right]
-        self._observe(prefix, [each for each in others if not self._is_ours(each, now)], now)
-        self._unobserve(prefix, there, now)
+        ours = self._put_right(prefix, there, now)
+        others = [each for each in there.values() if each.address not in ours and not self._is_ours(each, now)]
+        self._observe(prefix, others, now)
+        self._unobserve(prefix, {each.address for each in others}, now)
 
     def _list(self, realm: str) -> dict[Address, Holder]:
         with effect("plane.holders"):
             return {each.address: each for each in self._plane.holders(realm)}
 
     def _put_right(self, prefix: Prefix, there: Mapping[Address, Holder], now: datetime) -> set[Address]:
-        """Marks the leases for which the controller keeps something else than it should; answers where all is right."""
-        right: set[Address] = set()
+        """Marks leases for which the controller keeps something else than it should; answers where it keeps ours."""
+        ours: set[Address] = set()
         wrong: list[str] = []
         for lease in chain.from_iterable(self._pages(lambda store, after: store.leases_in(prefix, after, _PAGE))):
             holder = there.get(lease.address)
+            if holder is not None and (holder.lease == lease.name or holder.ref == lease.hold):
+                ours.add(lease.address)
             if lease.pending or is_held_right(lease, holder):
-                right.add(lease.address)
-            elif lease.prefix_uid == prefix.uid and _may_be_held(lease):
+                continue
+            if lease.prefix_uid == prefix.uid and _may_be_held(lease):
                 wrong.append(lease.name)
                 _log.info("hold.differs", lease=lease.name, address=str(lease.address), there=holder is not None)
         for few in _some(wrong, _AT_ONCE):
             self._settle_at(few, now)
-        return right
+        return ours
 
     def _is_ours(self, holder: Holder, now: datetime) -> bool:
         """Whether what has an address is there for a lease of ours; what one left over is marked to be let go of."""
@@ -139,9 +141,9 @@ class Rounds:
         known = self._database.read(lambda tx: self._store(tx).holders(prefix.vrf, addresses))
         return [each for each in others if known.get(each.address) != each]
 
-    def _unobserve(self, prefix: Prefix, there: Mapping[Address, Holder], now: datetime) -> None:
+    def _unobserve(self, prefix: Prefix, others: Collection[Address], now: datetime) -> None:
         known = chain.from_iterable(self._pages(lambda store, after: store.holders_in(prefix, after, _PAGE)))
-        gone = [each.address for each in known if each.address not in there]
+        gone = [each.address for each in known if each.address not in others]
         for few in _some(gone, _AT_ONCE):
             self._each(few, lambda store, each: unobserve(store, prefix, each, now), "ipam.unobserve")
 

@@ -87,7 +87,7 @@ def test_an_event_in_a_sentence(given: dict[str, Any], urgency: Level, said: str
 
 
 def _documented() -> set[str]:
-    return set(re.findall(r"`((?:server|brake|remedy|forced|power|clean|address|step|adoption)\.[a-z_]+)`",
+    return set(re.findall(r"`((?:server|brake|controller|remedy|forced|power|clean|address|step|adoption)\.[a-z_]+)`",
                           EVENTS_PAGE.read_text()))  # fmt: skip
 
 

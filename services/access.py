@@ -81,6 +81,7 @@ LIFECYCLE: dict[str, Rule] = {
     "/bms.lifecycle.v1.LifecycleService/QuarantineServer": ADMIN_OR_SERVICE,
     "/bms.lifecycle.v1.LifecycleService/RecoverServer": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/CleanServer": ADMIN,
+    "/bms.lifecycle.v1.LifecycleService/SetServerPower": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/AdoptServer": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/CreateForcedAction": ADMIN,
     "/bms.lifecycle.v1.LifecycleService/GetForcedAction": SITE_READERS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import grpc
 from google.longrunning import operations_pb2
 
-from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_status_pb2
+from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_power_pb2, server_status_pb2
 from services.kernel.calls import Call
 from services.kernel.names import INSTANCE, SERVER
 from services.lifecycle import operator_wire, wire
@@ -16,6 +16,7 @@ from services.lifecycle.begin_servicer import BeginMethods
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.operations.books import Books
 from services.lifecycle.operations.cleaning import Cleaning, check_steps
+from services.lifecycle.operations.powering import Powering
 from services.lifecycle.operations.protecting import protect, unprotect
 from services.lifecycle.operations.retiring import retire, unretire
 from services.runtime import etags
@@ -28,6 +29,7 @@ class OperatorMethods(BeginMethods):
     """What LifecycleServicer serves to operators beside a server's way through the pool."""
 
     _cleaning: Cleaning
+    _powering: Powering
 
     def CleanServer(self, request: clean_pb2.CleanServerRequest, context: Context) -> operations_pb2.Operation:
         """See the contract."""
@@ -40,6 +42,19 @@ class OperatorMethods(BeginMethods):
             return self._cleaning.clean(books, call, uuid, steps)
 
         return self._begin(request, clean)
+
+    def SetServerPower(
+        self, request: server_power_pb2.SetServerPowerRequest, context: Context
+    ) -> operations_pb2.Operation:
+        """See the contract."""
+        (uuid,) = SERVER.parse(request.name)
+        kind = operator_wire.power(request)
+
+        def switch(books: Books, call: Call) -> Progress:
+            etags.check(request.etag, books.server(uuid).version, request.name)
+            return self._powering.switch(books, call, uuid, kind)
+
+        return self._begin(request, switch)
 
     def RetireServer(
         self, request: server_status_pb2.RetireServerRequest, context: Context

@@ -8,9 +8,29 @@ import json
 from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 
-from bms.lifecycle.v1 import clean_pb2
+from bms.lifecycle.v1 import clean_pb2, server_power_pb2
 from services.kernel.errors import InvalidField
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.ports import CleanStep
+
+_Asked = server_power_pb2.SetServerPowerRequest
+_POWERS = {
+    _Asked.POWER_ON: IntentKind.SWITCH_ON,
+    _Asked.POWER_OFF: IntentKind.SWITCH_OFF,
+    _Asked.POWER_REBOOT: IntentKind.SWITCH_REBOOT,
+}
+
+
+def power(request: server_power_pb2.SetServerPowerRequest) -> IntentKind:
+    """What is asked for.
+
+    Raises:
+        InvalidField: nothing that there is.
+    """
+    kind = _POWERS.get(request.power)
+    if kind is None:
+        raise InvalidField("power", "is none of POWER_ON, POWER_OFF, POWER_REBOOT", remedy="Give one of them.")
+    return kind
 
 
 def clean_steps(request: clean_pb2.CleanServerRequest) -> tuple[CleanStep, ...]:

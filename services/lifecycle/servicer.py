@@ -27,6 +27,7 @@ from services.lifecycle.operations.checks import Checks, check_instance, check_u
 from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.powering import Powering
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.operator_servicer import OperatorMethods
 from services.lifecycle.store import Store
@@ -65,7 +66,7 @@ class LifecycleServicer(
         self._servers = servers
         self._instances = instances
         self._adopting = Adopting(instances.beginnings, instances.seal)
-        self._cleaning = Cleaning(servers.beginnings)
+        self._cleaning, self._powering = Cleaning(servers.beginnings), Powering(servers.beginnings)
         self._checks = checks
         self._log = log
         self._brakes = brakes or Brakes()

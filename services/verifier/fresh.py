@@ -69,6 +69,7 @@ _GOING_ON = {
     "rescue.requested": "a rescue system was asked for",
     "inspection.requested": "inspection was asked for",
     "clean.requested": "cleaning was asked for",
+    "manual_clean.requested": "clean steps were asked for",
     "power.requested": "power was asked for",
 }
 

@@ -432,6 +432,11 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         _found(self.world.instances, request.name, context)
         return console_pb2.Console(server="servers/x", type="socat", url="tcp://192.0.2.9:10023")
 
+    def SetServerPower(self, request: Any, context: Any) -> Any:
+        if request.validate_only:
+            return self.world.plan("power_on", request.name)
+        return self.world.begin("power_on", request.name)
+
     def CleanServer(self, request: Any, context: Any) -> Any:
         if request.validate_only:
             return self.world.plan("clean", request.name)

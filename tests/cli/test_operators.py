@@ -82,3 +82,17 @@ def test_a_console_is_told(bms: Shell, world: World) -> None:
 
     assert "tcp://192.0.2.9:10023" in bms("server console a").out
     assert "tcp://192.0.2.9:10023" in bms("instance console web").out
+
+
+@pytest.mark.parametrize(("word", "power"), [("on", 1), ("off", 2), ("reboot", 3)])
+def test_power_is_switched(bms: Shell, world: World, word: str, power: int) -> None:
+    """
+    Checked first, then asked for, for each server.
+    """
+    for name in ("a", "b"):
+        world.add_server(name, "enrolled")
+
+    assert bms(f"server power {word} a b --yes").code == 0
+    asked = world.asked("SetServerPower")
+    assert [each.power for each in asked] == [power] * 4
+    assert [each.validate_only for each in asked] == [True, True, False, False]

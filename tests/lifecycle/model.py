@@ -28,6 +28,7 @@ from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.following import close, enroll
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.powering import POWERS, Powering
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.ports import CleanStep
 from services.lifecycle.steps.addresses import with_lease
@@ -145,7 +146,7 @@ CALL = Call(Caller("admin", frozenset({Role.ADMIN})), "", "", START)
 OTHER = replace(CALL, caller=Caller("other", frozenset({Role.ADMIN})))
 _BEGINNINGS = Beginnings(_IDS, lambda uuid, project: f"operations/{uuid}")
 SERVERS, INSTANCES = ServerVerbs(_BEGINNINGS), InstanceVerbs(_BEGINNINGS, lambda plain, _context: plain)
-CLEANING = Cleaning(_BEGINNINGS)
+CLEANING, POWERING = Cleaning(_BEGINNINGS), Powering(_BEGINNINGS)
 FORCED, ADOPTING = ForcedVerbs(_BEGINNINGS), Adopting(_BEGINNINGS, lambda plain, _context: plain)
 Verb = Callable[[OneBook], object]
 
@@ -207,11 +208,17 @@ def replug(books: OneBook) -> None:
         raise WrongState(msg)
 
 
+def switching(kind: IntentKind) -> Verb:
+    """An administrator's switch."""
+    return lambda books: POWERING.switch(books, CALL, UUID, kind)
+
+
 VERBS: dict[str, Verb] = {
     "provide": lambda books: SERVERS.provide(books, CALL, UUID),
     "recover": lambda books: SERVERS.recover(books, CALL, UUID, take=False),
     "take": lambda books: SERVERS.recover(books, CALL, UUID, take=True),
     "clean": lambda books: CLEANING.clean(books, CALL, UUID, (CleanStep("raid", "create_configuration"),)),
+    **{kind.value: switching(kind) for kind in POWERS},
     "quarantine": lambda books: SERVERS.quarantine(books, CALL, UUID, "smoke"),
     "delete": lambda books: INSTANCES.delete(books, CALL, WEB),
     "rebuild": lambda books: INSTANCES.rebuild(books, CALL, WEB, "", b""),
@@ -341,6 +348,7 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
     _N.POWER_OFF: _power(Power.OFF),
     _N.POWER_ON: _power(Power.ON),
     _N.REBOOT: _power(Power.ON),
+    _N.SWITCH_ON: _power(Power.ON),
     _N.CLEAN: lambda server, _: replace(server, clean_time=START, power=Power.ON),
     _N.RUN_STEPS: _power(Power.ON),
     _N.WRITE_IMAGE: lambda server, _: replace(server, clean_time=None, power=Power.ON),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_status_pb2
+from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_power_pb2, server_status_pb2
 from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.states import State
@@ -87,6 +87,16 @@ def quarantine(rig: Rig, uuid: str) -> None:
 def clean(rig: Rig, uuid: str) -> None:
     step = clean_pb2.CleanStep(interface="raid", step="create_configuration")
     rig.ok("CleanServer", clean_pb2.CleanServerRequest(name=f"servers/{uuid}", steps=[step]), admin())
+
+
+def power_on(rig: Rig, uuid: str) -> None:
+    on = server_power_pb2.SetServerPowerRequest.POWER_ON
+    rig.ok("SetServerPower", server_power_pb2.SetServerPowerRequest(name=f"servers/{uuid}", power=on), admin())
+
+
+def power_reboot(rig: Rig, uuid: str) -> None:
+    reboot_ = server_power_pb2.SetServerPowerRequest.POWER_REBOOT
+    rig.ok("SetServerPower", server_power_pb2.SetServerPowerRequest(name=f"servers/{uuid}", power=reboot_), admin())
 
 
 def create(rig: Rig, _uuid: str) -> None:
@@ -192,6 +202,8 @@ CASES = {
     "clean": Case(settled(provide), clean),
     "clean enrolled": Case(settled(), clean),
     "clean in quarantine": Case(settled(provide, quarantine), clean),
+    "power on": Case(settled(provide, quarantine), power_on),
+    "power reboot": Case(settled(), power_reboot),
     "delete in quarantine": Case(settled(provide, held, quarantine), delete),
     "forget": Case(settled(provide), forget),
     "undo": Case(settled(provide), exhausted),

@@ -25,7 +25,7 @@ from tests.lifecycle.test_plans import BEGINS
 from tests.support.clocks import START
 
 _WAYS_OUT = {
-    *("delete", "recover", "take", "quarantine", "close", "replug", "clean"),
+    *("delete", "recover", "take", "quarantine", "close", "replug", "clean", "power_on", "power_off", "power_reboot"),
     *("force release", "force available", "force attest_power_off"),
 }
 """What may be asked of a server in quarantine: by its project, an administrator, inventory, or two administrators."""

@@ -27,6 +27,7 @@ class StepName(StrEnum):
     POWER_OFF = "power_off"
     POWER_ON = "power_on"
     REBOOT = "reboot"
+    SWITCH_ON = "switch_on"
     INSPECT = "inspect"
     LEASE_ADDRESSES = "lease_addresses"
     COUNT_ADDRESSES = "count_addresses"
@@ -120,6 +121,9 @@ class IntentKind(StrEnum):
     CLEAN = "clean"
     CLEAN_ENROLLED = "clean_enrolled"
     CLEAN_QUARANTINED = "clean_quarantined"
+    SWITCH_ON = "power_on"
+    SWITCH_OFF = "power_off"
+    SWITCH_REBOOT = "power_reboot"
     UNDO = "undo"
     CLOSE = "close"
     ADOPT = "adopt"
@@ -198,6 +202,9 @@ def _to_tenant(*, enter: Trigger | None = None, last: Trigger | None = None) -> 
     )
 
 
+_REBOOT = Step(_N.REBOOT, "one power cycle, read back from the BMC", 10 * _MINUTE, on_failure=_F.STAY)
+_LOGIN = Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE, on_failure=_F.STAY)
+
 _ONBOARD = (
     Step(_N.VERIFY_BMC, "prove that the BMC answers and takes the login", 10 * _MINUTE),
     Step(_N.REGISTER_PORTS, "every port to quarantine, read back from the fabric", None),
@@ -252,6 +259,13 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     IntentKind.CLEAN_ENROLLED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.KEPT)),
     IntentKind.CLEAN_QUARANTINED: (*_ONBOARD, *_MANUAL, replace(_REPORT, enter=Trigger.QUARANTINE)),
+    # By administrators, on what nobody holds: whatever becomes of it, the server is where it was.
+    IntentKind.SWITCH_ON: (
+        _LOGIN,
+        Step(_N.SWITCH_ON, "power on, read back from the BMC", 5 * _MINUTE, on_failure=_F.STAY),
+    ),
+    IntentKind.SWITCH_OFF: (_LOGIN, _power_off(fails=_F.STAY)),
+    IntentKind.SWITCH_REBOOT: (_LOGIN, _REBOOT),
     IntentKind.DEPLOY: (
         _reserve(_F.UNDO),
         Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
@@ -292,7 +306,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.STOP: (_power_off(fails=_F.STAY), _detach_all()),
     # A server found on while its ports are in quarantine is powered off before they return.
     IntentKind.START: (_power_off(fails=_F.STAY), *_to_tenant()),
-    IntentKind.REBOOT: (Step(_N.REBOOT, "one power cycle, read back from the BMC", 10 * _MINUTE, on_failure=_F.STAY),),
+    IntentKind.REBOOT: (_REBOOT,),
     IntentKind.ATTACH: (
         Step(_N.LEASE_ADDRESSES, "lease its address", 10 * _MINUTE, on_failure=_F.STAY),
         Step(_N.ATTACH_TENANT, "port to the tenant's network, read back", 5 * _MINUTE),

@@ -48,6 +48,7 @@ OF_SERVERS = frozenset(
     {
         *(IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE),
         *(IntentKind.REPLUG, IntentKind.STAND_BACK),
+        *(IntentKind.SWITCH_ON, IntentKind.SWITCH_OFF, IntentKind.SWITCH_REBOOT),
         *(IntentKind.CLEAN, IntentKind.CLEAN_ENROLLED, IntentKind.CLEAN_QUARANTINED),
         *(IntentKind.FORCE_RELEASE, IntentKind.FORCE_AVAILABLE, IntentKind.SKIP_CLEAN, IntentKind.ATTEST),
     }

@@ -21,7 +21,7 @@ from services.lifecycle.domain.walk import Change
 _N = StepName
 
 CURES: Mapping[Cure, frozenset[StepName]] = {
-    Cure.ASK_POWER: frozenset({_N.POWER_OFF, _N.POWER_ON}),
+    Cure.ASK_POWER: frozenset({_N.POWER_OFF, _N.POWER_ON, _N.SWITCH_ON}),
     Cure.REGISTER_PORTS: frozenset(
         {
             _N.ATTACH_PROVISIONING,
@@ -33,7 +33,7 @@ CURES: Mapping[Cure, frozenset[StepName]] = {
             _N.REGISTER_PORTS,
         }
     ),
-    Cure.RESET_BMC: frozenset({_N.VERIFY_BMC, _N.POWER_OFF, _N.POWER_ON, _N.REBOOT}),
+    Cure.RESET_BMC: frozenset({_N.VERIFY_BMC, _N.POWER_OFF, _N.POWER_ON, _N.SWITCH_ON, _N.REBOOT}),
     Cure.BEGIN_ANEW: frozenset({_N.INSPECT, _N.CLEAN, _N.WRITE_IMAGE, _N.BOOT_RESCUE}),
 }
 """In which steps each remedy does something, and nothing that may not be done twice."""

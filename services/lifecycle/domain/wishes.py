@@ -30,11 +30,18 @@ def entered(server: Server, instance: Instance | None, now: datetime) -> tuple[S
     return server, _asked_of_hardware(server, instance, now)
 
 
+_POWERS = {
+    StepName.POWER_OFF: "off",
+    StepName.POWER_ON: "on",
+    StepName.SWITCH_ON: "on",
+    StepName.REBOOT: "reboot",
+}
+
+
 def _asked_of_hardware(server: Server, instance: Instance | None, now: datetime) -> list[Event]:
     name = server.task.step.name
-    if name in (StepName.POWER_OFF, StepName.POWER_ON, StepName.REBOOT):
-        wanted = {StepName.POWER_OFF: "off", StepName.POWER_ON: "on", StepName.REBOOT: "reboot"}[name]
-        return [note(server, server, "power.requested", now, facts={"power": wanted})]
+    if name in _POWERS:
+        return [note(server, server, "power.requested", now, facts={"power": _POWERS[name]})]
     if name is StepName.WRITE_IMAGE and instance is not None:
         return [note(server, server, "image.write_requested", now, facts={"image": instance.image})]
     if name is StepName.CLEAN:

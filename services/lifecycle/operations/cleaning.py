@@ -16,7 +16,7 @@ from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.operations.beginning import Beginnings, not_at_work
 from services.lifecycle.operations.books import Books
-from services.lifecycle.operations.refusals import no_maintenance, not_held
+from services.lifecycle.operations.refusals import managed, no_maintenance, not_held
 from services.lifecycle.ports import CleanStep
 
 INTERFACES = ("bios", "deploy", "firmware", "management", "power", "raid", "vendor")
@@ -77,14 +77,7 @@ class Cleaning:
                 subject=server.name,
                 state=server.state.value,
             )
-        if server.unmanaged:
-            msg = f"{server.name} is only on record: it is unmanaged, or of another node type than baremetal"
-            raise WrongState(
-                msg,
-                remedy=f"Mark it as managed baremetal in inventory first: bms server set {uuid} --managed.",
-                subject=server.name,
-                state=server.state.value,
-            )
+        managed(server)
         no_maintenance(server)
         _read_in_quarantine(server)
         kind = CLEANS[server.state]

@@ -64,3 +64,19 @@ def not_retired(server: Server) -> None:
             subject=server.name,
             state=server.state.value,
         )
+
+
+def managed(server: Server) -> None:
+    """Refuses to do anything to a server that is only on record.
+
+    Raises:
+        WrongState: with how to change that.
+    """
+    if server.unmanaged:
+        msg = f"{server.name} is only on record: it is unmanaged, or of another node type than baremetal"
+        raise WrongState(
+            msg,
+            remedy=f"Mark it as managed baremetal in inventory first: bms server set {server.uuid} --managed.",
+            subject=server.name,
+            state=server.state.value,
+        )

@@ -34,6 +34,7 @@ def steps(
         StepName.VERIFY_BMC: power.verify_bmc,
         StepName.POWER_OFF: power.power_off,
         StepName.POWER_ON: power.power_on,
+        StepName.SWITCH_ON: power.power_on,
         StepName.REBOOT: power.reboot,
         StepName.REGISTER_PORTS: attaching.register_ports,
         StepName.ATTACH_PROVISIONING: attaching.attach,

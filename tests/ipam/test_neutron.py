@@ -487,3 +487,39 @@ def test_leases_from_before(make_database: MakeDatabase) -> None:
     rig.settle()
     assert rig.stored(resting.name).state is LeaseState.FREED
     assert len(rig.ports()) == 1
+
+
+def test_an_address_allocated_to_nobody(rig: NeutronRig) -> None:
+    """
+    An address that Neutron takes for allocated though no port has it is passed over, and tried again later.
+    """
+
+    class Always(dict[tuple[str, str], tuple[int, str]]):
+        def pop(self, key: tuple[str, str], default: Any = None) -> Any:
+            return self.get(key, default)
+
+    rig.prefix("10.1.0.0/30", cool_down=COOL_DOWN)
+    rig.neutron.refuses = Always({("POST", "ports"): (409, "IpAddressAlreadyAllocated")})
+    assert rig.refused("LeaseAddress", wish()).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert rig.holder("10.1.0.2").ref == "nobody"
+
+    rig.neutron.refuses = {}
+    rig.round()
+    rig.clock.advance(31)
+
+    assert rig.lease().address == "10.1.0.2"
+    assert rig.types() == ["address.observed", "address.unobserved", "address.leased"]
+
+
+def test_a_subnet_that_went(rig: NeutronRig) -> None:
+    """
+    A prefix whose subnet somebody removed gets another by the next round.
+    """
+    rig.prefix()
+    rig.neutron.subnets.clear()
+    next(iter(rig.neutron.networks.values()))["subnets"].clear()
+
+    rig.round()
+
+    assert [subnet["cidr"] for subnet in rig.neutron.subnets.values()] == ["10.1.0.0/24"]
+    assert rig.lease().address == "10.1.0.2"

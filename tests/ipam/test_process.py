@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,16 +26,24 @@ MakeUrl = Callable[[str], str]
 
 
 @contextmanager
-def running(url: str, folder: Path, token: str) -> Iterator[ipam_service_pb2_grpc.IpamServiceStub]:
-    """ipam over the database at *url*; ends it by SIGTERM, and fails unless that went well."""
+def running(
+    url: str, folder: Path, token: str, *, project: str = "demo", settings: Mapping[str, str] | None = None
+) -> Iterator[ipam_service_pb2_grpc.IpamServiceStub]:
+    """ipam over the database at *url*; ends it by SIGTERM, and fails unless that went well.
+
+    Args:
+        project: whose member bears the token.
+        settings: more of its environment.
+    """
     tokens = folder / "tokens.json"
-    tokens.write_text(json.dumps([token_entry(token, "demo", project_roles={"demo": (Role.MEMBER,)})]))
+    tokens.write_text(json.dumps([token_entry(token, "demo", project_roles={project: (Role.MEMBER,)})]))
     tokens.chmod(0o600)
     environ = os.environ | {
         "BMS_DATA_DIR": str(folder),
         "BMS_IPAM_DATABASE_URL": url,
         "BMS_IPAM_ADDRESS": "127.0.0.1:0",
         "BMS_LOG_JSON": "1",
+        **(settings or {}),
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "services.ipam"], env=environ, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
@@ -110,3 +118,36 @@ def test_it_says_why_it_cannot_begin(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "services.runtime.migrate" in json.loads(line)["remedy"]
+
+
+def test_a_neutron_that_is_away_keeps_it_from_nothing_else(tmp_path: Path, make_url: MakeUrl) -> None:
+    """
+    With a Neutron whose Keystone does not answer it starts and reads; what needs Neutron is UNAVAILABLE.
+    """
+    clouds = tmp_path / "clouds.yaml"
+    login = {
+        "auth_url": "http://127.0.0.1:9/v3",
+        "username": "bms",
+        "password": "hidden-word",
+        "project_name": "service",
+    }
+    clouds.write_text(json.dumps({"clouds": {"site": {"auth": login}}}))
+    settings = {
+        "BMS_IPAM_BACKEND": "neutron",
+        "BMS_IPAM_NEUTRON_CLOUD": "site",
+        "OS_CLIENT_CONFIG_FILE": str(clouds),
+        "no_proxy": "127.0.0.1",
+    }
+    token = make_token()
+    auth = (("authorization", f"Bearer {token}"),)
+    prefix = prefix_pb2.Prefix(cidr="10.1.0.0/30", network=NETWORK)
+    creation = prefix_pb2.CreatePrefixRequest(parent="projects/demo", prefix_id="p1", prefix=prefix)
+
+    with running(make_url("services.ipam"), tmp_path, token, settings=settings) as stub:
+        listed = stub.ListLeases(lease_pb2.ListLeasesRequest(parent="projects/demo"), metadata=auth, timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.CreatePrefix(creation, metadata=auth, timeout=30)
+
+    assert not listed.leases
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "hidden-word" not in str(caught.value)

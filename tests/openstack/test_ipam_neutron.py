@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
 import pytest
 
+from bms.event.v1 import event_pb2
 from bms.ipam.v1 import lease_pb2, prefix_pb2
 from services.ipam.backends.neutron import NeutronPlane
 from services.ipam.domain.holding import parked_mac
@@ -18,6 +20,7 @@ from services.ipam.domain.leases import LeaseState
 from services.ipam.servicer import IpamServicer
 from services.kernel.calls import Call
 from services.kernel.clock import RandomIds
+from services.runtime.auth import make_token
 from services.runtime.context import current
 from services.runtime.database import open_database
 from services.runtime.eventlog import EventLog
@@ -27,6 +30,7 @@ from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
 from tests.ipam.neutron_rig import Crash, dying
 from tests.ipam.rig import Rig, creation, verify, wish
+from tests.ipam.test_process import running
 from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.support.judging import findings
@@ -264,3 +268,35 @@ def test_a_quota_of_the_tenants(rig: GenuineRig) -> None:
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "quota" in refused.status.message.lower()
     assert rig.get().epoch == 1
+
+
+def test_the_process_does_it_by_itself(rig: GenuineRig, tmp_path: Path) -> None:
+    """
+    The process that production starts grants, parks, lets go and observes by itself.
+    """
+    (tmp_path / "process").mkdir()
+    url = f"sqlite:///{tmp_path / 'process.sqlite'}"
+    migrate(url, "services.ipam")
+    token = make_token()
+    auth = (("authorization", f"Bearer {token}"),)
+    settings = {"BMS_IPAM_BACKEND": "neutron", "BMS_IPAM_NEUTRON_CLOUD": "site", "BMS_IPAM_NEUTRON_SECONDS": "1"}
+    wanted = creation(CIDR, network=rig.path, parent=f"projects/{rig.project}", cool_down=timedelta(seconds=3))
+    theirs = rig.tenant.network.create_port(network_id=rig.network, device_id="a-machine")
+
+    with running(url, tmp_path / "process", token, project=rig.project, settings=settings) as stub:
+        stub.CreatePrefix(wanted, metadata=auth, timeout=30)
+        lease = stub.LeaseAddress(rig.want(mac_address=MAC), metadata=auth, timeout=30)
+        assert [port.mac_address for port in rig.ports() if port.name == lease.name] == [MAC]
+        rig.tenant.network.update_port(theirs.id, fixed_ips=[{"ip_address": "10.97.0.9"}])
+        release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch)
+        stub.ReleaseLease(release, metadata=auth, timeout=30)
+        types: list[str] = []
+        after = 0
+        while len(types) < 4:
+            page = stub.ListEvents(event_pb2.ListEventsRequest(after=after, wait_seconds=20), metadata=auth, timeout=30)
+            assert page.events, f"nothing after {types} in twenty seconds"
+            types += [event.header.type for event in page.events]
+            after = page.next_after
+
+    assert sorted(types) == ["address.cooling", "address.freed", "address.leased", "address.observed"]
+    assert [port.id for port in rig.ports()] == [theirs.id]

@@ -95,22 +95,24 @@ def environment(name: str = "venv", requirements: Sequence[str] = REQUIREMENTS) 
 
 
 @contextmanager
-def running_bed(folder: Path, servers: int) -> Iterator[Bed]:
-    """Ironic and *servers* BMCs, until the block ends."""
+def running_bed(folder: Path, servers: int, *, login: bool = True) -> Iterator[Bed]:
+    """Ironic and *servers* BMCs, until the block ends; without *login* it lets anybody in."""
     programs, password = environment(), secrets.token_hex(12)
     ca = certify(folder)
     with ExitStack() as ends:
         bmcs = tuple(_start_bmc(folder, programs, number, ends) for number in range(1, servers + 1))
         port = free_port()
-        config = _configure(folder, programs, port, password)
+        config = _configure(folder, programs, port, password, login=login)
         run(folder, [str(programs / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
         _start(
             folder, "ironic", [str(programs / "ironic"), "--config-file", str(config)], _ironic_environ(folder), ends
         )
         endpoint = f"http://127.0.0.1:{port}"
         answers(endpoint, folder / "ironic.log")
-        auth = {"endpoint": endpoint, "username": USER, "password": password}
-        cloud = {"auth_type": "http_basic", "auth": auth, "baremetal_endpoint_override": endpoint}
+        known = {"username": USER, "password": password} if login else {}
+        auth = {"endpoint": endpoint, **known}
+        kind = "http_basic" if login else "none"
+        cloud = {"auth_type": kind, "auth": auth, "baremetal_endpoint_override": endpoint}
         clouds = folder / "clouds.yaml"
         clouds.touch(mode=0o600)
         clouds.write_text(json.dumps({"clouds": {"bed": cloud}}))
@@ -129,15 +131,16 @@ def _start_bmc(folder: Path, programs: Path, number: int, ends: ExitStack) -> Bm
     return Bmc(port, system_of(number), password, macs_of(number), disk, process)
 
 
-def _configure(folder: Path, programs: Path, port: int, password: str) -> Path:
+def _configure(folder: Path, programs: Path, port: int, password: str, *, login: bool) -> Path:
     htpasswd(programs, folder / "htpasswd", USER, password)
     interfaces = {
         "boot": "redfish-virtual-media", "deploy": "bms-standin", "inspect": "redfish", "management": "redfish",
         "network": "noop", "power": "redfish", "rescue": "no-rescue",
     }  # fmt: skip
     base = ironic.settings(
-        folder, hardware="redfish", interfaces=interfaces, auth_strategy="http_basic", host="bed",
-        http_basic_auth_user_file=folder / "htpasswd", rpc_transport="none",
+        folder, hardware="redfish", interfaces=interfaces, host="bed",
+        auth_strategy="http_basic" if login else "noauth", http_basic_auth_user_file=folder / "htpasswd",
+        rpc_transport="none",
     )  # fmt: skip
     own: dict[str, dict[str, object]] = {
         "api": {"host_ip": "127.0.0.1", "port": port},

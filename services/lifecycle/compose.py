@@ -116,7 +116,10 @@ def compose(
     def drive(instance: Instance) -> bytes:
         sealed = database.read(lambda tx: store.user_data(tx, instance.name))
         user_data = base.vault.open(sealed, f"{instance.name}/user_data") if sealed else b""
-        return config_drive(instance, user_data)
+        server = database.read(lambda tx: store.server(tx, instance.server))
+        grouped = any(port.port_group for port in server.ports)
+        modes = dict(inventory.server(server.uuid).card.port_groups) if grouped else {}
+        return config_drive(instance, user_data, server.ports, modes)
 
     beginnings = Beginnings(ids, lambda uuid, project: operation_name("lifecycle", uuid, project))
     brakes = Brakes(brake)

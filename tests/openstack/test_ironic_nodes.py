@@ -178,7 +178,8 @@ def through(hardware: Patient, target: Target, order: JobOrder) -> JobPhase:
     while (reading := hardware.read_job(target, request_id=identity)).phase is JobPhase.RUNNING:
         assert time.monotonic() < until, reading
         time.sleep(0.3)
-    return reading.phase
+    ended: JobPhase = reading.phase
+    return ended
 
 
 def test_a_node_is_described_and_keeps_what_others_wrote(api: IronicApi, hardware: Patient, target: Target) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,7 @@ def test_a_lost_race_may_be_disturbed_anywhere(disturb: Callable[[], None] | Non
             assert portrait(rig, second) == wanted, number
         else:
             delete = instance_pb2.DeleteInstanceRequest(name=WEB)
-            with observed(At(number, lambda rig=rig, delete=delete: rig.ok("DeleteInstance", delete))):
+            with observed(At(number, partial(rig.ok, "DeleteInstance", delete))):
                 rig.settle()
             rig.settle()
             assert rig.instance() is None, number

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -107,9 +108,9 @@ def test_one_wins_the_race_for_a_node(held: Held) -> None:
     for number in range(6):
         mine, others = str(uuid.uuid4()), [str(uuid.uuid4()) for _ in range(2)]
         told = _at_once(
-            {mine: lambda mine=mine: held.hardware.reserve(held.target, WEB, request_id=mine)},
-            {name: lambda name=name: _as_nova(held, name) for name in others},
-            {"": lambda: _allocate(held)} if number % 2 else {},
+            {mine: partial(held.hardware.reserve, held.target, WEB, request_id=mine)},
+            {name: partial(_as_nova, held, name) for name in others},
+            {"": partial(_allocate, held)} if number % 2 else {},
         )
         _allocations_settle(held)
         winner = held.holder

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 from tests.simulation.run import Outcome, run
-from tests.simulation.weather import CLASSES
+from tests.simulation.weather import BY_NAME, CLASSES
 
 _SHOWN = 12
 
@@ -24,7 +24,7 @@ def main() -> int:
     """Plays what the command line asks for."""
     asked = _parse()
     only = None if asked.faults is None else tuple(name for name in asked.faults.split(",") if name)
-    unknown = sorted(set(only or ()) - set(CLASSES))
+    unknown = sorted(set(only or ()) - {*CLASSES, *BY_NAME})
     if unknown:
         sys.exit(f"no such faults: {', '.join(unknown)}; there are {', '.join(CLASSES)}")
     if asked.seed is not None:

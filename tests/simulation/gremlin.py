@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[FaultKind, ...]] = {
     "jobs": (_K.IMAGE_WRITE_FAILS, _K.IMAGE_CORRUPT, _K.INSPECT_FAILS, _K.RESCUE_FAILS, _K.JOB_HANGS),
     "disks": (_K.DISK_ERASE_FAILS, _K.DISK_APPEARS),
     "moves": (),
+    "others": (_K.TAKEN_BY_OTHERS,),
 }
 """Class of faults -> what befalls servers and switches."""
 

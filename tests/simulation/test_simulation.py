@@ -45,6 +45,17 @@ def test_a_few_days(seed: int) -> None:
     all_is_well(run(seed, 5))
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+def test_others_take_servers(seed: int) -> None:
+    """
+    Whoever else asks the controller takes servers now and then, while processes are killed and answers get lost: what
+    was lost is placed anew, what was taken is led back, and nothing leaked.
+    """
+    outcome = run(seed, 5, ("others", "kill", "answers lost"))
+    all_is_well(outcome)
+    assert outcome.counts["others"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "servers"), kept())
 def test_what_failed_once(seed: int, servers: int) -> None:

@@ -45,7 +45,15 @@ class InventoryClient:
             uuid=uuid,
             display_name=found.display_name,
             ports=tuple(
-                Port(port.name, port.mac_address, port.switch_name, port.switch_port, port.pxe_enabled, port.port_group)
+                Port(
+                    port.name,
+                    port.mac_address,
+                    port.switch_name,
+                    port.switch_port,
+                    port.pxe_enabled,
+                    port.port_group,
+                    switch_id=port.switch_id,
+                )
                 for port in found.ports
             ),
             providable=not found.unmanaged and found.node_type in _PROVIDABLE,
@@ -186,6 +194,7 @@ class NetworkClient:
                     switch_name=port.switch_name,
                     switch_port=port.switch_port,
                     port_group=port.port_group,
+                    switch_id=port.switch_id,
                 )
                 for port in ports
             ],

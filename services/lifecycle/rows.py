@@ -217,6 +217,7 @@ def _port_doc(port: Port) -> list[object]:
         _moment(port.read_time),
         port.requested.value if port.requested else None,
         _tags_doc(port.wanted),
+        port.switch_id,
     ]
 
 
@@ -233,6 +234,8 @@ def _port(doc: list[Any]) -> Port:
         read_time=_time(doc[8]),
         requested=PortClass(doc[9]) if doc[9] else None,
         wanted=tuple(Tag(*tag) for tag in doc[10]),
+        # Rows of earlier versions end before it.
+        switch_id=doc[11] if len(doc) > 11 else "",
     )
 
 

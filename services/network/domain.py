@@ -129,12 +129,13 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a port (``servers/{uuid}/ports/{port}``) is plugged in; ``port_group`` is empty for none."""
+    """Where a port (``servers/{uuid}/ports/{port}``) is plugged in; ``port_group``, ``switch_id``: empty for none."""
 
     port: str
     mac_address: str
     plug: SwitchPort
     port_group: str = ""
+    switch_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,14 @@ class Plug:
         server: its UUID.
         mac_address: of the server's port, lower case with colons.
         port_group: the name of the bond it belongs to; empty for none.
+        switch_id: the switch's MAC address or datapath id; empty if nobody said.
     """
 
     server: str
     port: SwitchPort
     mac_address: str
     port_group: str = ""
+    switch_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class PortOrder:
         port_group: the name of the bond it belongs to; empty for none. A controller makes one attachment of all orders
             of a group, with one link for each.
         port_class: what the configuration is for.
+        switch_id: the switch's MAC address or datapath id; empty if nobody said.
     """
 
     port: SwitchPort
@@ -64,6 +67,7 @@ class PortOrder:
     mac_address: str
     port_group: str = ""
     port_class: PortClass = PortClass.QUARANTINE
+    switch_id: str = ""
 
 
 class Fabric(Protocol):

@@ -25,12 +25,13 @@ _NETWORK_ALONE = (
     " sequence FROM networks"
 )
 _PORT = (
-    "SELECT port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags, project, request_time,"
-    " asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked FROM ports"
+    "SELECT port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
+    " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked FROM ports"
 )
 _SAVED = (
     "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
-    " switch_port = excluded.switch_port, port_group = excluded.port_group, wish_class = excluded.wish_class,"
+    " switch_port = excluded.switch_port, port_group = excluded.port_group, switch_id = excluded.switch_id,"
+    " wish_class = excluded.wish_class,"
     " wish_tags = excluded.wish_tags, project = excluded.project, request_time = excluded.request_time,"
     " asked = excluded.asked, seen_class = excluded.seen_class, seen_tags = excluded.seen_tags,"
     " seen_time = excluded.seen_time, seen_digest = excluded.seen_digest, seen_detail = excluded.seen_detail,"
@@ -147,9 +148,9 @@ class SqlStore:
     def save(self, attachment: Attachment, before: Attachment | None) -> None:
         link, wish = attachment.link, attachment.wish
         self._tx.execute(
-            "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, wish_class, wish_tags,"
-            " project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
-            " settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
+            " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
+            " seen_asked, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             f" ON CONFLICT (port) DO UPDATE SET {_SAVED}",
             (
                 link.port,
@@ -158,6 +159,7 @@ class SqlStore:
                 link.plug.switch,
                 link.plug.port,
                 link.port_group,
+                link.switch_id,
                 wish.port_class.value,
                 _text(wish.tags),
                 attachment.project,
@@ -290,7 +292,13 @@ def _attachment(row: Row) -> Attachment:
         )
     return Attachment(
         server=row["server"],
-        link=Link(row["port"], row["mac_address"], SwitchPort(row["switch"], row["switch_port"]), row["port_group"]),
+        link=Link(
+            row["port"],
+            row["mac_address"],
+            SwitchPort(row["switch"], row["switch_port"]),
+            row["port_group"],
+            row["switch_id"],
+        ),
         wish=Wish(PortClass(row["wish_class"]), _tags(row["wish_tags"])),
         project=row["project"],
         request_time=from_micros(row["request_time"]),

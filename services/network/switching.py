@@ -114,4 +114,5 @@ class Switching:
 
 
 def _plugs(ports: Sequence[Attachment]) -> tuple[Plug, ...]:
-    return tuple(Plug(one.server, one.link.plug, one.link.mac_address, one.link.port_group) for one in ports)
+    links = ((one.server, one.link) for one in ports)
+    return tuple(Plug(server, link.plug, link.mac_address, link.port_group, link.switch_id) for server, link in links)

@@ -150,7 +150,8 @@ def links(request: attachment_pb2.RegisterServerPortsRequest) -> list[Link]:
             _text(given.switch_port, f"{where}.switch_port", _MAX_TEXT),
         )
         group = _text(given.port_group, f"{where}.port_group", _MAX_GROUP)
-        found.append(Link(given.port, given.mac_address, plug, group))
+        switch_id = _text(given.switch_id, f"{where}.switch_id", _MAX_GROUP)
+        found.append(Link(given.port, given.mac_address, plug, group, switch_id))
     _distinct([link.port for link in found], "links", "port")
     _distinct([link.mac_address for link in found], "links", "mac_address")
     _distinct([f"{link.plug.switch} {link.plug.port}" for link in found], "links", "switch_port")
@@ -284,6 +285,7 @@ def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
             switch_name=link.plug.switch,
             switch_port=link.plug.port,
             port_group=link.port_group,
+            switch_id=link.switch_id,
         ),
         requested=attachment_pb2.PortWish(
             port=link.port,

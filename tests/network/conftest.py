@@ -37,7 +37,7 @@ def port(index: int = 0, server: str = SERVER) -> str:
     return f"servers/{server}/ports/0cc47a0000{index:02x}"
 
 
-def link(index: int = 0, server: str = SERVER, group: str = "", plug: str = "") -> at.PortLink:
+def link(index: int = 0, server: str = SERVER, group: str = "", plug: str = "", switch_id: str = "") -> at.PortLink:
     leaf = f"leaf{index % 2 + 1}"
     last = int(server[-2:], 16)
     return at.PortLink(
@@ -46,6 +46,7 @@ def link(index: int = 0, server: str = SERVER, group: str = "", plug: str = "") 
         switch_name=leaf,
         switch_port=plug or f"xe-0/0/{10 * last + index}",
         port_group=group,
+        switch_id=switch_id,
     )
 
 

@@ -160,6 +160,27 @@ def test_whatever_else_is_bound_there_is_unbound(cloud: Cloud, fake: FakeNeutron
     assert cloud.classes()[0] == "quarantine"
 
 
+def test_a_switch_is_named_as_drivers_know_it(cloud: Cloud) -> None:
+    """
+    Where inventory knows the switch's id, the plugin is told it beside the name, and either is read.
+    """
+    ok(cloud.register(link(0, switch_id="00:1b:21:00:00:07"), link(1)))
+    assert cloud.attachments()[0].link.switch_id == "00:1b:21:00:00:07"
+    ok(cloud.attach(wish(0, "provisioning", PROVISIONING)))
+    (port,) = cloud.fake.ports.values()
+    (told,) = port["binding:profile"]["local_link_information"]
+    assert told == {"switch_id": "00:1b:21:00:00:07", "port_id": link(0).switch_port, "switch_info": "leaf1"}
+    assert cloud.classes()[0] == "provisioning"
+
+    del told["switch_info"]
+    assert cloud.classes()[0] == "provisioning"
+    told["switch_id"] = "00:1b:21:00:00:08"
+    assert cloud.classes() == ["unknown", "quarantine"]
+    assert "no switch port of this server's that we know" in cloud.details()
+    ok(cloud.attach(wish(0, "quarantine")))
+    assert cloud.classes() == ["quarantine", "quarantine"]
+
+
 def test_two_networks_untagged_on_one_port_are_unknown(cloud: Cloud, fake: FakeNeutron) -> None:
     """
     A second port bound there by others makes it nothing that anybody asked for.

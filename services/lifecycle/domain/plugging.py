@@ -21,7 +21,8 @@ _SILENT = (PortClass.QUARANTINE, PortClass.UNKNOWN)
 def wiring(ports: Iterable[Port]) -> frozenset[tuple[str, ...]]:
     """What network has to know of *ports*."""
     return frozenset(
-        (port.name, port.switch_name, port.switch_port, port.mac_address, port.port_group) for port in ports
+        (port.name, port.switch_name, port.switch_port, port.mac_address, port.port_group, port.switch_id)
+        for port in ports
     )
 
 

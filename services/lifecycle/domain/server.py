@@ -59,6 +59,7 @@ class Port:
         read_time: when.
         requested: while a change is out, the class asked for; None when settled. The port then counts as both.
         wanted: the networks asked for with it.
+        switch_id: the switch's MAC address or datapath id, for controllers that know it by that.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Port:
     read_time: datetime | None = None
     requested: PortClass | None = None
     wanted: tuple[Tag, ...] = ()
+    switch_id: str = ""
 
     @property
     def linked(self) -> bool:

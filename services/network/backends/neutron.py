@@ -74,17 +74,18 @@ class NeutronFabric:
             subports = {str(one["id"]): one for one in self._by_id("ports", subs)}
         except Refused as error:
             raise _told(error) from None
-        macs: dict[str, set[str]] = {}
+        siblings: dict[str, list[Plug]] = {}
         for plug in plugs:
-            macs.setdefault(plug.server, set()).add(plug.mac_address)
+            siblings.setdefault(plug.server, []).append(plug)
         facts = []
         for plug in plugs:
             own = [
                 port
                 for port in found
-                if port["binding:host_id"] == plug.server or port["mac_address"] in macs[plug.server]
+                if port["binding:host_id"] == plug.server
+                or any(port["mac_address"] == one.mac_address for one in siblings[plug.server])
             ]
-            config, doubt = judged(plug, own, subports, trunks)
+            config, doubt = judged(plug, siblings[plug.server], own, subports, trunks)
             mine = [trunk for trunk in trunks.values() if any(trunk["port_id"] == port["id"] for port in own)]
             facts.append(PortFact(plug.port, config, now, digest_of(plug, own, mine), doubt=doubt))
         return tuple(facts)
@@ -113,7 +114,7 @@ class NeutronFabric:
         ports = [
             port
             for port in self._ports({server}, macs)
-            if port["mac_address"] in macs or any(is_at(port, order.port) for order in unit)
+            if port["mac_address"] in macs or any(is_at(port, order.port, order.switch_id) for order in unit)
         ]
         config, port_class = unit[0].config, unit[0].port_class
         keeper = _keeper(ports, config.untagged, macs) if config.untagged else None
@@ -143,7 +144,11 @@ class NeutronFabric:
 
     def _binding(self, server: str, unit: Sequence[PortOrder]) -> dict[str, object]:
         links = [
-            {"switch_id": order.port.switch, "port_id": order.port.port, "switch_info": order.port.switch}
+            {
+                "switch_id": order.switch_id or order.port.switch,
+                "port_id": order.port.port,
+                "switch_info": order.port.switch,
+            }
             for order in sorted(unit, key=lambda one: one.port)
         ]
         profile: dict[str, object] = {"local_link_information": links}

@@ -28,10 +28,11 @@ def links_of(port: Resource) -> Sequence[Mapping[str, object]]:
     return [link for link in found if isinstance(link, dict)] if isinstance(found, list) else []
 
 
-def is_at(port: Resource, where: SwitchPort) -> bool:
-    """Whether *port* is plugged in at *where*. Switches are named by their name or by their id, as drivers like it."""
+def is_at(port: Resource, where: SwitchPort, switch_id: str = "") -> bool:
+    """Whether *port* is plugged in at *where*. Either way of naming a switch counts: drivers go by one or the other."""
+    known = {where.switch, switch_id} - {""}
     return any(
-        link.get("port_id") == where.port and where.switch in (link.get("switch_info"), link.get("switch_id"))
+        link.get("port_id") == where.port and known & {str(link.get("switch_info")), str(link.get("switch_id"))}
         for link in links_of(port)
     )
 
@@ -42,12 +43,17 @@ def is_bound(port: Resource) -> bool:
 
 
 def judged(
-    plug: Plug, ports: Iterable[Resource], subports: Mapping[str, Resource], trunks: Mapping[str, Resource]
+    plug: Plug,
+    plugs: Sequence[Plug],
+    ports: Iterable[Resource],
+    subports: Mapping[str, Resource],
+    trunks: Mapping[str, Resource],
 ) -> tuple[PortConfig, str]:
     """What is configured at *plug*, and why that is not certain; empty if it is.
 
     Args:
-        ports: those that may be there.
+        plugs: all of the server.
+        ports: those that are bound for the server or have one of its MAC addresses.
         subports: what the trunks of those consist of, by id.
         trunks: their trunks, by id.
     """
@@ -55,18 +61,14 @@ def judged(
     tagged: set[tuple[int, str]] = set()
     doubts: list[str] = []
     for port in ports:
-        here = is_at(port, plug.port)
-        if not here and (links_of(port) or port["mac_address"] != plug.mac_address):
-            continue
-        if here:
+        if is_at(port, plug.port, plug.switch_id):
             doubt = _doubt(port)
-            # Ironic binds a port before it knows where, on purpose; that fails, and no switch is named.
             if port["binding:vif_type"] in _NOT_BOUND and not doubt:
                 continue
         else:
-            if port["binding:vif_type"] in (*_NOT_BOUND, "binding_failed"):
+            doubt = _lost(port, plug, plugs)
+            if not doubt:
                 continue
-            doubt = f"port {port['id']} is bound ({port['binding:vif_type']}) without saying where"
         untagged.append(str(port["network_id"]))
         doubts += [doubt] if doubt else []
         for tag, network, strange in _tagged(port, subports, trunks):
@@ -85,6 +87,23 @@ def digest_of(plug: Plug, ports: Iterable[Resource], trunks: Iterable[Resource])
         "trunks": sorted(([trunk["id"], trunk["status"]] for trunk in trunks), key=str),
     }
     return hashlib.sha256(json.dumps(read, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _lost(port: Resource, plug: Plug, plugs: Sequence[Plug]) -> str:
+    """Why a port that does not say *plug* may be there all the same; empty if it is not."""
+    # Ironic binds a port before it knows where, on purpose; that fails, and no switch is named.
+    if port["binding:vif_type"] in (*_NOT_BOUND, "binding_failed"):
+        return ""
+    if port["mac_address"] != plug.mac_address and any(port["mac_address"] == other.mac_address for other in plugs):
+        return ""
+    if not links_of(port):
+        return f"port {port['id']} is bound ({port['binding:vif_type']}) without saying where"
+    if any(is_at(port, other.port, other.switch_id) for other in plugs):
+        return ""
+    # It may be the very switch by a name that we do not know.
+    names = (f"{link.get('switch_info') or link.get('switch_id')} {link.get('port_id')}" for link in links_of(port))
+    where = ", ".join(names)
+    return f"port {port['id']} is bound at {where}, which is no switch port of this server's that we know"
 
 
 def _doubt(port: Resource) -> str:

@@ -145,7 +145,12 @@ def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
     known = {name: network.segment.fabric_id for name, network in networks.items()}
     orders = tuple(
         PortOrder(
-            one.link.plug, config_of(one.wish, known), one.link.mac_address, one.link.port_group, one.wish.port_class
+            one.link.plug,
+            config_of(one.wish, known),
+            one.link.mac_address,
+            one.link.port_group,
+            one.wish.port_class,
+            one.link.switch_id,
         )
         for one in meant
     )

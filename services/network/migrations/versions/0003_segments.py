@@ -24,9 +24,12 @@ def upgrade() -> None:
     )
     op.drop_table("networks_before")
     op.create_index("networks_of_project", "networks", ["project", "name"])
+    # Controllers know switches by it.
+    op.add_column("ports", sa.Column("switch_id", sa.Text, nullable=False, server_default=""))
 
 
 def downgrade() -> None:
+    op.drop_column("ports", "switch_id")
     _remade(unique=True)
     op.execute(f"INSERT INTO networks ({_KEPT}) SELECT {_KEPT} FROM networks_before")
     op.drop_table("networks_before")

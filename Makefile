@@ -140,6 +140,10 @@ containers: dev ## build the images and run the compose file with podman
 bench: dev ## the benchmarks; each prints ratios
 	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
+.PHONY: bench-fleet
+bench-fleet: dev ## a day of 500 to 10,000 simulated servers: more than half an hour of a core
+	@$(BIN)/python tests/benchmarks/bench_fleet.py 500 1000 2000 5000 10000
+
 .PHONY: wheels
 wheels: dev ## the wheels of the product, the contracts and the verifier, in dist/
 	@rm -rf dist

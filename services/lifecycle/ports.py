@@ -359,7 +359,7 @@ class Hardware(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bmc:
-    """Where a server's BMC is and how to log in; lives only as long as one call.
+    """Where a server's BMC is and how to log in; lives only as long as one call, and in `services.lifecycle.logins`.
 
     Attributes:
         kept: the controller has driver, address and login, and is told none of them.

@@ -271,6 +271,8 @@ class IronicHardware:
                     self._api.call("PUT", f"/nodes/{target.server}/maintenance", deadline, reason)
                     self._api.call("DELETE", f"/nodes/{target.server}", deadline)
                 elif node.ours:
+                    # Before our notes go: without them nobody could tell whose the hold was.
+                    holds.let_go(self._api, target.server, deadline)
                     left = [*unlease(node), {"op": "add", "path": "/extra/bms", "value": {}}]
                     self._api.call("PATCH", f"/nodes/{target.server}", deadline, left)
             except NoNode:

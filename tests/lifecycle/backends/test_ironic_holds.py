@@ -129,6 +129,19 @@ def test_a_hold_of_ours_that_nobody_remembers_is_replaced(fake: Fake, hardware: 
     assert held(fake) == (SECOND, {"id": SECOND, "instance": WEB})
 
 
+@pytest.mark.parametrize(("holder", "left"), [(FIRST, None), (OTHER, OTHER)])
+def test_what_leaves_our_care_is_not_held(fake: Fake, hardware: IronicHardware, holder: str, left: str | None) -> None:
+    """
+    A server that is forgotten while we hold it is held by nobody; and by whom it was, if that was somebody else.
+    """
+    hardware.reserve(TARGET, WEB, request_id=FIRST)
+    fake.nodes[SERVER]["instance_uuid"] = holder
+    hardware.forget(TARGET)
+
+    assert held(fake) == (left, None)
+    assert fake.nodes[SERVER]["extra"]["bms"] == {}
+
+
 def test_a_node_that_is_gone_is_held_by_nobody(fake: Fake, hardware: IronicHardware) -> None:
     """
     Giving back what Ironic no longer has is done.

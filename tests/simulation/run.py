@@ -22,7 +22,7 @@ from services.kernel.effect import observed
 from services.lifecycle.claims import next_due
 from services.runtime.migrations import migrate
 from services.simulated import control
-from tests.simulation import admins, analytics, audit, brownfield, leaks, verdicts
+from tests.simulation import admins, analytics, audit, brownfield, handyman, leaks, verdicts
 from tests.simulation.brownfield import Adopter
 from tests.simulation.engine import Simulation, Stuck
 from tests.simulation.expectations import tainted_since
@@ -173,6 +173,9 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
     sim.spawn("gremlin", lambda: gremlin.work(each))
     sim.spawn("mender", lambda: mender.watch(30 + clean / 4))
     sim.spawn("operator", lambda: operator.work(each * 4))
+    if weather.has(handyman.CLASS):
+        worker = handyman.Handyman(Person(site, "admin", "handyman", quick), servers)
+        sim.spawn("handyman", lambda: worker.work(each * 2))
     forcers = Forcers(Person(site, "admin", "asks", quick), Person(site, "second", "approves", quick), ledger)
     sim.spawn("forcers", lambda: forcers.work(each))
     admins.provide(admin, [server for server in servers if server not in {one.server for one in brown}])

@@ -56,6 +56,17 @@ def test_others_take_servers(seed: int) -> None:
     assert outcome.counts["others"]
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+def test_operators_work_on_servers(seed: int) -> None:
+    """
+    Clean steps by hand, some of which fail, power and retirement, while processes are killed and jobs fail: the logs
+    prove isolation, every server comes back into the pool, and nothing leaked.
+    """
+    outcome = run(seed, 5, ("handyman", "kill", "jobs", "answers lost"))
+    all_is_well(outcome)
+    assert outcome.counts["handyman"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "servers"), kept())
 def test_what_failed_once(seed: int, servers: int) -> None:

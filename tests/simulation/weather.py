@@ -67,7 +67,7 @@ CLASSES = (
     "collector",
 )
 """The classes of faults."""
-BY_NAME = ("others",)
+BY_NAME = ("others", "handyman")
 """More of them, which no seed draws: drawn with the rest they would change what every kept seed plays."""
 
 _EFFECTS = ("kill", "stop", "database lost", "database away", "slow effects")

@@ -21,6 +21,7 @@ LEVELS: Final[Mapping[str, Level]] = MappingProxyType(
         LOG_RESTORED: Level.ALERT,
         "server.failed": Level.ERR,
         "server.overdue": Level.ERR,
+        "address.contested": Level.ERR,
         "address.forced_free": Level.WARN,
         "address.withdrawn": Level.WARN,
         "adoption.undone": Level.WARN,

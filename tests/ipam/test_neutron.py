@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from bms.event.v1 import event_pb2
 from bms.ipam.v1 import prefix_pb2
 from services.ipam.domain.holding import parked_mac
 from services.ipam.domain.leases import LeaseState
+from services.kernel.effect import observed
 from tests.ipam.neutron_rig import MAC, OTHER_MAC, NeutronRig
 from tests.ipam.rig import ADMIN, Rig, creation, wish
 from tests.support.neutron import OWN
@@ -523,3 +525,19 @@ def test_a_subnet_that_went(rig: NeutronRig) -> None:
 
     assert [subnet["cidr"] for subnet in rig.neutron.subnets.values()] == ["10.1.0.0/24"]
     assert rig.lease().address == "10.1.0.2"
+
+
+def test_what_a_grant_costs(rig: NeutronRig) -> None:
+    """
+    A grant is two transactions, of seven and of five statements, and two requests to Neutron.
+    """
+    rig.prefix()
+    rig.lease("first")
+    told, seen = len(rig.neutron.told), Counter[str]()
+
+    with observed(lambda label, when: seen.update([label] if when == "before" else [])):
+        rig.lease("vm-1", mac_address=MAC)
+
+    counts = {label: seen[label] for label in ("db.ipam.begin.statement", "db.LeaseAddress.statement", "plane.hold")}
+    assert counts == {"db.ipam.begin.statement": 7, "db.LeaseAddress.statement": 5, "plane.hold": 1}
+    assert [method for method, _ in rig.neutron.told[told:]] == ["POST", "PUT"]

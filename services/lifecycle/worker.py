@@ -155,7 +155,9 @@ class Worker:
             self._run(partial(self._guarded, "servers", one, self._walk))
         for one in instances:
             self._run(partial(self._guarded, "instances", one, self._placement.place))
-        return from_micros(following) if following is not None else None
+        if following is None or not (resting or servers or instances or from_micros(following) > now):
+            return None  # who is due is left to a round that cannot begin before another one ends
+        return from_micros(following)
 
     def _round(self, servers: tuple[Server, ...]) -> None:
         """Runs one round of the patrol; what ends it leaves its servers to be looked at a little later."""

@@ -334,6 +334,7 @@ def test_a_backlog_leaves_room_for_work(fleet: Rig, monkeypatch: pytest.MonkeyPa
     for _ in range(6):
         tick(fleet)
     assert len(waiting) == 3
+    assert fleet.worker.tick(fleet.clock.now()) is None
     # One more is due than slots are kept for rounds: it is not walked alone, though a slot is free.
     assert sum(due <= 0 for due in dues(fleet).values()) == COUNT - 3
     request = server_status_pb2.QuarantineServerRequest(name=f"servers/{uuids(fleet)[0]}", reason="smoke")

@@ -124,7 +124,7 @@ class Networks:
             msg = f"{name} still has {ports} server ports on it, asked for or seen"
             raise StillInUse(
                 msg,
-                remedy="Detach the instances from it first; bms network ports shows them.",
+                remedy="Detach the instances from it first; ListPortAttachments, filtered by network, names the ports.",
                 name=name,
                 ports=str(ports),
             )

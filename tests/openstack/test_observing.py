@@ -30,7 +30,7 @@ from tests.support.wire import admin
 pytestmark = [
     pytest.mark.openstack,
     pytest.mark.rabbitmq,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]

@@ -74,23 +74,29 @@ class Observer:
 
     def judge(self) -> int:
         """Judges what waits for it; answers how many servers that were. What fails waits for the next time."""
-        waiting = self.database.read(lambda tx: records.waiting(tx, self.clock.now(), _AT_ONCE))
-        for uuid in waiting:
+        now = self.clock.now()
+        waiting = self.database.read(lambda tx: records.waiting(tx, now, _AT_ONCE))
+        # Servers at work change with every step, and mean nothing new by that.
+        silent = [one for one in waiting if _is_silent(*one, now)]
+        if silent:
+            self.database.transact(lambda tx: records.nothing_said(tx, silent), label="observe.silent")
+        done = {server.uuid for server, _ in silent}
+        for server, record in waiting:
+            if server.uuid in done:
+                continue
             try:
-                self._judge(uuid)
+                self._judge(server, record)
+                done.add(server.uuid)
             except Stale:
                 pass  # somebody wrote the server at this moment
             except BmsError as error:
-                _log.warning("observing.postponed", server=uuid, reason=error.reason, error=str(error))
-        return len(waiting)
+                _log.warning("observing.postponed", server=server.name, reason=error.reason, error=str(error))
+        return len(done)
 
-    def _judge(self, uuid: str) -> None:
-        server, record = self.database.read(lambda tx: (self.store.find_server(tx, uuid), records.find(tx, uuid)))
-        if server is None or record is None or server.closed:
-            return
+    def _judge(self, server: Server, record: Record) -> None:
         found = _meaning(server, record, self.clock.now())
         if _moves(server, found.trouble):
-            fresh = self.nodes.node(uuid)
+            fresh = self.nodes.node(server.uuid)
             record = replace(record, seen=merged(record.seen, fresh))
         kept, at = record, self.clock.now()
         self.database.transact(lambda tx: self._write(tx, server, kept, at), label="observe.judge")
@@ -120,6 +126,14 @@ class Observer:
 def _meaning(server: Server, record: Record, now: datetime) -> Meaning:
     anchor = record.anchor if record.anchor_since == to_micros(server.state_since) else ""
     return meaning(server, record.told, record.seen, anchor, now)
+
+
+def _is_silent(server: Server, record: Record, now: datetime) -> bool:
+    """Whether *record* says nothing of *server* that is not said or kept already."""
+    if record.told != record.seen or _anchored(server, record) != record or _is_due(server):
+        return False
+    found = _meaning(server, record, now)
+    return not found.tells and _after(server, found.trouble) == server
 
 
 def _moves(server: Server, trouble: Trouble | None) -> bool:

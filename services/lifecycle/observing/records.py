@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 
 from services.lifecycle.domain.nodes import NodeSeen
+from services.lifecycle.domain.server import Server
 from services.lifecycle.observing.merge import merged, same
+from services.lifecycle.rows import server_of
 from services.runtime.database import Row, Transaction
 from services.runtime.times import from_micros, to_micros
 
@@ -68,21 +70,33 @@ def _keep(tx: Transaction, known: NodeSeen | None, reading: NodeSeen) -> int:
     return 1
 
 
-def waiting(tx: Transaction, now: datetime, most: int) -> list[str]:
+def waiting(tx: Transaction, now: datetime, most: int) -> list[tuple[Server, Record]]:
     """The servers of which the node, or the server itself, has changed since it was judged, and nobody holds."""
     rows = tx.all(
-        "SELECT o.uuid AS uuid FROM observed_nodes o JOIN servers s ON s.uuid = o.uuid"
+        "SELECT o.* FROM observed_nodes o JOIN servers s ON s.uuid = o.uuid"
         " WHERE s.closed = 0 AND o.judged <> s.version AND (s.claim_until IS NULL OR s.claim_until <= ?)"
         " ORDER BY o.uuid LIMIT ?",
         (to_micros(now), most),
     )
-    return [row["uuid"] for row in rows]
+    if not rows:
+        return []
+    found = {row["uuid"]: _record(row) for row in rows}
+    servers = tx.all(f"SELECT * FROM servers WHERE uuid IN ({', '.join('?' for _ in found)})", tuple(found))
+    return [(server_of(row), found[row["uuid"]]) for row in servers]
 
 
 def find(tx: Transaction, uuid: str) -> Record | None:
     """The record of one node; None if it was never seen."""
     row = tx.one("SELECT * FROM observed_nodes WHERE uuid = ?", (uuid,))
     return _record(row) if row else None
+
+
+def nothing_said(tx: Transaction, judged_: Sequence[tuple[Server, Record]]) -> None:
+    """Writes that these were judged and there was nothing to say, unless a reading came meanwhile."""
+    tx.many(
+        "UPDATE observed_nodes SET judged = ? WHERE uuid = ? AND seen = ?",
+        [(server.version, server.uuid, _doc(record.seen)) for server, record in judged_],
+    )
 
 
 def judged(tx: Transaction, record: Record, version: int) -> None:

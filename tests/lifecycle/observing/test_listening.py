@@ -22,7 +22,7 @@ from tests.lifecycle.rig import Rig
 from tests.openstack.cloud.parts import free_port
 
 # Mark openstack too, by which CI runs it: it comes from Debian, as does what genuine services need.
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.openstack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.openstack, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.walk import Change
 from services.verifier.verdict import Verdict
 from tests.lifecycle.observing.fake_nodes import FakeNodes, Watched, watched
 from tests.lifecycle.rig import BLUE, WEB, Rig
@@ -248,6 +251,30 @@ def test_what_we_did_ourselves_is_no_news(rig: Rig) -> None:
     assert rig.server(uuid).state is State.AVAILABLE
     assert site.told(uuid) == []
     assert rig.inventory.pool[uuid].available
+
+
+def test_servers_at_work_are_judged_together_and_in_silence(rig: Rig) -> None:
+    """
+    Each step changes a server, and its node's state with it: two transactions for all of them, and no event.
+    """
+    site = watched(rig)
+    uuids = [rig.available(number) for number in range(1, 4)]
+    for uuid in uuids:
+        site.nodes.lead(uuid, "available", power="off", job="clean")
+    site.see()
+    now = rig.clock.now()
+    for uuid in uuids:
+        step = Change(rig.server(uuid))
+        rig.database.transact(partial(rig.store.write, change=step, now=now, due=None), label="test")
+    labels: list[str] = []
+    with observed(lambda label, when: labels.append(label) if when == "before" and "observe" in label else None):
+        judged_ = site.observer.judge()
+
+    assert judged_ == 3
+    assert labels.count("db.observe.silent") == 1
+    assert "db.observe.judge" not in labels
+    assert site.observer.judge() == 0
+    assert [site.told(uuid) for uuid in uuids] == [[], [], []]
 
 
 def test_a_reading_from_before_our_work_ended_is_no_sign_of_anything(rig: Rig) -> None:

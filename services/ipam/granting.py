@@ -116,8 +116,8 @@ class Granting:
                 pass  # it was given up while we asked: from the beginning
             except Taken as taken:
                 self._set_aside(begun, taken.holder, attempt)
-                if wanted.address is not None:
-                    raise held_elsewhere(call.caller, wanted.address, taken.holder) from None
+                if wanted.address is not None or not begun.lease.pending:
+                    raise held_elsewhere(call.caller, begun.lease.address, taken.holder) from None
         msg = f"the controller gives the addresses of {wanted.network} to others as they are chosen"
         raise Busy(msg, remedy="Try again.", network=wanted.network)
 

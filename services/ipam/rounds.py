@@ -80,6 +80,8 @@ class Rounds:
                 break
             except BmsError as error:
                 _log.warning("realm.refused", prefix=prefix.name, reason=error.reason, error=str(error))
+            except Exception:  # noqa: BLE001 -- a defect in one prefix's case must not hide all others
+                _log.exception("realm.defect", prefix=prefix.name)
         return now + self._period
 
     def compare(self, prefix: Prefix, now: datetime) -> None:

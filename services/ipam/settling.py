@@ -78,6 +78,9 @@ class Settling:
         except BmsError as error:
             _log.warning("hold.refused", lease=lease.name, reason=error.reason, error=str(error))
             self._later(lease, now)
+        except Exception:  # noqa: BLE001 -- a defect in one lease's case must not keep all others waiting behind it
+            _log.exception("hold.defect", lease=lease.name)
+            self._later(lease, now)
 
     def hold(self, lease: Lease, prefix: Prefix) -> str:
         """Has the controller keep the address; sees to it that nothing of our own stands in the way.

@@ -541,3 +541,39 @@ def test_what_a_grant_costs(rig: NeutronRig) -> None:
     counts = {label: seen[label] for label in ("db.ipam.begin.statement", "db.LeaseAddress.statement", "plane.hold")}
     assert counts == {"db.ipam.begin.statement": 7, "db.LeaseAddress.statement": 5, "plane.hold": 1}
     assert [method for method, _ in rig.neutron.told[told:]] == ["POST", "PUT"]
+
+
+def test_a_mac_address_for_a_contested_lease(rig: NeutronRig) -> None:
+    """
+    The owner of a lease whose address Neutron gave to another is told so when he comes with a MAC address.
+    """
+    rig.prefix()
+    lease = rig.lease()
+    rig.neutron.ports.clear()
+    rig.vm(lease.address)
+
+    reply = rig.refused("LeaseAddress", wish(mac_address=MAC))
+
+    assert reply.code is grpc.StatusCode.ALREADY_EXISTS
+    assert lease.address in reply.status.message
+    assert rig.types() == ["address.leased", "address.contested"]
+
+
+def test_one_that_cannot_be_understood_keeps_nobody_waiting(rig: NeutronRig) -> None:
+    """
+    A port or subnet that makes no sense delays its own lease or prefix, and no other.
+    """
+    rig.prefix(cool_down=COOL_DOWN)
+    rig.prefix("2001:db8::/64", "p6")
+    strange, other = rig.lease("vm-1"), rig.lease("vm-2")
+    port = rig.port_at(strange.address)
+    assert port is not None
+    port["fixed_ips"][0]["ip_address"] = "no address"
+    del rig.neutron.ports[rig.stored(other.name).hold]
+    six = rig.lease("vm-6", ip_version=6)
+    del rig.neutron.ports[rig.stored(six.name).hold]
+    rig.database.transact(lambda tx: tx.execute("UPDATE leases SET settle_at = 1 WHERE ip_version = 4"), label="test")
+
+    rig.round()
+
+    assert {found["name"] for found in rig.ports()} == {strange.name, other.name, six.name}

@@ -81,6 +81,7 @@ class FakeHardware:
         self.machines: dict[str, Machine] = {}
         self.history: list[tuple[str, str]] = []
         self.deaf = False
+        self.undescribable = False
         self._clock = clock
 
     def machine(self, server: str) -> Machine:
@@ -124,6 +125,9 @@ class FakeHardware:
 
     def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
         with effect("controller.describe"):
+            if self.undescribable:
+                msg = "the controller is at something else"
+                raise NotNow("CONTROLLER_BUSY", msg)
             self.machine(target.server).card = (card, project)
 
     def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:

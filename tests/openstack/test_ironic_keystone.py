@@ -23,7 +23,7 @@ __all__ = ["cloud"]
 
 pytestmark = [
     pytest.mark.openstack_full,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 

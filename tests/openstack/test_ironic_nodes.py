@@ -41,7 +41,7 @@ from tests.openstack.bed import Bmc as BedBmc
 
 pytestmark = [
     pytest.mark.openstack,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 

@@ -147,7 +147,9 @@ class _Examination:
 
     def _neutron(self) -> Neutron:
         api = self._api("neutron")
-        return neutron.look(api, self._cloud.result(self._left()).keystone, self._nodes(), self._plan.networks)
+        told = self._plan.environ.get("BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS", "")
+        trusted = frozenset(each.strip() for each in told.split(",") if each.strip())
+        return neutron.look(api, self._cloud.result(self._left()).keystone, self._nodes(), self._plan.networks, trusted)
 
     def _rabbitmq(self) -> Rabbitmq:
         plan = self._plan

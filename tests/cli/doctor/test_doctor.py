@@ -175,6 +175,18 @@ def test_a_tenants_cleaning_network_is_found(offline: Shell, cloud: FakeCloud) -
             "value": "UUID of a private network"} in found["lines"]  # fmt: skip
 
 
+def test_projects_that_the_settings_trust(offline: Shell, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A project that network's settings trust with private networks is no tenant's.
+    """
+    cloud.pages["/neutron/v2.0/networks"]["networks"][0]["project_id"] = "7e" * 16
+    monkeypatch.setenv("BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS", f"x, {'7e' * 16}")
+
+    _, told = examine(offline)
+
+    assert verdicts(told)["NEUTRON_PRIVATE"] == {"PASS"}
+
+
 def test_networks_are_named_by_nodes_and_by_the_line(offline: Shell, cloud: FakeCloud) -> None:
     """
     What the line names counts before what nodes name, that before common names.

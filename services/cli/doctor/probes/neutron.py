@@ -41,11 +41,18 @@ _HOSTS = 50
 _COUNTED = ("port", "network", "subnet")
 
 
-def look(api: Api | Endpoint, keystone: Keystone | None, nodes: Sequence[Node], named: Mapping[str, str]) -> Neutron:
+def look(
+    api: Api | Endpoint,
+    keystone: Keystone | None,
+    nodes: Sequence[Node],
+    named: Mapping[str, str],
+    trusted: frozenset[str] = frozenset(),
+) -> Neutron:
     """What is seen of Neutron.
 
     Args:
         named: the private networks, by step, as far as the line names them.
+        trusted: ids of projects whose networks may be such, beside the cloud's own.
     """
     if isinstance(api, Endpoint):
         return Neutron(api)
@@ -60,8 +67,10 @@ def look(api: Api | Endpoint, keystone: Keystone | None, nodes: Sequence[Node], 
     )
     chosen = [each.id for one in private.value or () for each in one.found]
     owners = _owners(api, keystone, {each.owner for one in private.value or () for each in one.found})
-    system = {owner for owner, name in owners.items() if name in _SYSTEM} | (
-        {keystone.project_id} if keystone and keystone.project_id else set()
+    system = (
+        {owner for owner, name in owners.items() if name in _SYSTEM}
+        | trusted
+        | ({keystone.project_id} if keystone and keystone.project_id else set())
     )
     return Neutron(
         found,
@@ -75,7 +84,7 @@ def look(api: Api | Endpoint, keystone: Keystone | None, nodes: Sequence[Node], 
         ports=_ports(api, chosen, [node.uuid for node in nodes]),
         quotas=_quotas(api, keystone),
         # Without Keystone's names nobody can be told to be a tenant.
-        system_projects=frozenset(system) if owners else frozenset(),
+        system_projects=frozenset(system) if owners or trusted else frozenset(),
     )
 
 

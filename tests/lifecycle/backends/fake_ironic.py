@@ -60,6 +60,8 @@ class Fake:
         unknown: whether it refuses our login.
         refusing: a verb that is answered 400.
         newest: the newest microversion that it speaks.
+        logins: the ``Authorization`` headers that requests had.
+        spoken: the microversions that they asked for.
         lost: methods and ends of paths (``PUT provision``) of the next requests that are taken and never answered.
         dropped: the same of requests whose connection it closes without having looked at them.
         broken: the same of requests that a proxy before it answers 503.
@@ -77,6 +79,8 @@ class Fake:
     unknown: bool = False
     refusing: str = ""
     newest: str = "1.99"
+    logins: set[str] = field(default_factory=set)
+    spoken: set[str] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -137,6 +141,8 @@ class Fake:
         if method == "PATCH":
             return self._patch(node, body)
         if words[2:] == ["states", "console"]:
+            if not self.console:
+                return _fault(400, "Driver redfish does not support console (disabled or not implemented).")
             node["console_enabled"] = body["enabled"]
             return 202, {}
         return self._power(node, body["target"]) if words[3] == "power" else self._provision(node, body["target"])
@@ -273,6 +279,8 @@ def serving() -> Iterator[Fake]:
         def _do(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            fake.logins.add(self.headers.get("authorization") or "")
+            fake.spoken.add(self.headers.get("x-openstack-ironic-api-version") or "")
             path = urlsplit(self.path).path
             what = f"{self.command} {path.rpartition('/')[2]}"
             if what in fake.dropped:

@@ -95,7 +95,8 @@ class Addresses(RuleBasedStateMachine):
             del self.rig.neutron.ports[ports[which]["id"]]
         elif what == "mac":
             ports[which]["mac_address"] = f"0e:00:00:00:00:{which:02x}"
-        else:
+        elif ports[which]["id"] in {lease.hold for lease in self.rig.stored_all()}:
+            # One that nobody has noted yet is known by its name alone.
             ports[which]["name"] = "mine"
 
     @rule(away=st.booleans())

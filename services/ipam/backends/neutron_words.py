@@ -10,8 +10,6 @@ from services.ipam.domain.addresses import Address, address_of
 from services.ipam.domain.holding import Holder, Realm, mac_of
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import MAX_POOLS, Prefix, Range, usable
-from services.kernel.errors import InvalidField
-from services.kernel.names import LEASE as LEASE_NAME
 from services.runtime.neutron import LEASE, Resource, is_ours
 
 SUBNET = "bms-subnet"
@@ -91,11 +89,11 @@ def realm_of(subnet: Resource) -> Realm:
 
 def holder_of(port: Resource, address: Address) -> Holder:
     """*port* as who has *address*."""
-    name = str(port.get("name") or "")
+    name, ident = str(port.get("name") or ""), str(port["id"])
     return Holder(
         address=address,
-        ref=str(port["id"]),
-        lease=name if is_ours(port, LEASE) and _is_lease(name) else "",
+        ref=ident,
+        lease=(name or ident) if is_ours(port, LEASE) else "",
         kind=str(port.get("device_owner") or ""),
         device=str(port.get("device_id") or ""),
         project=str(port.get("project_id") or ""),
@@ -120,11 +118,3 @@ def _pools(subnet: Resource) -> tuple[Range, ...]:
 
 def _ranges(subnet: Resource) -> list[dict[str, str]]:
     return list(subnet.get("allocation_pools") or ())
-
-
-def _is_lease(name: str) -> bool:
-    try:
-        LEASE_NAME.parse(name)
-    except InvalidField:
-        return False
-    return True

@@ -15,7 +15,7 @@ from services.lifecycle.ports import Bmc
 
 MOST = 20_000
 """How many are remembered at most; the oldest goes first."""
-LONGEST = timedelta(hours=1)
+LONGEST = timedelta(hours=12)
 """How long one is remembered at most. Changes are told by inventory's log, or by a BMC that refuses what was known."""
 
 

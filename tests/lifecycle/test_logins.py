@@ -48,7 +48,7 @@ def known(safe: Safe, clock: FakeClock) -> Logins:
 
 def test_a_login_is_asked_for_once_in_a_while(safe: Safe, clock: FakeClock, known: Logins) -> None:
     """
-    Until it is an hour old; each server has its own.
+    Until it is half a day old; each server has its own.
     """
     assert known.remembered("a") == known.remembered("a") == safe.bmc
     known.remembered("b")
@@ -140,7 +140,7 @@ def test_it_shows_no_login(known: Logins) -> None:
     assert SECRET not in str([known._known])
 
 
-def test_an_hour_is_more_than_a_round() -> None:
+def test_it_lasts_longer_than_a_round() -> None:
     """
     Else nothing would be remembered from one look to the next.
     """

@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Site:
 
 def test_inventory_is_not_asked_at_every_look(site: Site) -> None:
     """
-    Within an hour the first answer does, until inventory tells that the server changed.
+    Within half a day the first answer does, until inventory tells that the server changed.
     """
     for _ in range(4):
         site.look()

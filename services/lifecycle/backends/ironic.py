@@ -31,7 +31,7 @@ from services.lifecycle.backends.ironic_console import close_console, open_conso
 from services.lifecycle.backends.ironic_describe import describe, unlease
 from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import phase, road
-from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark
+from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark, without_args
 from services.lifecycle.ports import (
     Bmc,
     ConsoleSeen,
@@ -239,7 +239,8 @@ class IronicHardware:
             stands = JobPhase.PASSED if kept else phase(kind, node.state)
             percent, stage = facts.progress(node)
             if stands is JobPhase.FAILED:
-                message = node.error or f"Ironic shows the node {node.state}"
+                error = without_args(node.error) if kind is JobKind.MANUAL_CLEAN else node.error
+                message = error or f"Ironic shows the node {node.state}"
                 return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
             if stands is JobPhase.PASSED:
                 return self._passed(node, kind, job, deadline)

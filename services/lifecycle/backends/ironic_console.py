@@ -56,11 +56,16 @@ def close_console(api: IronicApi, node: Node, order: JobOrder, deadline: Deadlin
     if not _is_noted(node) or order.kind is JobKind.RESCUE:
         return node
     server = node.text("uuid")
-    api.call("PUT", f"/nodes/{server}/states/console", deadline, {"enabled": False})
-    while _look(api, server, deadline) is not None:
-        if not deadline.pause():
-            msg = f"Ironic has not closed the console of servers/{server} yet"
-            raise PeerUnavailable(msg, peer="ironic", server=server)
+    try:
+        api.call("PUT", f"/nodes/{server}/states/console", deadline, {"enabled": False})
+        while _look(api, server, deadline) is not None:
+            if not deadline.pause():
+                msg = f"Ironic has not closed the console of servers/{server} yet"
+                raise PeerUnavailable(msg, peer="ironic", server=server)
+    except Refused as error:
+        if error.status not in _NONE:
+            raise
+        # Its driver has none: it was noted, and there was nothing to open.
     api.settled(server, deadline)
     api.patch(server, {f"/extra/{_NOTE}": False}, deadline)
     return api.node(server, deadline)

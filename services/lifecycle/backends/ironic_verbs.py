@@ -7,10 +7,13 @@ Of the flags, those that we set are noted in ``extra.bms.marks``; what somebody 
 from __future__ import annotations
 
 import json
+import re
 
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
 from services.lifecycle.ports import JobKind, JobOrder, Marks
+
+_ARGS = re.compile(r"""['"]?args['"]?\s*[:=].*""", re.DOTALL)
 
 
 def clean_steps(order: JobOrder) -> dict[str, object]:
@@ -20,6 +23,11 @@ def clean_steps(order: JobOrder) -> dict[str, object]:
             {"interface": step.interface, "step": step.step, "args": json.loads(step.args)} for step in order.steps
         ]
     }
+
+
+def without_args(text: str) -> str:
+    """What Ironic says of a step, without the arguments that it repeats: they are shown to nobody."""
+    return _ARGS.sub("'args': ...", text)
 
 
 def mark(api: IronicApi, server: str, marks: Marks, deadline: Deadline) -> None:

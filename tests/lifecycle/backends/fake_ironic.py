@@ -66,6 +66,7 @@ class Fake:
         dropped: the same of requests whose connection it closes without having looked at them.
         broken: the same of requests that a proxy before it answers 503.
         console: where nodes' consoles are; empty: their driver has none.
+        complains: what it says of what ends badly.
         asked: every request to change something: method, path, body.
     """
 
@@ -85,6 +86,7 @@ class Fake:
     dropped: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     console: str = ""
+    complains: str = f"the ramdisk failed, password={'hunter2'}"
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     pending: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -180,7 +182,7 @@ class Fake:
                 return
             node["power_state"] = self.power
         if was in self.failing:
-            node["last_error"] = f"the ramdisk failed, password={'hunter2'}"
+            node["last_error"] = self.complains
             if was == "cleaning":
                 node |= {"maintenance": True, "fault": "clean failure"}
             self._move(node, bad)

@@ -163,6 +163,17 @@ def test_a_console_does_not_outlive_its_instance(fake: Fake, hardware: IronicHar
     assert closed < min(index for index, body in enumerate(asked) if isinstance(body, dict) and "target" in body)
 
 
+def test_a_console_that_never_was_keeps_nobody_waiting(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Asked for where there is none: what comes next begins all the same.
+    """
+    fake.add(SERVER, "manageable")
+    with pytest.raises(ConsoleNotOffered):
+        hardware.console(TARGET)
+
+    assert done(fake, hardware, JobKind.CLEAN, "j1").phase is JobPhase.PASSED
+
+
 def test_a_rescue_keeps_its_tenants_console(fake: Fake, hardware: IronicHardware) -> None:
     """
     The same tenant's, and what he looks with.
@@ -181,6 +192,20 @@ def test_a_node_that_is_not_there_is_not_marked(hardware: IronicHardware) -> Non
     A server that was never provided is unknown to Ironic, and nobody there needs to be told.
     """
     hardware.mark(TARGET, Marks(retired=True, retired_reason="old"))
+
+
+def test_what_ironic_repeats_of_arguments_is_left_out(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Its error quotes the step whole, as genuine Ironic does; ours names the step alone.
+    """
+    fake.add(SERVER, "manageable")
+    fake.failing.add("cleaning")
+    fake.complains = "no such clean step: {'interface': 'raid', 'step': 'x', 'args': {'k': {'p': 'pw1'}}}"
+
+    reading = done(fake, hardware, JobKind.MANUAL_CLEAN, "j1")
+
+    assert "'step': 'x'" in reading.message
+    assert "pw1" not in reading.message
 
 
 def _order() -> JobOrder:

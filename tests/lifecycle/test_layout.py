@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.kernel.errors import WrongState
-from services.lifecycle.domain.instance import NetworkWish, lay_out
+from services.lifecycle.domain.instance import Instance, NetworkWish, lay_out, mac_address_on
 from services.lifecycle.domain.server import Port, Tag
 
 
@@ -106,3 +109,19 @@ def test_a_tag_that_is_taken_goes_to_the_next_port() -> None:
 
     assert caught.value.facts == {"networks": "2", "ports": "1"}
     assert "vlan_tag" in caught.value.remedy
+
+
+def test_an_address_is_leased_for_the_port_it_will_be_on() -> None:
+    """
+    The MAC address is that of the port, or of the group's first member, that the network is laid on; none if it does
+    not fit.
+    """
+    ports = tuple(replace(port(index, group="bond0" if index else ""), mac_address=f"m{index}") for index in range(3))
+    networks = tuple(NetworkWish(f"projects/demo/networks/{name}") for name in "abc")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    instance = Instance("projects/demo/instances/web", "demo", "flavors/any", "images/i", networks[:2], now, now)
+
+    assert mac_address_on(instance, networks[0].network, ports) == "m0"
+    assert mac_address_on(instance, networks[1].network, ports) == "m1"
+    assert mac_address_on(instance, networks[2].network, ports) == ""
+    assert mac_address_on(replace(instance, networks=networks), networks[0].network, ports) == ""

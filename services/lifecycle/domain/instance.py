@@ -155,6 +155,16 @@ def lay_out(
     return {slot: tuple(tags) for slot, tags in laid.items() if tags}
 
 
+def mac_address_on(instance: Instance, network: str, ports: Sequence[Port]) -> str:
+    """The MAC address by which *instance* will be on *network*; "" while it does not fit on *ports*."""
+    where = {face.network: face.port for face in instance.interfaces if face.port}
+    try:
+        laid = lay_out(instance.networks, ports, where)
+    except WrongState:
+        return ""
+    return next((port.mac_address for port in ports for tag in laid.get(port.name, ()) if tag.network == network), "")
+
+
 def _no_port(networks: Sequence[NetworkWish], slots: Sequence[str]) -> WrongState:
     msg = f"{len(networks)} networks do not fit on {len(slots)} ports that are plugged in"
     return WrongState(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
 from services.kernel.events import AddressSeen, Event, Evidence
-from services.lifecycle.domain.instance import Instance, Interface, NetworkWish
+from services.lifecycle.domain.instance import Instance, Interface, NetworkWish, mac_address_on
 from services.lifecycle.domain.notes import note, project_of
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Lease, PortClass, Server
@@ -34,10 +34,12 @@ class AddressSteps:
         for wish in instance.networks:
             if any(lease.network == wish.network for lease in server.leases):
                 continue
+            # A controller that keeps addresses binds the very port that has the address, which it knows by this.
+            mac = mac_address_on(instance, wish.network, server.ports)
             try:
                 lease = self.addresses.lease(
-                    instance.project, instance.name, wish.network, wish.fixed_address, "", server.fence,
-                    call_id(ctx.intent, server.fence, wish.network),
+                    instance.project, instance.name, wish.network, wish.fixed_address, mac, server.fence,
+                    call_id(ctx.intent, server.fence, wish.network, mac),
                 )  # fmt: skip
             except (PeerUnavailable, DeadlineExceeded) as error:
                 return Waiting(server, "IPAM_SILENT", str(error), tuple(events), instance)

@@ -51,6 +51,9 @@ from services.runtime.openstack import Refused
 _REMEMBERED_REBOOTS = 16
 _LOGIN_REFUSED = re.compile(r"(?i)\b40[13]\b|unauthori[sz]ed|access ?error|credential|password|invalid user")
 _NO_MANAGEMENT = (400, 405, 501)
+_CLEANING = ("cleaning", "clean wait", "clean hold")
+"""Power is Ironic's own meanwhile. A clean that failed has ended."""
+
 _POWER_CHANGED = "last_power_state_change"
 
 _AGAIN = timedelta(seconds=1)
@@ -140,7 +143,7 @@ class IronicHardware:
             node = self._api.settled(target.server, deadline)
             if node.text("fault") == "power failure":
                 raise _silent(target.server, node.text("maintenance_reason"))
-            if node.text("power_state") == "power off" and not node.busy and not node.state.startswith("clean"):
+            if node.text("power_state") == "power off" and not node.busy and node.state not in _CLEANING:
                 if self._was_asked(target):
                     return self._seen("off", node)
                 changed = node.internal.get(_POWER_CHANGED)

@@ -227,7 +227,7 @@ class Fake:
         return 200, {}
 
     def _power(self, node: dict[str, Any], target: str) -> Answer:
-        if node["provision_state"].startswith("clean"):
+        if node["provision_state"] in ("cleaning", "clean wait"):
             return _fault(400, "not while cleaning")
         node["last_error"] = None
         if self.bmc != "answers":

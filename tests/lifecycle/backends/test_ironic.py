@@ -357,6 +357,16 @@ def test_off_is_asked_for_again_and_on_is_not(fake: Fake, hardware: IronicHardwa
     assert fake.asked == []
 
 
+@pytest.mark.parametrize("state", ["clean failed", "deploy failed", "manageable"])
+def test_off_is_known_after_a_failure(fake: Fake, hardware: IronicHardware, state: str) -> None:
+    """
+    A clean that failed has ended: the BMC can be asked, or the server would stay in quarantine for ever.
+    """
+    fake.add(SERVER, state, power_state="power off", maintenance=True, fault="clean failure")
+
+    assert hardware.read_power(TARGET).power == "off"
+
+
 def test_a_server_found_on_is_read_as_on(fake: Fake, hardware: IronicHardware) -> None:
     """
     Switched on behind Ironic's back, it is on, though Ironic shows "off", and though asking switches it off.

@@ -89,9 +89,7 @@ def advance(server: Server, instance: Instance | None, events: tuple[Event, ...]
         trigger = Trigger.KEPT
     moved = entering.moved(trigger, now) if trigger else entering
     if moved.state is State.AVAILABLE or trigger is Trigger.KEPT:
-        moved = replace(
-            moved, fault="", fault_message="", instance="", leases=(), protected=False, protected_reason=""
-        )
+        moved = replace(moved, fault="", fault_message="", instance="", leases=(), protected=False, protected_reason="")
     if (
         moved.state is State.QUARANTINED
         and intent.kind is IntentKind.RELEASE_SILENT

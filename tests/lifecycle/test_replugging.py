@@ -194,7 +194,10 @@ def test_a_dropped_port_of_a_server_in_use_is_cut_before_it_is_forgotten(rig: Ri
     before = rig.server(uuid)
     unplugged(rig, uuid)
     rig.settle()
-    assert rig.server(uuid).ports == before.ports
+    # They may have been read once more, and are what they were.
+    assert [replace(port, read_time=None) for port in rig.server(uuid).ports] == [
+        replace(port, read_time=None) for port in before.ports
+    ]
     assert owed(rig) == [f"servers/{uuid}/ports"]
 
     rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))

@@ -252,7 +252,7 @@ def test_what_is_refused_says_what_to_do(rig: Rig, before: Callable[[Rig], None]
 @pytest.mark.finds("I1")
 def test_one_whose_ports_were_moved_is_cut_off_first(rig: Rig) -> None:
     """
-    In quarantine by name, and on a network by the last reading: nothing is begun before its ports were read there again.
+    In quarantine by name, and on a network by the last reading: nothing is begun before its ports were read there.
     """
     quarantined(rig)
     next(iter(rig.networks.ports.values())).port_class = PortClass.TENANT
@@ -322,7 +322,7 @@ def test_a_check_answers_the_plan(rig: Rig, state: State) -> None:
     operation.metadata.Unpack(metadata)
 
     assert (operation.name, operation.done, metadata.verb) == ("", True, "clean")
-    assert [step.step for step in metadata.plan if step.erases][0] == "run_steps"
+    assert next(step.step for step in metadata.plan if step.erases) == "run_steps"
     assert rig.server(UUID).version == version
 
 

@@ -212,12 +212,12 @@ def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
     """
     erasing = [step for step in plan_of(kind) if step.erases]
     erase = {
-        **dict.fromkeys((_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND), [_N.CLEAN]),
-        **dict.fromkeys((_K.CLEAN_ENROLLED, _K.CLEAN_QUARANTINED), [_N.RUN_STEPS]),
-        _K.CLEAN: [_N.RUN_STEPS, _N.CLEAN],
+        **dict.fromkeys((_K.PROVIDE, _K.RECOVER, _K.RELEASE, _K.RELEASE_FOUND), (_N.CLEAN,)),
+        **dict.fromkeys((_K.CLEAN_ENROLLED, _K.CLEAN_QUARANTINED), (_N.RUN_STEPS,)),
+        _K.CLEAN: (_N.RUN_STEPS, _N.CLEAN),
     }
 
-    assert [step.name for step in erasing] == erase.get(kind, [])
+    assert tuple(step.name for step in erasing) == erase.get(kind, ())
     for step in erasing:
         assert names(kind).index(_N.ATTACH_CLEANING) < names(kind).index(step.name)
 

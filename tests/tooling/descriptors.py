@@ -116,8 +116,8 @@ def changes(method: MethodDescriptor) -> bool:
 
 
 def first_word(name: str) -> str:
-    """``Update`` of ``UpdateServer``."""
-    found = re.match(r"[A-Z][a-z]*", name)
+    """``Update`` of ``UpdateServer``, and of ``BatchUpdateServers``, which does the same to many."""
+    found = re.match(r"[A-Z][a-z]*", name.removeprefix("Batch"))
     assert found is not None, name
     return found.group()
 

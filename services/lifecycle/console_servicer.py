@@ -63,7 +63,8 @@ class ConsoleMethods:
     def _open(self, whose: Callable[[Books], Server]) -> console_pb2.Console:
         """Opens the console of the server that *whose* answers, then and still when it is open, and records that."""
         call = current_call()
-        server = self._database.read(lambda tx: whose(self._store.within(tx)))
+        # No plain read: books keep what they show from others, which a transaction that only reads may not.
+        server = self._database.transact(lambda tx: whose(self._store.within(tx)), label="console.look")
         found = self._consoles.console(Target(server.uuid, server.fence))
 
         def record(tx: Transaction) -> None:

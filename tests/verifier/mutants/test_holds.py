@@ -15,7 +15,7 @@ from services.kernel.events import AddressSeen, Event, Evidence, PortSeen
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
 from services.lifecycle.domain.server import Intent, PortClass, Server, Tag
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.walk import Change
@@ -123,16 +123,22 @@ def unfollowed(ctx: Context, honest: Act) -> Outcome:
         ((N.REPORT, (N.REPORT, T.CLEANED)), ("I4", "image.write_requested", "server.state_changed")),
     ],
 )
-def test_a_server_given_to_the_next_as_it_is(mutant: Mutant, order: Order, found: Found, name: str) -> None:
+def test_a_server_given_to_the_next_as_it_is(
+    mutant: Mutant, monkeypatch: pytest.MonkeyPatch, order: Order, found: Found, name: str
+) -> None:
     """
     I4 when it is let go, and I2 when the next one comes to it, even if that one has the same name.
     """
     uuid = mutant.rig.active(BLUE)
+    # The patrol would find a free server on, and set it aside before the next one has it.
+    monkeypatch.setattr(Patrol, "_set_aside", lambda _self, server, _instance, events, *_: Change(server, events))
     mutant.plan(IntentKind.RELEASE, order)
     mutant.move(State.RELEASING, T.CLEANED, State.AVAILABLE)
     mutant.act(N.REPORT, unfollowed)
     delete(mutant)
     mutant.rig.inventory.reserved.clear()
+    # Nor does the controller keep the next one from it.
+    mutant.rig.hardware.machine(uuid).holders = ()
     if name == "web" and mutant.rig.instance() is not None:
         mutant.rig.database.transact(lambda tx: tx.execute("DELETE FROM instances", ()), label="forget")
     mutant.rig.create(BLUE, name=name)
@@ -237,16 +243,23 @@ def going_on(server: Server, instance: Instance | None, events: tuple[Event, ...
     return walk.advance(server, instance, events, now)
 
 
+def at(step: StepName) -> int:
+    """Where *step* stands in a deploy."""
+    return [each.name for each in plan_of(IntentKind.DEPLOY)].index(step)
+
+
 def trying_elsewhere(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime) -> Change:
     """The whole thing again, on whatever network."""
-    intent = Intent("again", IntentKind.DEPLOY, server.task.operation, "lifecycle", now, now, index=1)
+    intent = Intent(
+        "again", IntentKind.DEPLOY, server.task.operation, "lifecycle", now, now, index=at(N.ATTACH_PROVISIONING)
+    )
     change = walk.begin(server, instance, intent, now)
     return replace(change, events=(*events, *change.events))
 
 
 def writing_again(server: Server, instance: Instance | None, events: tuple[Event, ...], now: datetime) -> Change:
     """The image again, at once."""
-    intent = Intent("again", IntentKind.DEPLOY, server.task.operation, "lifecycle", now, now, index=2)
+    intent = Intent("again", IntentKind.DEPLOY, server.task.operation, "lifecycle", now, now, index=at(N.WRITE_IMAGE))
     change = walk.begin(server, instance, intent, now)
     return replace(change, events=(*events, *change.events))
 

@@ -277,3 +277,18 @@ def test_a_kill_anywhere_changes_nothing(name: str, tmp_path: Path) -> None:
         assert (portrait(rig, prepared.uuid), switches(rig)) == (wanted, plugs), (number, point)
         assert_sound(rig, prepared.uuid)
     forks.close()
+
+
+def test_a_free_server_whose_ports_are_all_dropped_is_not_said_to_be_read(rig: Rig) -> None:
+    """
+    There is nothing left to read: no event claims a reading, and the verifier finds nothing wrong.
+    """
+    uuid = rig.available()
+    before = rig.types(uuid).count("port.detach_observed")
+    tell(rig, uuid)
+    go_on(rig)
+    rig.settle()
+
+    assert rig.server(uuid).ports == ()
+    assert rig.types(uuid).count("port.detach_observed") == before
+    assert_sound(rig, uuid)

@@ -162,7 +162,9 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
     out = ctx.intent.step.name in (StepName.DETACH_ALL, StepName.DETACH_NETWORK, StepName.REGISTER_PORTS)
     type_ = "port.detach_observed" if out else "port.attach_observed"
     seen = Evidence(ports=tuple(port_seen(readings[port.name]) for port in ports if port.name in readings))
-    return Done(settled, (note(server, settled, type_, ctx.now, evidence=seen),), instance)
+    # Of a server without ports nothing was observed, and nothing says so.
+    events = (note(server, settled, type_, ctx.now, evidence=seen),) if seen.ports else ()
+    return Done(settled, events, instance)
 
 
 def port_seen(reading: Reading) -> PortSeen:

@@ -15,12 +15,7 @@ def no_maintenance(server: Server) -> None:
     """
     if server.maintenance:
         msg = f"{server.name} is in maintenance: {server.maintenance_reason}"
-        raise WrongState(
-            msg,
-            remedy=f"End maintenance first: bms server maintenance unset {server.uuid}.",
-            subject=server.name,
-            state=server.state.value,
-        )
+        raise _wrong(server, msg, f"End maintenance first: bms server maintenance unset {server.uuid}.")
 
 
 def not_held(server: Server, remedy: str = "") -> None:
@@ -42,12 +37,7 @@ def not_held(server: Server, remedy: str = "") -> None:
         )
     if server.leases:
         msg = f"{server.name} still holds {', '.join(lease.address for lease in server.leases)}"
-        raise WrongState(
-            msg,
-            remedy=f"See what that waits for: bms server diagnose {server.uuid}.",
-            subject=server.name,
-            state=server.state.value,
-        )
+        raise _wrong(server, msg, f"See what that waits for: bms server diagnose {server.uuid}.")
 
 
 def not_retired(server: Server) -> None:
@@ -58,12 +48,7 @@ def not_retired(server: Server) -> None:
     """
     if server.retired:
         msg = f"{server.name} is retired: {server.retired_reason}"
-        raise WrongState(
-            msg,
-            remedy=f"End its retirement first: bms server unretire {server.uuid}.",
-            subject=server.name,
-            state=server.state.value,
-        )
+        raise _wrong(server, msg, f"End its retirement first: bms server unretire {server.uuid}.")
 
 
 def managed(server: Server) -> None:
@@ -74,9 +59,10 @@ def managed(server: Server) -> None:
     """
     if server.unmanaged:
         msg = f"{server.name} is only on record: it is unmanaged, or of another node type than baremetal"
-        raise WrongState(
-            msg,
-            remedy=f"Mark it as managed baremetal in inventory first: bms server set {server.uuid} --managed.",
-            subject=server.name,
-            state=server.state.value,
+        raise _wrong(
+            server, msg, f"Mark it as managed baremetal in inventory first: bms server set {server.uuid} --managed."
         )
+
+
+def _wrong(server: Server, message: str, remedy: str) -> WrongState:
+    return WrongState(message, remedy=remedy, subject=server.name, state=server.state.value)

@@ -84,7 +84,7 @@ class IronicHardware:
     def verify(self, target: Target) -> None:
         """See `Hardware.verify`. A node that Ironic does not have is made."""
         bmc = self._credentials.of(target.server)
-        with _asking("verify", target) as deadline:
+        with asking("verify", target) as deadline:
             try:
                 node = self._api.settled(target.server, deadline)
             except NoNode:
@@ -113,22 +113,22 @@ class IronicHardware:
 
     def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
         """See `Hardware.reserve`: ``instance_uuid`` is set, which Nova and allocations set as well."""
-        with _asking("reserve", target) as deadline:
+        with asking("reserve", target) as deadline:
             return holds.take(self._api, target.server, instance, request_id, deadline)
 
     def unreserve(self, target: Target) -> None:
         """See `Hardware.unreserve`. After an undeploy Ironic has let go by itself."""
-        with _asking("unreserve", target) as deadline:
+        with asking("unreserve", target) as deadline:
             holds.let_go(self._api, target.server, deadline)
 
     def describe(self, target: Target, card: ServerCard, *, project: str) -> None:
         """See `Hardware.describe`. A server whose node Ironic has not is described when it is verified."""
-        with _asking("describe", target) as deadline:
+        with asking("describe", target) as deadline:
             describe(self._api, target.server, card, project, deadline)
 
     def adopt(self, target: Target, image: ImageOrder | None, *, project: str) -> None:
         """See `Hardware.adopt`."""
-        with _asking("adopt", target) as deadline:
+        with asking("adopt", target) as deadline:
             adopt(self._api, target.server, image, deadline)
 
     def read_power(self, target: Target) -> PowerSeen:
@@ -139,7 +139,7 @@ class IronicHardware:
         perhaps; a server that it then found on is answered as on, and is switched off by that. "On" is answered as
         shown: to ask for it could switch a server on.
         """
-        with _asking("read_power", target) as deadline:
+        with asking("read_power", target) as deadline:
             node = self._api.settled(target.server, deadline)
             if node.text("fault") == "power failure":
                 raise _silent(target.server, node.text("maintenance_reason"))
@@ -162,7 +162,7 @@ class IronicHardware:
 
     def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
         """See `Hardware.set_power`. A rescued node is switched on by ending its rescue."""
-        with _asking("set_power", target) as deadline:
+        with asking("set_power", target) as deadline:
             if on and self._api.settled(target.server, deadline).state in ("rescue", "unrescue failed"):
                 self._api.provision(target.server, "unrescue", deadline)
                 return
@@ -176,7 +176,7 @@ class IronicHardware:
 
     def reboot(self, target: Target, *, request_id: str) -> None:
         """See `Hardware.reboot`. That a noted wish got lost is seen by Ironic's power not having moved."""
-        with _asking("reboot", target) as deadline:
+        with asking("reboot", target) as deadline:
             node = self._api.settled(target.server, deadline)
             done = list(node.ours.get("reboots") or [])
             last, changed = node.ours.get("rebooting") or {}, node.internal.get(_POWER_CHANGED)
@@ -197,11 +197,11 @@ class IronicHardware:
 
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`. PeerUnavailable also while Ironic is led to where the job may start."""
-        with _asking("start_job", target) as deadline:
+        with asking("start_job", target) as deadline:
             while True:
                 node = self._api.settled(target.server, deadline)
                 job = node.ours.get("job") or {}
-                if job.get("id") == request_id and (job.get("refused") or _begun(node, job)):
+                if job.get("id") == request_id and (job.get("refused") or begun(node, job)):
                     return
                 gates.out_of_maintenance(self._api, node, deadline)
                 way = road(order.kind, node.state)
@@ -225,33 +225,16 @@ class IronicHardware:
 
     def read_job(self, target: Target, *, request_id: str) -> JobReading:
         """See `Hardware.read_job`."""
-        with _asking("read_job", target) as deadline:
+        with asking("read_job", target) as deadline:
             try:
                 node = self._api.node(target.server, deadline)
             except NoNode:
                 return JobReading(JobPhase.ABSENT)
-            job = node.ours.get("job") or {}
-            if job.get("id") != request_id:
-                return JobReading(JobPhase.ABSENT)
-            if refused := job.get("refused"):
-                return JobReading(JobPhase.FAILED, reason="REFUSED", message=str(refused))
-            if not _begun(node, job):
-                return JobReading(JobPhase.ABSENT)
-            kind = JobKind(job["kind"])
-            kept = kind is JobKind.CLEAN and node.state == "manageable" and is_retired(node)
-            stands = JobPhase.PASSED if kept else phase(kind, node.state)
-            percent, stage = facts.progress(node)
-            if stands is JobPhase.FAILED:
-                error = without_args(node.error) if kind is JobKind.MANUAL_CLEAN else node.error
-                message = error or f"Ironic shows the node {node.state}"
-                return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
-            if stands is JobPhase.PASSED:
-                return self._passed(node, kind, job, deadline)
-            return JobReading(stands, percent, stage, again=_AGAIN)
+            return self._read(node, request_id, deadline)
 
     def mark(self, target: Target, marks: Marks) -> None:
         """See `Hardware.mark`."""
-        with _asking("mark", target) as deadline:
+        with asking("mark", target) as deadline:
             try:
                 mark(self._api, target.server, marks, deadline)
             except NoNode:
@@ -259,12 +242,12 @@ class IronicHardware:
 
     def console(self, target: Target) -> ConsoleSeen:
         """See `Hardware.console`."""
-        with _asking("console", target) as deadline:
+        with asking("console", target) as deadline:
             return open_console(self._api, target.server, deadline)
 
     def forget(self, target: Target) -> None:
         """See `Hardware.forget`. A node that we made goes; one that was there before is left without our notes."""
-        with _asking("forget", target) as deadline:
+        with asking("forget", target) as deadline:
             try:
                 node = self._api.settled(target.server, deadline)
                 if road(JobKind.CLEAN, node.state).verb == "abort":
@@ -321,12 +304,33 @@ class IronicHardware:
         fence, when = self._asked.pop(target.server, (0, 0.0))
         return fence == target.fence and time.monotonic() - when < _JUST_NOW
 
+    def _read(self, node: Node, request_id: str, deadline: Deadline) -> JobReading:
+        """The job of *request_id* as *node* shows it."""
+        job = node.ours.get("job") or {}
+        if job.get("id") != request_id:
+            return JobReading(JobPhase.ABSENT)
+        if refused := job.get("refused"):
+            return JobReading(JobPhase.FAILED, reason="REFUSED", message=str(refused))
+        if not begun(node, job):
+            return JobReading(JobPhase.ABSENT)
+        kind = JobKind(job["kind"])
+        kept = kind is JobKind.CLEAN and node.state == "manageable" and is_retired(node)
+        stands = JobPhase.PASSED if kept else phase(kind, node.state)
+        percent, stage = facts.progress(node)
+        if stands is JobPhase.FAILED:
+            error = without_args(node.error) if kind is JobKind.MANUAL_CLEAN else node.error
+            message = error or f"Ironic shows the node {node.state}"
+            return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
+        if stands is JobPhase.PASSED:
+            return self._passed(node, kind, job, deadline)
+        return JobReading(stands, percent, stage, again=_AGAIN)
+
     def _seen(self, power: str, node: Node) -> PowerSeen:
         return PowerSeen(power, self._clock.now(), node.digest)
 
     def _start(self, node: Node, order: JobOrder, request_id: str, verb: str, deadline: Deadline) -> None:
         server = node.text("uuid")
-        job: dict[str, object] = {"id": request_id, "kind": order.kind.value, "seen": _stand(node)}
+        job: dict[str, object] = {"id": request_id, "kind": order.kind.value, "seen": stand(node)}
         fields: dict[str, object] = {}
         more: dict[str, object] = {}
         if order.kind is JobKind.CLEAN:
@@ -355,13 +359,13 @@ class IronicHardware:
                 raise
             refused = f"Ironic refuses to {order.kind.value} ({error.status}): {error.text}".removesuffix(": ")
             now = self._api.node(server, deadline)
-            if _begun(now, job):
+            if begun(now, job):
                 # It was taken, and only the answer got lost: asked for anew, it is refused for being under way.
                 return
             self._note_refusal(node, order, request_id, refused, deadline)
 
     def _note_refusal(self, node: Node, order: JobOrder, request_id: str, refused: str, deadline: Deadline) -> None:
-        job = {"id": request_id, "kind": order.kind.value, "seen": _stand(node), "refused": refused}
+        job = {"id": request_id, "kind": order.kind.value, "seen": stand(node), "refused": refused}
         self._api.patch(node.text("uuid"), {"/extra/bms": {**node.ours, "job": job}}, deadline)
 
     def _passed(self, node: Node, kind: JobKind, job: dict[str, Any], deadline: Deadline) -> JobReading:
@@ -385,7 +389,7 @@ class IronicHardware:
 
 
 @contextmanager
-def _asking(what: str, target: Target) -> Iterator[Deadline]:
+def asking(what: str, target: Target) -> Iterator[Deadline]:
     """One call: its deadline, its effect point, and Ironic's refusals in the words of the port."""
     try:
         with effect(f"hardware.{what}"):
@@ -400,14 +404,14 @@ def _asking(what: str, target: Target) -> Iterator[Deadline]:
         raise NotNow(code, msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
 
 
-def _stand(node: Node) -> list[str]:
+def stand(node: Node) -> list[str]:
     """How a node stands, so that it can be told later whether anything happened since."""
     return [node.state, node.moved, node.text("inspection_finished_at")]
 
 
-def _begun(node: Node, job: dict[str, Any]) -> bool:
+def begun(node: Node, job: dict[str, Any]) -> bool:
     """Whether the job was begun after it was noted: asking Ironic for it moves the node at once."""
-    return job.get("seen") != _stand(node)
+    return job.get("seen") != stand(node)
 
 
 def _config_drive(document: bytes) -> dict[str, object]:

@@ -55,7 +55,7 @@ def _backend(
         if ids is not None and (port_class.private or port_class is PortClass.TENANT)
     }
     networks = NeutronNetworks(api, neutron.physical_network, neutron.private_projects)
-    yield NeutronFabric(api, clock, groups), networks
+    yield NeutronFabric(api, clock, groups, neutron.dhcp_options), networks
 
 
 def run(settings: Settings, neutron: NeutronSettings | None) -> None:

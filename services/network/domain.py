@@ -152,6 +152,23 @@ FOUND = Wish(PortClass.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
+class PortSetup:
+    """What else a controller has set on what is at a switch port; nothing of it says who can reach whom.
+
+    Attributes:
+        security_groups: their ids, sorted.
+        dhcp_options: ``4:67=boot.img``, of the IP version before the colon; sorted.
+    """
+
+    security_groups: tuple[str, ...] = ()
+    dhcp_options: tuple[str, ...] = ()
+
+
+NO_SETUP = PortSetup()
+"""That of switch ports without a controller, and of quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What the fabric showed of a port.
 
@@ -168,6 +185,7 @@ class Reading:
     digest: bytes = b""
     detail: str = ""
     asked: int = 0
+    setup: PortSetup = NO_SETUP
 
 
 @dataclass(frozen=True, slots=True)

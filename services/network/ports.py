@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.network.domain import PortClass, PortConfig, Segment, SwitchPort, Wish
+from services.network.domain import NO_SETUP, PortClass, PortConfig, PortSetup, Segment, SwitchPort, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpOption:
+    """What a DHCP server tells a port that boots: *name* is its number or word, as the controller knows it."""
+
+    name: str
+    value: str
+    ip_version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,7 @@ class PortFact:
         detail: what it said instead of an answer, for people.
         doubt: why *config* is no more than what may be configured there; such a port is UNKNOWN, never in quarantine.
             Empty if it is certain.
+        setup: what else the controller has set there.
     """
 
     port: SwitchPort
@@ -30,6 +40,7 @@ class PortFact:
     digest: bytes = b""
     detail: str = ""
     doubt: str = ""
+    setup: PortSetup = NO_SETUP
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS   ids, by commas, of the projects whose net
 BMS_NETWORK_NEUTRON_PRIVATE_GROUPS, BMS_NETWORK_NEUTRON_TENANT_GROUPS
                                        ids, by commas, of the security groups of ports while they are there; without:
                                        none on ports that we make, and others keep theirs
+BMS_NETWORK_NEUTRON_DHCP_OPTIONS       DHCP options of the ports that we make on private networks, by semicolons:
+                                       67=boot.img;tag:ipxe,67=http://...;6:59=tftp://... (6: for IPv6); without: none
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.kernel.errors import InvalidField
+from services.network.ports import DhcpOption
 
 BACKENDS = ("simulated", "neutron")
 _PREFIX = "BMS_NETWORK_NEUTRON_"
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[!-~]{1,64}")
+_OPTION = re.compile(r"(?:([46]):)?([!-<>-~]{1,64})=([ -~]{1,255})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class NeutronSettings:
         physical_network: of networks that we make; empty: Neutron's choice.
         private_projects: whose networks may be of a private class.
         private_groups, tenant_groups: security groups; None leaves them as they are.
+        dhcp_options: of ports that we make on private networks.
     """
 
     cloud: str
@@ -45,6 +50,7 @@ class NeutronSettings:
     private_projects: tuple[str, ...] = ()
     private_groups: tuple[str, ...] | None = None
     tenant_groups: tuple[str, ...] | None = None
+    dhcp_options: tuple[DhcpOption, ...] = ()
 
 
 def read(environ: Mapping[str, str]) -> NeutronSettings | None:
@@ -80,6 +86,7 @@ def read(environ: Mapping[str, str]) -> NeutronSettings | None:
         _ids(environ, "PRIVATE_PROJECTS") or (),
         _ids(environ, "PRIVATE_GROUPS"),
         _ids(environ, "TENANT_GROUPS"),
+        _options(environ),
     )
 
 
@@ -92,6 +99,21 @@ def _seconds(environ: Mapping[str, str]) -> float:
     if not 1 <= seconds <= 60:
         raise InvalidField(f"{_PREFIX}SECONDS", f"{text[:40]!r} is not a number from 1 to 60", remedy="Correct it.")
     return seconds
+
+
+def _options(environ: Mapping[str, str]) -> tuple[DhcpOption, ...]:
+    found = []
+    for part in environ.get(f"{_PREFIX}DHCP_OPTIONS", "").split(";"):
+        if not part.strip():
+            continue
+        option = _OPTION.fullmatch(part.strip())
+        if option is None:
+            raise InvalidField(
+                f"{_PREFIX}DHCP_OPTIONS", f"{part.strip()[:40]!r} is not a name, = and a value", remedy="Correct it."
+            )
+        version, name, value = option.groups()
+        found.append(DhcpOption(name, value, int(version or 4)))
+    return tuple(found)
 
 
 def _ids(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:

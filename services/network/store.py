@@ -9,7 +9,19 @@ import orjson
 
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import Attachment, Link, Network, PortClass, Reading, Segment, SwitchPort, Tag, Wish
+from services.network.domain import (
+    NO_SETUP,
+    Attachment,
+    Link,
+    Network,
+    PortClass,
+    PortSetup,
+    Reading,
+    Segment,
+    SwitchPort,
+    Tag,
+    Wish,
+)
 from services.network.operations.store import Condition
 from services.runtime.database import Row, Transaction
 from services.runtime.eventlog import EventLog
@@ -26,7 +38,8 @@ _NETWORK_ALONE = (
 )
 _PORT = (
     "SELECT port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
-    " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked FROM ports"
+    " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
+    " seen_setup FROM ports"
 )
 _SAVED = (
     "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
@@ -35,7 +48,7 @@ _SAVED = (
     " wish_tags = excluded.wish_tags, project = excluded.project, request_time = excluded.request_time,"
     " asked = excluded.asked, seen_class = excluded.seen_class, seen_tags = excluded.seen_tags,"
     " seen_time = excluded.seen_time, seen_digest = excluded.seen_digest, seen_detail = excluded.seen_detail,"
-    " seen_asked = excluded.seen_asked, settled = excluded.settled"
+    " seen_asked = excluded.seen_asked, seen_setup = excluded.seen_setup, settled = excluded.settled"
 )
 
 
@@ -150,7 +163,7 @@ class SqlStore:
         self._tx.execute(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
             " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
-            " seen_asked, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " seen_asked, seen_setup, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             f" ON CONFLICT (port) DO UPDATE SET {_SAVED}",
             (
                 link.port,
@@ -174,7 +187,7 @@ class SqlStore:
     def save_readings(self, attachments: Sequence[Attachment]) -> None:
         self._tx.many(
             "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
-            " seen_asked = ?, settled = ? WHERE port = ?",
+            " seen_asked = ?, seen_setup = ?, settled = ? WHERE port = ?",
             [(*_seen(one.observed), int(one.settled), one.link.port) for one in attachments],
         )
 
@@ -189,14 +202,15 @@ class SqlStore:
 
     def save_same(self, readings: Sequence[tuple[Attachment, Reading]]) -> None:
         self._tx.many(
-            "UPDATE ports SET seen_time = ?, seen_digest = ?, seen_detail = ? WHERE port = ? AND switch = ?"
-            " AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
+            "UPDATE ports SET seen_time = ?, seen_digest = ?, seen_detail = ?, seen_setup = ? WHERE port = ?"
+            " AND switch = ? AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
             " AND seen_time <= ?",
             [
                 (
                     to_micros(now.read_time),
                     now.digest,
                     now.detail,
+                    _setup_text(now.setup),
                     one.link.port,
                     one.link.plug.switch,
                     one.link.plug.port,
@@ -289,6 +303,7 @@ def _attachment(row: Row) -> Attachment:
             bytes(row["seen_digest"]),
             row["seen_detail"],
             row["seen_asked"],
+            _setup(row["seen_setup"]),
         )
     return Attachment(
         server=row["server"],
@@ -308,11 +323,25 @@ def _attachment(row: Row) -> Attachment:
 
 
 def _seen(reading: Reading | None) -> tuple[object, ...]:
-    """The columns of a reading, from the class to the wish that it answers."""
+    """The columns of a reading, from the class to what else is set."""
     if reading is None:
-        return (None,) * 6
-    moment = to_micros(reading.read_time)
-    return reading.port_class.value, _text(reading.tags), moment, reading.digest, reading.detail, reading.asked
+        return (*(None,) * 6, "")
+    moment, setup = to_micros(reading.read_time), _setup_text(reading.setup)
+    return reading.port_class.value, _text(reading.tags), moment, reading.digest, reading.detail, reading.asked, setup
+
+
+def _setup_text(setup: PortSetup) -> str:
+    """Empty where nothing is set, which is on every switch port but a controller's."""
+    if setup == NO_SETUP:
+        return ""
+    return orjson.dumps({"groups": setup.security_groups, "options": setup.dhcp_options}).decode()
+
+
+def _setup(text: str) -> PortSetup:
+    if not text:
+        return NO_SETUP
+    found = orjson.loads(text)
+    return PortSetup(tuple(found["groups"]), tuple(found["options"]))
 
 
 def _text(tags: Iterable[Tag]) -> str:

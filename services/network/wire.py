@@ -309,6 +309,8 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
         read_time=to_timestamp(reading.read_time),
         reading_digest=reading.digest,
         detail=reading.detail,
+        security_groups=reading.setup.security_groups,
+        dhcp_options=reading.setup.dhcp_options,
     )
 
 

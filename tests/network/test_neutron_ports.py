@@ -16,6 +16,7 @@ from services.kernel.errors import Corrupt
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.domain import PortClass
+from services.network.ports import DhcpOption
 from services.runtime.database import Database
 from services.runtime.neutron import LEASE, PORT, Neutron
 from tests.network.conftest import OTHER, SERVER, Site, link, refusal, wish
@@ -36,9 +37,9 @@ class Cloud(Site):
     def __init__(self, database: Database, folder: Path, fake: FakeNeutron) -> None:
         self.fake = fake
         self.api = Neutron(fake, OWN)
-        groups = {PortClass.PROVISIONING: (GROUP,)}
+        groups, options = {PortClass.PROVISIONING: (GROUP,)}, [DhcpOption("67", "boot.img")]
         super().__init__(
-            database, folder, lambda clock: NeutronFabric(self.api, clock, groups), NeutronNetworks(self.api)
+            database, folder, lambda clock: NeutronFabric(self.api, clock, groups, options), NeutronNetworks(self.api)
         )
 
     def by_name(self, name: str) -> dict[str, Any]:
@@ -290,6 +291,65 @@ def test_tagged_networks_are_a_trunk(cloud: Cloud, fake: FakeNeutron) -> None:
     assert fake.trunks == {}
     assert list(fake.ports) == [lease["id"]]
     assert cloud.classes()[0] == "quarantine"
+
+
+def tags(cloud: Cloud) -> list[tuple[str, int]]:
+    return [(tag.network, tag.vlan_tag) for tag in ok(cloud.read()).readings[0].networks]
+
+
+def test_what_was_untagged_becomes_tagged_and_the_other_way(cloud: Cloud, fake: FakeNeutron) -> None:
+    """
+    A port that was bound, or held by a trunk, is freed before it goes where it shall be; no port is left beside it.
+    """
+    lease = cloud.lease(GREEN)
+    for asked in ([GREEN], [BLUE, (GREEN, 7)], [GREEN, (BLUE, 7)], [BLUE], [BLUE, (GREEN, 9)], [GREEN]):
+        ok(cloud.attach(wish(0, "tenant", *asked), project=DEMO))
+        wanted = [one if isinstance(one, tuple) else (one, 0) for one in asked]
+        assert sorted(tags(cloud)) == sorted(wanted)
+        assert cloud.attachments()[0].settled
+        assert len(fake.trunks) == (len(asked) > 1)
+        assert len(fake.ports) == len({lease["network_id"], *(cloud.by_name(name)["id"] for name, _ in wanted)})
+
+
+@pytest.mark.parametrize("state", [{"status": "ERROR"}, {"admin_state_up": False}])
+def test_a_trunk_that_neutron_will_not_change_is_made_anew(
+    cloud: Cloud, fake: FakeNeutron, state: dict[str, Any]
+) -> None:
+    """
+    One that failed, or that somebody switched off by hand, keeps nobody from other tags nor from quarantine.
+    """
+    ok(cloud.attach(wish(0, "tenant", BLUE, (GREEN, 7)), project=DEMO))
+    next(iter(fake.trunks.values())).update(state)
+    ok(cloud.attach(wish(0, "tenant", BLUE, (GREEN, 8)), project=DEMO))
+    assert tags(cloud) == [(BLUE, 0), (GREEN, 8)]
+    assert cloud.attachments()[0].settled
+
+    next(iter(fake.trunks.values())).update(state)
+    ok(cloud.attach(wish(0, "quarantine")))
+    assert (fake.trunks, fake.ports) == ({}, {})
+    assert cloud.classes()[0] == "quarantine"
+
+
+def test_what_neutron_has_set_beside_the_network_is_shown(cloud: Cloud, fake: FakeNeutron) -> None:
+    """
+    Security groups and DHCP options are read with the port, of a trunk's members too, and kept; quarantine has none.
+    """
+    ok(cloud.attach(wish(0, "provisioning", PROVISIONING)))
+    (port,) = cloud.bound()
+    assert port["extra_dhcp_opts"] == [{"opt_name": "67", "opt_value": "boot.img", "ip_version": 4}]
+    first = ok(cloud.read()).readings[0]
+    assert (list(first.security_groups), list(first.dhcp_options)) == ([GROUP], ["4:67=boot.img"])
+    assert cloud.attachments()[0].observed == first
+
+    ok(cloud.attach(wish(0, "quarantine")))
+    first = ok(cloud.read()).readings[0]
+    assert (list(first.security_groups), list(first.dhcp_options)) == ([], [])
+    assert cloud.attachments()[0].observed == first
+    cloud.lease(GREEN, security_groups=["of-green"])
+    ok(cloud.attach(wish(0, "tenant", BLUE, (GREEN, 7)), project=DEMO))
+    first = ok(cloud.read()).readings[0]
+    assert (list(first.security_groups), list(first.dhcp_options)) == (["of-green"], [])
+    assert [len(one.observed.security_groups) for one in cloud.attachments()] == [1, 0]
 
 
 def test_tags_without_trunks_are_refused_before_they_are_recorded(cloud: Cloud, fake: FakeNeutron) -> None:

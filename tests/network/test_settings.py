@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import InvalidField
+from services.network.ports import DhcpOption
 from services.network.settings import NeutronSettings, read
 
 P = "BMS_NETWORK_NEUTRON_"
@@ -29,9 +30,14 @@ def test_all_of_them() -> None:
     environ = {
         **NEUTRON, f"{P}SECONDS": "3.5", f"{P}PHYSICAL_NETWORK": "physnet1", f"{P}PRIVATE_PROJECTS": f"{project}, ",
         f"{P}PRIVATE_GROUPS": group, f"{P}TENANT_GROUPS": f"{group},{group}",
+        f"{P}DHCP_OPTIONS": "67=boot.img; tag:ipxe,67=http://192.0.2.1/a?b=c;6:59=tftp://x;",
     }  # fmt: skip
 
-    assert read(environ) == NeutronSettings("bms", 3.5, "physnet1", (project,), (group,), (group, group))
+    options = (
+        DhcpOption("67", "boot.img"), DhcpOption("tag:ipxe,67", "http://192.0.2.1/a?b=c"),
+        DhcpOption("59", "tftp://x", 6),
+    )  # fmt: skip
+    assert read(environ) == NeutronSettings("bms", 3.5, "physnet1", (project,), (group,), (group, group), options)
     assert read(NEUTRON) == NeutronSettings("bms")
 
 
@@ -46,6 +52,8 @@ def test_all_of_them() -> None:
         ({**NEUTRON, f"{P}PHYSICAL_NETWORK": "two words"}, f"{P}PHYSICAL_NETWORK"),
         ({**NEUTRON, f"{P}PRIVATE_PROJECTS": "service"}, f"{P}PRIVATE_PROJECTS"),
         ({**NEUTRON, f"{P}TENANT_GROUPS": "default"}, f"{P}TENANT_GROUPS"),
+        ({**NEUTRON, f"{P}DHCP_OPTIONS": "67"}, f"{P}DHCP_OPTIONS"),
+        ({**NEUTRON, f"{P}DHCP_OPTIONS": "67=a;=b"}, f"{P}DHCP_OPTIONS"),
     ],
 )
 def test_what_cannot_be_understood_is_named(environ: dict[str, str], field: str) -> None:

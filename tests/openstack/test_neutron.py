@@ -15,6 +15,8 @@ import pytest
 from bms.network.v1 import network_pb2 as net
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
+from services.network.domain import PortClass
+from services.network.ports import DhcpOption
 from services.runtime.database import open_database
 from services.runtime.migrations import migrate
 from services.runtime.neutron import LEASE, PORT, open_neutron
@@ -50,7 +52,15 @@ class Genuine(Site):
         self.project = str(cloud.connect("tenant-a").current_project_id)
         self.api = open_neutron("site", setting="test")
         networks = NeutronNetworks(self.api, PHYSICAL_NETWORK, [self.admin.current_project_id])
-        super().__init__(open_database(url), folder, lambda clock: NeutronFabric(self.api, clock), networks)
+        groups = {name: self.group(name) for name in ("helper-net-private", "helper-net-tenant")}
+        self.groups = {
+            PortClass.PROVISIONING: [groups["helper-net-private"]],
+            PortClass.TENANT: [groups["helper-net-tenant"]],
+        }
+        options = [DhcpOption("67", "boot.img"), DhcpOption("tag:ipxe,67", "http://192.0.2.1/boot.ipxe")]
+        super().__init__(
+            open_database(url), folder, lambda clock: NeutronFabric(self.api, clock, self.groups, options), networks
+        )
         # The last two digits are those of its MAC addresses too.
         self.server = f"{str(uuid.uuid4())[:-2]}{uuid.uuid4().hex[:2]}"
         self.began = cloud.place.journal.stat().st_size
@@ -59,6 +69,15 @@ class Genuine(Site):
         """The name with us of a network of the cloud's."""
         found = self.admin.network.find_network(name)
         return f"projects/{self.project if name == 'net-a' else 'site'}/networks/{found.id}"
+
+    def group(self, name: str) -> str:
+        """The id of a security group of our login's project, which is made if there is none."""
+        mine = self.api.own_project
+        found = next(iter(self.admin.network.security_groups(name=name, project_id=mine)), None)
+        return str((found or self.admin.network.create_security_group(name=name, project_id=mine)).id)
+
+    def readings(self) -> list[Any]:
+        return list(ok(self.read(self.server)).readings)
 
     def journal(self) -> list[dict[str, Any]]:
         """What the switch's plugin was told since the last question, of ports of this server."""
@@ -93,10 +112,16 @@ def site(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     try:
         yield made
     finally:
-        for port in made.ports():
+        left = made.ports()
+        for trunk in [one for one in made.admin.network.trunks() if one.port_id in {port.id for port in left}]:
+            made.admin.network.update_port(trunk.port_id, binding_host_id="")
+            made.admin.network.delete_trunk(trunk.id)
+        for port in left:
             made.admin.network.delete_port(port.id)
         for network in made.admin.network.networks(description="bms-network=helper-net"):
             made.admin.network.delete_network(network.id)
+        for ids in made.groups.values():
+            made.admin.network.delete_security_group(ids[0])
         made.close()
         made.database.close()
 
@@ -123,7 +148,12 @@ def test_a_port_goes_through_its_classes(site: Genuine) -> None:
     assert profile == [{"switch_id": plug.switch_name, "port_id": plug.switch_port, "switch_info": plug.switch_name}]
     (port,) = site.ports()
     assert (port.status, port.binding_vif_type, port.binding_host_id) == ("ACTIVE", "other", site.server)
-    assert (port.tags, port.security_group_ids) == ([PORT], [])
+    assert (port.tags, port.security_group_ids) == ([PORT], site.groups[PortClass.PROVISIONING])
+    told = [(one["opt_name"], one["opt_value"], one["ip_version"]) for one in port.extra_dhcp_opts]
+    assert sorted(told) == [("67", "boot.img", 4), ("tag:ipxe,67", "http://192.0.2.1/boot.ipxe", 4)]
+    first = site.readings()[0]
+    assert list(first.security_groups) == site.groups[PortClass.PROVISIONING]
+    assert list(first.dhcp_options) == ["4:67=boot.img", "4:tag:ipxe,67=http://192.0.2.1/boot.ipxe"]
     assert port.fixed_ips, "the provisioning network has a subnet"
 
     site.want("quarantine")
@@ -144,6 +174,8 @@ def test_a_port_goes_through_its_classes(site: Genuine) -> None:
     assert bound["segment"]["segmentation_id"] == TENANT["tenant-a"]
     (port,) = site.ports()
     assert (port.id, port.status, port.fixed_ips) == (lease["id"], "ACTIVE", lease["fixed_ips"])
+    assert port.security_group_ids == site.groups[PortClass.TENANT] == list(site.readings()[0].security_groups)
+    assert not port.extra_dhcp_opts, "a tenant boots from his disk"
 
     site.want("quarantine")
     assert site.seen() == ["quarantine", "quarantine"]
@@ -198,10 +230,66 @@ def test_a_binding_that_the_plugin_does_not_know_is_not_quarantine(site: Genuine
     assert site.seen() == ["quarantine"]
 
 
+def test_tagged_networks_are_a_trunk_of_neutrons(site: Genuine) -> None:
+    """
+    A second network on a tag, first beside one that is there already, then on another tag, then the two exchanged:
+    each time the trunk and its subports are what was asked for, and read so; quarantine leaves no trunk, no binding and
+    no port of ours, and the port that holds an address unbound.
+    """
+    first, second = site.own("net-a"), f"projects/{site.project}/networks/helper-net"
+    site.network(first)
+    site.network(second)
+    ok(site.register(link(0, site.server), server=site.server))
+    plug = link(0, site.server)
+    lease = site.api.create(
+        "ports",
+        {"network_id": first.rsplit("/", 1)[1], "mac_address": plug.mac_address, "description": LEASE},
+    )
+
+    def networks() -> list[tuple[str, int]]:
+        (reading,) = site.readings()
+        assert reading.port_class == CLASSES["tenant"], reading
+        return [(tag.network, tag.vlan_tag) for tag in reading.networks]
+
+    def trunks() -> list[Any]:
+        return [trunk for trunk in site.admin.network.trunks() if trunk.port_id in {port.id for port in site.ports()}]
+
+    site.seen()
+    site.want("tenant", first)
+    assert networks() == [(first, 0)]
+    site.want("tenant", first, (second, 7))
+    assert networks() == [(first, 0), (second, 7)]
+    (trunk,) = trunks()
+    (sub,) = trunk.sub_ports
+    assert (trunk.port_id, trunk.status, sub["segmentation_id"]) == (lease["id"], "ACTIVE", 7)
+    assert list(site.readings()[0].security_groups) == site.groups[PortClass.TENANT]
+
+    site.want("tenant", first, (second, 8))
+    assert networks() == [(first, 0), (second, 8)]
+    assert [trunk.id for trunk in trunks()] == [trunk.id], "the untagged network was not interrupted"
+
+    site.want("tenant", second, (first, 9))
+    assert networks() == [(first, 9), (second, 0)]
+    (swapped,) = trunks()
+    assert swapped.sub_ports[0]["port_id"] == lease["id"] != swapped.port_id
+
+    site.want("tenant", second)
+    assert networks() == [(second, 0)]
+    assert trunks() == []
+    site.want("tenant", first, (second, 7))
+    (again,) = trunks()
+    site.admin.network.update_trunk(again.id, is_admin_state_up=False)
+    site.want("quarantine")
+    assert site.seen() == ["quarantine"]
+    assert list(site.admin.network.trunks()) == []
+    (kept,) = site.ports()
+    assert (kept.id, kept.binding_vif_type, kept.binding_host_id) == (lease["id"], "unbound", "")
+
+
 def test_networks_are_made_and_refused_by_neutron(site: Genuine) -> None:
     """
-    One is made as a VLAN that we name, found by its mark, and removed; a tag, a tenant's network as a private one, and
-    a flat network are refused, since this Neutron has no trunks and nobody is kept apart there.
+    One is made as a VLAN that we name, found by its mark, and removed; tags alone, a tenant's network as a private one,
+    and a flat network are refused, since a trunk has an untagged network and nobody is kept apart there.
     """
     name = f"projects/{site.project}/networks/helper-net"
     made = site.network(name, vlan=398)
@@ -210,9 +298,7 @@ def test_networks_are_made_and_refused_by_neutron(site: Genuine) -> None:
     assert (there.project_id, there.tags) == (site.project, ["bms-network=helper-net"])
     ok(site.register(link(0, site.server), server=site.server))
     site.seen()
-    tagged = site.attach(
-        wish(0, "tenant", site.own("net-a"), (name, 7), server=site.server), server=site.server, project=site.project
-    )
+    tagged = site.attach(wish(0, "tenant", (name, 7), server=site.server), server=site.server, project=site.project)
     assert refusal(tagged)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
 
     private = net.CreateNetworkRequest(

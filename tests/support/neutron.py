@@ -3,7 +3,8 @@
 
 `FakeNeutron` is a `services.runtime.openstack.Transport`: ``Neutron(FakeNeutron(), OWN)``. neutron_http.py puts it on
 the loopback. Seen at Neutron 29: tags in a POST are an error for networks and dropped for ports, an unknown filter is
-an error, a page says where the next one begins.
+an error, a page says where the next one begins; no trunk goes on or off a port that is bound, no port goes into a trunk
+that says whose it is, and a trunk is ACTIVE when its parent is.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class FakeNeutron:
         for port in self.ports.values():
             if port["binding:vif_type"] == "other":
                 port["status"] = "ACTIVE"
+        for trunk in self.trunks.values():
+            trunk["status"] = self.ports[trunk["port_id"]]["status"]
 
     def do(self, method: str, path: str, body: Any = None) -> Any:
         """A request of somebody else's, which must go through."""
@@ -266,20 +269,29 @@ class FakeNeutron:
             raise _Fault(404, "PortNotFound", f"Port {thing['port_id']} could not be found.")
         if any(trunk["port_id"] == thing["port_id"] for trunk in self.trunks.values()):
             raise _Fault(409, "ParentPortInUse", f"Port {thing['port_id']} is in use by another trunk.")
+        if self.ports[thing["port_id"]]["binding:host_id"]:
+            raise _Fault(409, "ParentPortInUse", f"Port {thing['port_id']} is bound.")
         given = thing.pop("sub_ports", [])
-        thing |= {"sub_ports": [], "status": "ACTIVE", "admin_state_up": True}
+        thing |= {"sub_ports": [], "status": "DOWN", "admin_state_up": True}
         self._subports(thing, "add_subports", given)
 
     def _subports(self, trunk: dict[str, Any], verb: str, given: list[dict[str, Any]]) -> dict[str, Any]:
+        if not trunk["admin_state_up"]:
+            raise _Fault(409, "TrunkDisabled", f"Trunk {trunk['id']} is currently disabled.")
+        if verb == "add_subports" and trunk["status"] == "ERROR":
+            raise _Fault(409, "TrunkInErrorState", f"Trunk {trunk['id']} is in error state.")
         for sub in given:
             if verb == "remove_subports":
                 trunk["sub_ports"] = [each for each in trunk["sub_ports"] if each["port_id"] != sub["port_id"]]
                 continue
             if any(each["port_id"] == sub["port_id"] for other in self.trunks.values() for each in other["sub_ports"]):
                 raise _Fault(409, "TrunkPortInUse", f"Port {sub['port_id']} is in use by another trunk.")
+            if whose := self.ports[sub["port_id"]]["device_id"]:
+                raise _Fault(409, "PortInUse", f"Port {sub['port_id']} already has an attached device {whose}.")
             if any(each["segmentation_id"] == sub["segmentation_id"] for each in trunk["sub_ports"]):
                 raise _Fault(409, "DuplicateSubPort", f"segmentation_id {sub['segmentation_id']} is in use.")
             trunk["sub_ports"].append(dict(sub))
+        trunk["status"] = self.ports[trunk["port_id"]]["status"]
         return trunk
 
     def _change(self, collection: str, thing: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -306,6 +318,9 @@ class FakeNeutron:
         port["binding:vif_type"] = "other" if plugged and self.binds else "binding_failed"
         if port["binding:vif_type"] == "other" and self.settles:
             port["status"] = "ACTIVE"
+        for trunk in self.trunks.values():
+            if trunk["port_id"] == port["id"]:
+                trunk["status"] = port["status"]
 
     def _remove(self, collection: str, thing: dict[str, Any]) -> None:
         ident = thing["id"]
@@ -319,6 +334,11 @@ class FakeNeutron:
             for trunk in self.trunks.values():
                 if trunk["port_id"] == ident or any(sub["port_id"] == ident for sub in trunk["sub_ports"]):
                     raise _Fault(409, "PortInUse", f"Port {ident} is currently part of trunk {trunk['id']}.")
+        if collection == "trunks":
+            if not thing["admin_state_up"]:
+                raise _Fault(409, "TrunkDisabled", f"Trunk {ident} is currently disabled.")
+            if self.ports[thing["port_id"]]["binding:host_id"]:
+                raise _Fault(409, "TrunkInUse", f"Trunk {ident} is currently in use.")
         if collection == "networks":
             for subnet in thing["subnets"]:
                 del self.subnets[subnet]

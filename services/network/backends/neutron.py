@@ -10,7 +10,7 @@ does what a binding says. Neutron's own ports are of two kinds, told apart by ma
   network, where ipam gives them, and one of Neutron's on a private network, for its DHCP.
 
 Whatever else is bound at the server's switch ports is unbound: in this mode they are ours alone. DHCP options for
-booting are not set: Ironic boots by virtual media, or by the DHCP server that it was given.
+booting are set if the settings name some: else Ironic boots by virtual media, or by the DHCP server that it was given.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.neutron_reading import digest_of, is_at, is_bound, judged
-from services.network.backends.neutron_trunks import cut_trunk, keep_trunk
+from services.network.backends.neutron_reading import digest_of, is_at, is_bound, judged, setup_at
+from services.network.backends.neutron_trunks import UNBOUND, fit_for_trunk, keep_trunk, without_trunk
 from services.network.domain import PortClass
-from services.network.ports import Plug, PortFact, PortOrder
+from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
 from services.runtime.openstack import Refused
 
@@ -37,12 +37,20 @@ class NeutronFabric:
     Args:
         groups: the security groups of ports that are on a network of a class; a class that is missing has none on the
             ports that we make, and what others gave theirs.
+        dhcp_options: of the ports that we make on private networks, for booting.
     """
 
-    def __init__(self, api: Neutron, clock: Clock, groups: Mapping[PortClass, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        api: Neutron,
+        clock: Clock,
+        groups: Mapping[PortClass, Sequence[str]] | None = None,
+        dhcp_options: Sequence[DhcpOption] = (),
+    ) -> None:
         self._api = api
         self._clock = clock
         self._groups = dict(groups or {})
+        self._dhcp_options = tuple(dhcp_options)
 
     def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
         """See `Fabric.write`. All that there is to cut is cut before anything is bound."""
@@ -87,7 +95,8 @@ class NeutronFabric:
             ]
             config, doubt = judged(plug, siblings[plug.server], own, subports, trunks)
             mine = [trunk for trunk in trunks.values() if any(trunk["port_id"] == port["id"] for port in own)]
-            facts.append(PortFact(plug.port, config, now, digest_of(plug, own, mine), doubt=doubt))
+            setup = setup_at(plug, own, subports)
+            facts.append(PortFact(plug.port, config, now, digest_of(plug, own, mine), doubt=doubt, setup=setup))
         return tuple(facts)
 
     # ------------------------------------------------------------------------------------------------------------------
@@ -111,34 +120,39 @@ class NeutronFabric:
 
     def _turn(self, server: str, unit: Sequence[PortOrder]) -> None:
         macs = {order.mac_address for order in unit}
-        ports = [
+        found = [
             port
             for port in self._ports({server}, macs)
             if port["mac_address"] in macs or any(is_at(port, order.port, order.switch_id) for order in unit)
         ]
         config, port_class = unit[0].config, unit[0].port_class
+        parent = _keeper(found, config.untagged, macs) if config.tagged else None
+        # What a trunk holds can be neither removed nor bound, nor go into another trunk.
+        ports = [port if port is parent else without_trunk(self._api, port) for port in found]
         keeper = _keeper(ports, config.untagged, macs) if config.untagged else None
         kept = {tag: _keeper(ports, network, macs) for tag, network in sorted(config.tagged)}
         staying = {str(one["id"]) for one in (keeper, *kept.values()) if one is not None}
+        held = {str(sub["port_id"]) for sub in ((parent or {}).get("trunk_details") or {}).get("sub_ports", ())}
         for port in ports:
-            if port.get("trunk_details") and (port["id"] not in staying or not config.tagged):
-                cut_trunk(self._api, port)
-        for port in ports:
-            if port["id"] not in staying:
+            if port["id"] not in staying | held:
                 self._cut(port)
         if not config.untagged:
             return
         wanted = self._binding(server, unit)
         if config.tagged:
-            keeper = keeper or self._made(config.untagged, min(macs), server, port_class, {})
-            subs = {
-                tag: (kept[tag] or self._made(network, min(macs), server, port_class, {}))["id"]
-                for tag, network in config.tagged
-            }
+            keeper = keeper or self._made(config.untagged, min(macs), server, port_class, {"device_id": server})
+            subs = {}
+            for tag, network in sorted(config.tagged):
+                # Neutron takes no port into a trunk that says whose it is.
+                sub = kept[tag] or self._made(network, min(macs), server, port_class, {})
+                subs[tag] = fit_for_trunk(self._api, sub, keeper)
             keep_trunk(self._api, keeper, subs)
+            for port in ports:
+                if port["id"] in held - staying:
+                    self._cut(port)
             keeper = self._api.get("ports", str(keeper["id"])) or keeper
         elif keeper is None:
-            self._made(config.untagged, min(macs), server, port_class, wanted)
+            self._made(config.untagged, min(macs), server, port_class, {"device_id": server, **wanted})
             return
         self._bind(keeper, wanted)
 
@@ -177,10 +191,15 @@ class NeutronFabric:
     ) -> Resource:
         body: dict[str, object] = {
             "network_id": network, "mac_address": mac, "name": f"bms-{server}", "description": PORT,
-            "device_id": server, "device_owner": "baremetal:none", "security_groups": [], **wanted,
+            "device_owner": "baremetal:none", "security_groups": [], **wanted,
         }  # fmt: skip
         if port_class is PortClass.TENANT:
             body["fixed_ips"] = []
+        elif self._dhcp_options:
+            body["extra_dhcp_opts"] = [
+                {"opt_name": one.name, "opt_value": one.value, "ip_version": one.ip_version}
+                for one in self._dhcp_options
+            ]
         made = self._api.create("ports", body)
         self._api.mark("ports", str(made["id"]), PORT)
         return made
@@ -192,7 +211,7 @@ class NeutronFabric:
             self._unbind(port)
 
     def _unbind(self, port: Resource) -> None:
-        self._api.update("ports", str(port["id"]), {"binding:host_id": "", "binding:profile": {}})
+        self._api.update("ports", str(port["id"]), UNBOUND)
 
     def _ports(self, servers: Iterable[str], macs: Iterable[str]) -> list[Resource]:
         """Every port that is bound for one of *servers*, or has one of *macs*."""

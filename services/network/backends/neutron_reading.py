@@ -11,13 +11,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.network.domain import PortConfig, SwitchPort
+from services.network.domain import PortConfig, PortSetup, SwitchPort
 from services.network.ports import Plug
 from services.runtime.neutron import Resource
 
 _FIELDS = (
     "id", "network_id", "mac_address", "status", "admin_state_up", "device_id", "device_owner", "revision_number",
-    "security_groups", "binding:host_id", "binding:vnic_type", "binding:vif_type", "binding:profile", "trunk_details",
+    "security_groups", "extra_dhcp_opts", "binding:host_id", "binding:vnic_type", "binding:vif_type", "binding:profile",
+    "trunk_details",
 )  # fmt: skip
 _NOT_BOUND = ("unbound", "")
 
@@ -76,6 +77,20 @@ def judged(
             doubts += [strange] if strange else []
     first, *others = sorted(set(untagged)) or [""]
     return PortConfig(first, frozenset(tagged | {(0, other) for other in others})), "; ".join(doubts)
+
+
+def setup_at(plug: Plug, ports: Iterable[Resource], subports: Mapping[str, Resource]) -> PortSetup:
+    """What else Neutron has set on what is bound at *plug*, and on what its trunk consists of."""
+    bound = [one for one in ports if is_at(one, plug.port, plug.switch_id) and is_bound(one)]
+    subs = (sub["port_id"] for one in bound for sub in (one.get("trunk_details") or {}).get("sub_ports", ()))
+    there = [*bound, *(subports[ident] for ident in subs if ident in subports)]
+    groups = {str(group) for one in there for group in one.get("security_groups") or ()}
+    options = {
+        f"{option.get('ip_version') or 4}:{option['opt_name']}={option['opt_value']}"
+        for one in there
+        for option in one.get("extra_dhcp_opts") or ()
+    }
+    return PortSetup(tuple(sorted(groups)), tuple(sorted(options)))
 
 
 def digest_of(plug: Plug, ports: Iterable[Resource], trunks: Iterable[Resource]) -> bytes:

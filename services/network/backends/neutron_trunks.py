@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.runtime.neutron import Neutron, Resource
+from services.network.backends.neutron_reading import is_bound
+from services.runtime.neutron import PORT, Neutron, Resource, is_ours
+from services.runtime.openstack import Refused
+
+UNBOUND: Mapping[str, object] = {"binding:host_id": "", "binding:profile": {}}
+"""What a port is told that is to be bound nowhere."""
+_STUCK = ("TrunkInErrorState", "TrunkDisabled")
+"""What Neutron says of trunks that it will not change as they are."""
 
 
 def keep_trunk(api: Neutron, parent: Resource, wanted: Mapping[int, str]) -> None:
@@ -16,13 +23,59 @@ def keep_trunk(api: Neutron, parent: Resource, wanted: Mapping[int, str]) -> Non
         PeerUnavailable: it does not answer.
     """
     details = parent.get("trunk_details")
+    if details:
+        try:
+            _change(api, details, wanted)
+        except Refused as error:
+            if error.kind not in _STUCK:
+                raise
+            parent, details = without_trunk(api, parent), None
     if not details:
         if parent["binding:host_id"]:
             # Most plugins take no trunk on a port that is bound.
-            api.update("ports", str(parent["id"]), {"binding:host_id": "", "binding:profile": {}})
+            api.update("ports", str(parent["id"]), UNBOUND)
         api.create("trunks", {"port_id": parent["id"], "sub_ports": [_sub(tag, port) for tag, port in wanted.items()]})
-        return
-    there = {int(sub["segmentation_id"]): str(sub["port_id"]) for sub in details["sub_ports"]}
+
+
+def without_trunk(api: Neutron, parent: Resource) -> Resource:
+    """*parent*, bound nowhere and with its trunk removed if it had one; its subports stay as ports.
+
+    See `keep_trunk` for what is raised.
+    """
+    details = parent.get("trunk_details")
+    if not details:
+        return parent
+    # First, because most plugins let no trunk go off a port that is bound; and a port that is not is cut for certain.
+    freed = api.update("ports", str(parent["id"]), UNBOUND) if is_bound(parent) else parent
+    try:
+        api.delete("trunks", str(details["trunk_id"]))
+    except Refused as error:
+        if error.kind not in _STUCK:
+            raise
+        api.update("trunks", str(details["trunk_id"]), {"admin_state_up": True})
+        api.delete("trunks", str(details["trunk_id"]))
+    return {**freed, "trunk_details": None}
+
+
+def fit_for_trunk(api: Neutron, port: Resource, parent: Resource) -> str:
+    """The id of *port*, bound nowhere, so that *parent*'s trunk can take it, if it does not have it already.
+
+    See `keep_trunk` for what is raised.
+    """
+    held = (parent.get("trunk_details") or {}).get("sub_ports", ())
+    if all(sub["port_id"] != port["id"] for sub in held):
+        changes = dict(UNBOUND) if is_bound(port) else {}
+        if port.get("device_id") and is_ours(port, PORT):
+            changes["device_id"] = ""
+        if changes:
+            api.update("ports", str(port["id"]), changes)
+    return str(port["id"])
+
+
+def _change(api: Neutron, details: Mapping[str, object], wanted: Mapping[int, str]) -> None:
+    subs = details["sub_ports"]
+    assert isinstance(subs, list)
+    there = {int(sub["segmentation_id"]): str(sub["port_id"]) for sub in subs}
     path = f"/trunks/{details['trunk_id']}"
     gone = [port for tag, port in there.items() if wanted.get(tag) != port]
     if gone:
@@ -30,11 +83,6 @@ def keep_trunk(api: Neutron, parent: Resource, wanted: Mapping[int, str]) -> Non
     fresh = [_sub(tag, port) for tag, port in wanted.items() if there.get(tag) != port]
     if fresh:
         api.call("PUT", f"{path}/add_subports", {"sub_ports": fresh})
-
-
-def cut_trunk(api: Neutron, parent: Resource) -> None:
-    """Removes *parent*'s trunk; its subports stay as ports, for whoever cuts those."""
-    api.delete("trunks", str(parent["trunk_details"]["trunk_id"]))
 
 
 def _sub(tag: int, port: str) -> dict[str, object]:

@@ -210,7 +210,7 @@ def reading_of(fact: PortFact, networks: Mapping[str, Network], asked: int) -> R
     port_class, tags, detail = class_of(fact.config, networks)
     if fact.doubt:
         port_class, detail = PortClass.UNKNOWN, fact.doubt
-    return Reading(port_class, tags, fact.read_time, fact.digest, detail or fact.detail, asked)
+    return Reading(port_class, tags, fact.read_time, fact.digest, detail or fact.detail, asked, fact.setup)
 
 
 def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -> None:

@@ -24,7 +24,7 @@ def configure(place: Place) -> None:
         etc / "neutron.conf",
         {
             "DEFAULT": {
-                "transport_url": place.messaging, "core_plugin": "ml2", "service_plugins": "",
+                "transport_url": place.messaging, "core_plugin": "ml2", "service_plugins": "trunk",
                 "auth_strategy": "keystone", "api_paste_config": paste, "state_path": place.state("neutron"),
                 "notify_nova_on_port_status_changes": True, "notify_nova_on_port_data_changes": True,
                 "dhcp_agent_notification": False, "rpc_workers": 1, "rpc_state_report_workers": 0,

@@ -2,8 +2,10 @@
 """A mechanism driver of a genuine Neutron, standing in for a switch's plugin; it keeps a journal of what it was told.
 
 It binds the bare metal ports that say where they are plugged in, and makes them ACTIVE; a port that does not say so yet
-is left unbound, which Ironic asks for on purpose before it deploys. The journal, ``$BMS_STANDIN_JOURNAL``, has one
-object a line: ``time`` (seconds of the epoch), ``what``, ``port``, and ``before`` (how the port was) or ``segment``.
+is left unbound, which Ironic asks for on purpose before it deploys. The tagged networks of a port go onto the switch
+with it, and a trunk is ACTIVE once they are; like many, it takes no trunk on a port that is bound, nor off one. The
+journal, ``$BMS_STANDIN_JOURNAL``, has one object a line: ``time`` (seconds of the epoch), ``what``, ``port``, and
+``before`` (how the port was) or ``segment``.
 
 Loaded by Neutron in an environment of its own; nothing of ours can be imported here.
 """
@@ -15,10 +17,14 @@ import os
 import time
 
 from neutron.db import provisioning_blocks
+from neutron.services.trunk.drivers import base
 from neutron_lib.api.definitions import portbindings
-from neutron_lib.callbacks import resources
+from neutron_lib.callbacks import events, registry, resources
+from neutron_lib.plugins import directory
 from neutron_lib.plugins.ml2 import api
+from oslo_config import cfg
 
+NAME = "bms-standin"
 ENTITY = "BMS-STANDIN"
 
 
@@ -32,12 +38,32 @@ def _note(what, **facts) -> None:
         os.close(journal)
 
 
+class StandInTrunks(base.DriverBase):
+    """Says that the switch takes trunks, and when a trunk that is bound has changed."""
+
+    def __init__(self):
+        super().__init__(NAME, (portbindings.VIF_TYPE_OTHER,), ("vlan",), can_trunk_bound_port=False)
+
+    @property
+    def is_loaded(self):
+        return NAME in cfg.CONF.ml2.mechanism_drivers
+
+    @registry.receives(resources.SUBPORTS, [events.AFTER_CREATE, events.AFTER_DELETE])
+    def changed(self, resource, event, trigger, payload):
+        trunk = payload.latest_state
+        parent = directory.get_plugin().get_port(payload.context.elevated(), trunk.port_id)
+        _note("subports", port=parent)
+        if parent[portbindings.VIF_TYPE] == portbindings.VIF_TYPE_OTHER:
+            trunk.update(status="ACTIVE")
+
+
 class StandInSwitch(api.MechanismDriver):
     # Ironic gives no address to a port that does not boot, and without this such a port is bound by nobody.
     connectivity = portbindings.CONNECTIVITY_L2
 
     def initialize(self):
-        pass
+        # Trunks look for who takes them once all of Neutron is loaded.
+        self.trunks = StandInTrunks()
 
     def bind_port(self, context):
         port = context.current
@@ -58,6 +84,9 @@ class StandInSwitch(api.MechanismDriver):
         port = context.current
         _note("update", port=port, before=context.original)
         if port.get(portbindings.VIF_TYPE) == portbindings.VIF_TYPE_OTHER and port.get("status") != "ACTIVE":
+            if trunk := port.get("trunk_details"):
+                wanted = {"trunk": {"status": "ACTIVE"}}
+                directory.get_plugin("trunk").update_trunk(context._plugin_context, trunk["trunk_id"], wanted)
             provisioning_blocks.provisioning_complete(context._plugin_context, port["id"], resources.PORT, ENTITY)
 
     def delete_port_postcommit(self, context):

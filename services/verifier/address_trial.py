@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trial of one address's stream, I7: one owner and epoch at a time, and free only after its cool-down."""
+"""The trial of one address's stream, I7: one owner and epoch at a time, and free only after its cool-down.
+
+Others count as owners too: those to whom a controller beside ipam gave the address (docs/decisions/0044, 0053).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,19 @@ from bms.event.v1 import event_pb2
 from services.verifier.seen import Seen, micros
 from services.verifier.verdict import Finding, Verdict, Witness
 
-_FREE, _LEASED, _COOLING = "free", "leased", "cooling"
+_FREE, _LEASED, _COOLING, _EXTERNAL = "free", "leased", "cooling", "external"
+_OURS = frozenset({_LEASED, _COOLING})
+_NOBODY = "nobody"
+"""The holder where a controller calls an address taken and shows nobody who has it."""
+
+_MOVES = frozenset(
+    f"address.{what}"
+    for what in ("leased", "cooling", "forced_free", "withdrawn", "freed", "observed", "unobserved")
+)  # fmt: skip
+"""The events that make the address what it is."""
+
+_FORCED = "administrators gave it back by force"
+_ANOTHER = "another was given it"
 
 
 @dataclass(slots=True)
@@ -21,6 +36,9 @@ class Address:
         lease: of the last grant.
         free_time: when a cooling one becomes free, in microseconds.
         witness: the event that made it what it is.
+        other: the event that showed that somebody else has it; None once he was seen to have it no more.
+        contested: what is said of two who have it, while they do.
+        forced: administrators gave it back by force, and nobody was granted it since.
     """
 
     state: str = _FREE
@@ -28,6 +46,9 @@ class Address:
     lease: str = ""
     free_time: int = 0
     witness: Witness | None = None
+    other: Witness | None = None
+    contested: str = ""
+    forced: bool = False
 
 
 class AddressTrial:
@@ -47,16 +68,25 @@ class AddressTrial:
             self.lose("the body of an event is withheld from whoever asks")
             return ()
         reading = body.evidence.addresses[0] if body.evidence.addresses else event_pb2.AddressReading()
-        message = self._wrong(seen, reading)
+        others = body.facts["holder"] != _NOBODY if "holder" in body.facts else True
+        message = self._wrong(seen, reading, others=others)
         earlier = self.picture.witness or seen.witness
-        self._follow(seen, reading)
+        if seen.type == "address.leased" and self.picture.other is not None:
+            earlier = self.picture.other
+        lifted = self._follow(seen, reading, message, others=others)
         if seen.type == "address.forced_free" and self.verdict is Verdict.PASS:
-            self.verdict, self.reason = Verdict.TAINTED, "administrators gave it back by force"
-        elif seen.type == "address.leased" and not message and self.verdict is not Verdict.UNKNOWN:
-            self.verdict, self.reason = Verdict.PASS, ""  # whatever was wrong ended with the grant before
+            self.verdict, self.reason = Verdict.TAINTED, _FORCED
+        elif not message and self.verdict is not Verdict.UNKNOWN:
+            if seen.type == "address.leased":
+                self.verdict, self.reason = Verdict.PASS, ""  # whatever was wrong ended with the grant before
+            elif lifted and self.reason == lifted:
+                forced = self.picture.forced
+                self.verdict, self.reason = (Verdict.TAINTED, _FORCED) if forced else (Verdict.PASS, "")
         if not message or self.verdict is Verdict.UNKNOWN:
             return ()
-        self.verdict, self.reason = Verdict.FAIL, message
+        if self.verdict is not Verdict.FAIL or message != self.picture.contested:
+            # That two have it may end; what else was wrong before lasts until the next grant.
+            self.verdict, self.reason = Verdict.FAIL, message
         return (Finding("I7", message, (earlier, seen.witness)),)
 
     def lose(self, reason: str) -> None:
@@ -64,49 +94,90 @@ class AddressTrial:
         if self.verdict is not Verdict.FAIL:
             self.verdict, self.reason = Verdict.UNKNOWN, reason
 
-    def _wrong(self, seen: Seen, reading: event_pb2.AddressReading) -> str:
+    def _wrong(self, seen: Seen, reading: event_pb2.AddressReading, *, others: bool) -> str:
         """What is wrong with an event; "" if nothing is."""
         now = self.picture
         if not reading.address or not seen.stream.endswith(f"/addresses/{reading.address}"):
             return f"{seen.type} cites no lease of this address"
         same = reading.lease == now.lease and reading.epoch == now.epoch
+        rests = now.state == _COOLING and seen.time < now.free_time
         match seen.type:
             case "address.leased":
-                if now.state == _LEASED:
-                    return f"it was granted to {reading.lease} while {now.lease} held it"
-                if now.state == _COOLING and seen.time < now.free_time:
-                    return f"it was granted to {reading.lease} before its cool-down had ended"
-                if reading.epoch != now.epoch + 1:
-                    return f"it was granted with epoch {reading.epoch} after epoch {now.epoch}"
+                return self._wrongly_granted(reading, rests=rests)
             case "address.cooling" | "address.forced_free" | "address.withdrawn":
-                if now.state == _FREE or not same:
+                if now.state not in _OURS or not same:
                     return self._not_his(reading, "gave it up")
                 if seen.type != "address.forced_free" and micros(reading.free_time) <= seen.time:
                     return "it was given up without a cool-down"
             case "address.freed":
                 if now.state != _COOLING or not same:
                     return "it became free without having been in its cool-down"
-                if seen.time < now.free_time:
+                if rests:
                     return "it became free before its cool-down had ended"
             case "address.mac_changed":
                 if now.state != _LEASED or not same:
                     return self._not_his(reading, "changed it")
+            case "address.held" | "address.held_again":
+                if now.state not in _OURS or not same:
+                    return self._not_his(reading, "is kept it for")
+            case "address.contested":
+                if now.state not in _OURS or not same:
+                    return self._not_his(reading, "is said to have it beside another")
+                if others and (now.state == _LEASED or rests):
+                    return f"{_ANOTHER} {self._whose()}"
+            case "address.observed":
+                if now.state == _LEASED or rests:
+                    return f"{_ANOTHER} {self._whose()}"
+            case "address.unobserved":
+                if now.state == _LEASED or rests:
+                    return f"it was called free {self._whose()}"
         return ""
+
+    def _wrongly_granted(self, reading: event_pb2.AddressReading, *, rests: bool) -> str:
+        now = self.picture
+        if now.state == _LEASED:
+            return f"it was granted to {reading.lease} while {now.lease} held it"
+        if rests:
+            return f"it was granted to {reading.lease} before its cool-down had ended"
+        if now.other is not None:
+            return f"it was granted to {reading.lease} while another had it"
+        if reading.epoch != now.epoch + 1:
+            return f"it was granted with epoch {reading.epoch} after epoch {now.epoch}"
+        return ""
+
+    def _whose(self) -> str:
+        now = self.picture
+        if now.state == _LEASED:
+            return f"while {now.lease} held it"
+        return f"before the cool-down of {now.lease} had ended"
 
     def _not_his(self, reading: event_pb2.AddressReading, did: str) -> str:
         now = self.picture
         held = f"{now.lease} of epoch {now.epoch}" if now.lease else "nobody"
         return f"{reading.lease} of epoch {reading.epoch} {did}, and {held} had it"
 
-    def _follow(self, seen: Seen, reading: event_pb2.AddressReading) -> None:
+    def _follow(self, seen: Seen, reading: event_pb2.AddressReading, message: str, *, others: bool) -> str:
+        """Takes the event in; answers what was said of two who had the address, if they no longer do."""
         now = self.picture
+        contested = now.contested
         match seen.type:
             case "address.leased":
                 now.state, now.epoch, now.lease, now.free_time = _LEASED, reading.epoch, reading.lease, 0
+                now.contested, now.forced = "", False
             case "address.cooling" | "address.forced_free" | "address.withdrawn":
                 now.state, now.free_time = _COOLING, micros(reading.free_time)
+                now.forced = now.forced or seen.type == "address.forced_free"
             case "address.freed":
-                now.state, now.free_time = _FREE, 0
-            case _:
-                return
-        now.witness = seen.witness
+                now.state, now.free_time, now.contested = _FREE, 0, ""
+            case "address.observed":
+                now.state, now.free_time, now.other = _EXTERNAL, 0, seen.witness if others else None
+            case "address.unobserved":
+                now.state, now.free_time, now.other = _FREE, 0, None
+            case "address.contested":
+                now.other = seen.witness if others else None
+                now.contested = message if message.startswith(_ANOTHER) else ""
+            case "address.uncontested":
+                now.other, now.contested = None, ""
+        if seen.type in _MOVES:
+            now.witness = seen.witness
+        return contested if not now.contested else ""

@@ -117,7 +117,8 @@ class NeutronRig(Rig):
         """The types of all events, in commit order."""
         events = self.events()
         verify(events)
-        assert findings("ipam", events) == []
+        told = {one.witnesses[1].type for one in findings("ipam", events)}
+        assert told <= {"address.contested"}, told
         return [event_pb2.EventHeader.FromString(event.header).type for event in events]
 
 

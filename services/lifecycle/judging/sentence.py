@@ -26,6 +26,10 @@ from services.runtime.database import Database, Transaction
 
 _AT_ONCE = 20
 _UNTOUCHED = frozenset({State.ENROLLED, State.UNEXPECTED})
+_CONTESTED = "address.contested"
+"""What others brought about at a controller, tenants among them who removed a port of theirs: no port of the server is
+where it should not be, so nothing is gained by taking it from its tenant, and the brake's share is not theirs to spend.
+It is the address that is judged, and not the server, which is told of it under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,10 @@ class Sentence:
         books = Within(self.store, tx)
         finding = violation.finding
         message = f"{finding.invariant}: {finding.message}"
+        contested = finding.witnesses[1].type == _CONTESTED
         told = note(
-            server, server, "server.violated", now, actor=LIFECYCLE, reason=VIOLATED, message=message,
+            server, server, _CONTESTED if contested else "server.violated", now, actor=LIFECYCLE,
+            reason="" if contested else VIOLATED, message=message,
             facts={
                 "invariant": finding.invariant,
                 "stream": violation.stream,
@@ -66,7 +72,7 @@ class Sentence:
             },
         )  # fmt: skip
         aside = is_quarantining(server) or (server.state is State.QUARANTINED and server.intent is None)
-        if aside or server.unmanaged or server.state in _UNTOUCHED:
+        if contested or aside or server.unmanaged or server.state in _UNTOUCHED:
             books.write(Change(server, (told,)), now, due=now)
             return
         if server.instance:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from services.kernel.errors import WrongState
 from services.lifecycle.backends import ironic_facts as facts
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
+from services.lifecycle.backends.ironic_gates import require_isolation
 from services.lifecycle.ports import ImageOrder, NotNow
 
 _ASKED = "adopting"
@@ -16,11 +17,12 @@ def adopt(api: IronicApi, server: str, image: ImageOrder | None, deadline: Deadl
     """Leads the node to ``active`` by Ironic's ``adopt``, which powers, writes and erases nothing.
 
     Raises:
-        PeerUnavailable: Ironic is not through yet.
+        PeerUnavailable: Ironic is not through yet, or keeps the node apart from nobody.
         WrongState: Ironic could not, and says why; the node is as before.
     """
     while True:
         node = api.settled(server, deadline)
+        require_isolation(node)
         asked = node.ours.get(_ASKED)
         if node.state == "active":
             _note(api, node, None, deadline)

@@ -44,7 +44,7 @@ _FIELDS = (
     "uuid", "driver", "provision_state", "provision_updated_at", "power_state", "target_power_state", "reservation",
     "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
     "inspection_finished_at", "protected", "protected_reason", "retired", "retired_reason", "owner", "lessee", "name",
-    "resource_class", "instance_uuid",
+    "resource_class", "instance_uuid", "network_interface",
 )  # fmt: skip
 _BUSY, _SILENT, _REFUSED = "CONTROLLER_BUSY", "CONTROLLER_SILENT", "REFUSED_BY_PEER"
 _HELD = re.compile(r"is associated with instance")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people or Ironic have marked a node with, as it keeps a job of ours from starting."""
+"""What people or Ironic have marked a node with, or how it is set up, as it keeps a job of ours from starting."""
 
 from __future__ import annotations
 
@@ -35,12 +35,34 @@ def out_of_maintenance(api: IronicApi, node: Node, deadline: Deadline) -> None:
     raise NotNow("CONTROLLER_MAINTENANCE", msg, remedy="End its maintenance in Ironic.", peer="ironic", server=server)
 
 
-def check(node: Node, kind: JobKind, verb: str) -> None:
-    """Refuses, before it is asked, what Ironic would refuse *verb* for.
+def require_isolation(node: Node) -> None:
+    """Refuses a node whose ports stay where they are plugged in, whatever anybody asks of Neutron.
+
+    Neutron has nothing at its switch port then, which anywhere else is what quarantine looks like.
 
     Raises:
-        NotNow: the node is protected and would be undeployed, or is retired and would be offered.
+        NotNow: its network interface is ``flat``.
     """
+    if node.text("network_interface") != "flat":
+        return
+    server = node.text("uuid")
+    raise NotNow(
+        "CONTROLLER_FLAT",
+        "the node's network interface in Ironic is flat: all that it ever runs is on one network, apart from nobody",
+        remedy=f"While nobody has it: openstack baremetal node set {server} --network-interface noop.",
+        peer="ironic",
+        server=server,
+    )
+
+
+def check(node: Node, kind: JobKind, verb: str) -> None:
+    """Refuses, before it is asked, what Ironic would refuse *verb* for, and what would prove nothing.
+
+    Raises:
+        NotNow: the node is protected and would be undeployed, or is retired and would be offered, or is kept apart from
+            nobody.
+    """
+    require_isolation(node)
     server = node.text("uuid")
     if verb in _UNDEPLOYS and node.data.get("protected"):
         why = shown(node.text("protected_reason")) or "no reason is given"

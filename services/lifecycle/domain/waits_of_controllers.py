@@ -31,6 +31,15 @@ OF_CONTROLLERS = (
         sla=5 * _MINUTE,
     ),
     Blocker(
+        "CONTROLLER_FLAT",
+        Kind.WAIT,
+        "The server's node has network interface flat in the controller (Ironic), which keeps it apart from nobody.",
+        "administrator",
+        "While nobody has the server, give its node an interface that isolates; no job starts before, so none is proved.",
+        (_SHOW + "network_interface", "openstack baremetal node set {server} --network-interface noop"),
+        sla=5 * _MINUTE,
+    ),
+    Blocker(
         "CONTROLLER_MAINTENANCE",
         Kind.WAIT,
         "Somebody else set the server's node into maintenance in the controller (Ironic); the reason says why.",

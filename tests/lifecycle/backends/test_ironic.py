@@ -25,6 +25,7 @@ from services.lifecycle.ports import (
     JobOrder,
     JobPhase,
     JobReading,
+    NotNow,
     Target,
     wait_for,
 )
@@ -282,6 +283,28 @@ def test_maintenance_is_not_ours_to_end(fake: Fake, hardware: IronicHardware, fa
 
     assert fake.nodes[SERVER]["maintenance"]
     assert fake.verbs() == []
+
+
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_what_is_kept_apart_from_nobody_is_worked_on_for_nobody(
+    fake: Fake, hardware: IronicHardware, kind: JobKind
+) -> None:
+    """
+    With network interface flat no job starts and no server in use is taken over: nothing of it could be proved.
+    """
+    state = {JobKind.RESCUE: "active", JobKind.DEPLOY: "available"}.get(kind, "manageable")
+    fake.add(SERVER, state, network_interface="flat")
+
+    with pytest.raises(NotNow, match="apart from nobody") as caught:
+        hardware.start_job(TARGET, ORDERS[kind], request_id="j1")
+    with pytest.raises(NotNow, match="apart from nobody"):
+        hardware.adopt(TARGET, IMAGE, project="")
+
+    assert (caught.value.code, wait_for(caught.value)) == ("CONTROLLER_FLAT", "CONTROLLER_FLAT")
+    assert fake.verbs() == []
+    fake.nodes[SERVER]["network_interface"] = "noop"
+    hardware.start_job(TARGET, ORDERS[kind], request_id="j1")
+    assert fake.verbs()
 
 
 def test_a_lock_is_waited_out(fake: Fake, hardware: IronicHardware) -> None:

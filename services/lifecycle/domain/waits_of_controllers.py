@@ -35,7 +35,7 @@ OF_CONTROLLERS = (
         Kind.WAIT,
         "The server's node has network interface flat in the controller (Ironic), which keeps it apart from nobody.",
         "administrator",
-        "While nobody has the server, give its node an interface that isolates; no job starts before, so none is proved.",
+        "While nobody has the server, give its node an interface that isolates; no job starts before that.",
         (_SHOW + "network_interface", "openstack baremetal node set {server} --network-interface noop"),
         sla=5 * _MINUTE,
     ),

@@ -25,6 +25,10 @@ IMAGE := build/contracts.binpb
 # The contracts as last released; there is none before the first release (see `make release-contracts`).
 RELEASED := $(wildcard protos/released.binpb)
 
+# The test files that have a mark: reading every file of the suite to find those costs each target a quarter of a minute.
+# tests/conftest.py sees to it that a marked test's own file names its mark. A path in PYTEST_ARGS is all there is then.
+marked = $(if $(filter tests/%,$(PYTEST_ARGS)),,$(shell grep -rlE --include='test_*.py' 'mark\.($(1))\b' tests))
+
 # ---- for everybody ---------------------------------------------------------------------------------------------------
 
 .PHONY: help
@@ -87,13 +91,13 @@ release-contracts: dev ## keep the contracts as they are now as what may not be 
 # ---- what takes longer -----------------------------------------------------------------------------------------------
 
 .PHONY: test-all
-test-all: dev ## every test; needs podman, RabbitMQ and the like
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not openstack and not containers and not story and not races" $(PYTEST_ARGS)
-	@$(BIN)/python -m pytest -m "openstack or containers or story" --timeout=1800 $(PYTEST_ARGS)
+test-all: dev ## every test but the races; needs podman, RabbitMQ and the like
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not openstack and not openstack_full and not containers and not story and not races" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "openstack or openstack_full or containers or story" --timeout=1800 $(PYTEST_ARGS)
 
 .PHONY: slow
 slow: dev ## the tests that only take long
-	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story and not races" --timeout=900 $(PYTEST_ARGS) \
+	@$(BIN)/python -m pytest -n $(JOBS) -m "slow and not rabbitmq and not openstack and not containers and not story and not races" --timeout=900 $(call marked,slow) $(PYTEST_ARGS) \
 	  || test $$? -eq 5 # none there is no failure
 
 .PHONY: simulate
@@ -102,19 +106,18 @@ simulate: dev ## play seeds of the simulated site, faults and all (SEED, SEEDS, 
 
 .PHONY: races
 races: dev ## replicas of each service race over one PostgreSQL, killed and stopped meanwhile (MINUTES of load, SEED)
-	@BMS_RACES_MINUTES="$(MINUTES)" BMS_RACES_SEED="$(or $(SEED),1)" $(BIN)/python -m pytest -n 0 -m races -s $(PYTEST_ARGS)
+	@BMS_RACES_MINUTES="$(MINUTES)" BMS_RACES_SEED="$(or $(SEED),1)" $(BIN)/python -m pytest -n 0 -m races -s $(call marked,races) $(PYTEST_ARGS)
 
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way
-	@$(BIN)/python -m pytest -m story --timeout=1800 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m story --timeout=1800 $(call marked,story) $(PYTEST_ARGS)
+
+.PHONY: test-openstack
+test-openstack: openstack-life openstack-cloud ## everything that runs on genuine OpenStack
 
 .PHONY: openstack-life
-openstack-life: dev ## on genuine OpenStack, installed under build/openstack: a server's life on Ironic, Keystone's tokens
-	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=900 $(PYTEST_ARGS)
-
-.PHONY: openstack-keystone
-openstack-keystone: dev ## tokens of a genuine Keystone, which is installed there as well; a part of the above
-	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=300 tests/openstack/test_keystone.py $(PYTEST_ARGS)
+openstack-life: dev ## a server's life on a genuine Ironic alone, Keystone's tokens, Glance's images
+	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=900 $(call marked,openstack) $(PYTEST_ARGS)
 
 .PHONY: openstack-up
 openstack-up: dev ## Keystone, Glance, Placement, Neutron, Nova and Ironic on loopback, with tenants and nodes (PORT_BASE)
@@ -129,12 +132,12 @@ openstack-down: dev ## end them; what they know stays under build/openstack
 	@$(BIN)/python -m tests.openstack.cloud down
 
 .PHONY: openstack-cloud
-openstack-cloud: dev ## a tenant's server on that cloud, which is brought up and ended unless it is up
-	@$(BIN)/python -m pytest -n 0 -m openstack_full --timeout=900 $(PYTEST_ARGS)
+openstack-cloud: dev ## what needs that whole cloud, which is brought up and ended unless it is up
+	@$(BIN)/python -m pytest -n 0 -m openstack_full --timeout=900 $(call marked,openstack_full) $(PYTEST_ARGS)
 
 .PHONY: containers
 containers: dev ## build the images and run the compose file with podman
-	@$(BIN)/python -m pytest -m containers --timeout=1800 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m containers --timeout=1800 $(call marked,containers) $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: dev ## the benchmarks; each prints ratios

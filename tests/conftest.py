@@ -12,9 +12,19 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from hypothesis import settings
 
-from tests.support.stores import database_kind, make_database, make_url, postgres_server
+from tests.support.bounded import pytest_runtest_makereport
+from tests.support.marks import pytest_collection_modifyitems
+from tests.support.stores import database_kind, make_database, make_url, postgres_server, reused
 
-__all__ = ["database_kind", "make_database", "make_url", "postgres_server"]
+__all__ = [
+    "database_kind",
+    "make_database",
+    "make_url",
+    "postgres_server",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_makereport",
+    "reused",
+]
 
 # It logs each refusal with its traceback; tests of refusals are most of them.
 logging.getLogger("grpc_testing._server._rpc").setLevel(logging.CRITICAL)

@@ -26,8 +26,8 @@ import openstack
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.kernel.names import SERVER
-from tests.openstack.bed import environment
 from tests.openstack.cloud import ironic, parts
+from tests.openstack.cloud.programs import programs
 from tests.site.client import Client, wait_for
 from tests.site.furnish import bring_in, create_instance, lay_ground, wait_known
 from tests.site.rig import running_site
@@ -74,9 +74,9 @@ def _kind(line: str) -> str:
 @contextmanager
 def instant_ironic(folder: Path) -> Iterator[Bench]:
     """Ironic alone, until the block ends."""
-    programs, port = environment(), parts.free_port()
+    found, port = programs(), parts.free_port()
     password = secrets.token_hex(12)
-    parts.htpasswd(programs, folder / "htpasswd", "bms", password)
+    parts.htpasswd(found, folder / "htpasswd", "bms", password)
     # A hardware type starts only with a default of its own kind, which no node here uses: hence "fake".
     interfaces = {
         "boot": "fake", "deploy": "fake,bms-instant", "inspect": "fake,bms-instant", "management": "fake",
@@ -104,9 +104,9 @@ def instant_ironic(folder: Path) -> Iterator[Bench]:
         "ironic.hardware.interfaces.power": {"bms-steered": "steered:SteeredPower"},
     }
     environ = {"PYTHONPATH": parts.announce(folder / "site", points), "BMS_STANDIN_REQUESTS": str(requests)}
-    parts.run(folder, [str(programs / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
+    parts.run(folder, [str(found / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
     with ExitStack() as ends:
-        argv = [str(programs / "ironic"), "--config-file", str(config)]
+        argv = [str(found / "ironic"), "--config-file", str(config)]
         ends.callback(parts.end, parts.start(folder, folder / "ironic.log", argv, environ))
         endpoint = f"http://127.0.0.1:{port}"
         parts.answers(endpoint, folder / "ironic.log")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A genuine Ironic on the loopback: one process, SQLite, a login by password, and a Redfish emulator for each BMC.
 
-Ironic has an environment of its own, made once by pip under build/openstack and kept. Everything else is made anew for
-each bed in a folder, listens on free ports of the loopback, and is ended by its process id.
+Its programs are those of the whole cloud (tests/openstack/cloud/programs.py). Everything else is made anew for each bed
+in a folder, listens on free ports of the loopback, and is ended by its process id.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from tests.openstack.cloud import bmc as emulated
 from tests.openstack.cloud import ironic, parts
 from tests.openstack.cloud.bmc import certify, configure_bmc, macs_of, system_of
 from tests.openstack.cloud.parts import answers, free_port, htpasswd, listens, run, write_ini
-
-REQUIREMENTS = ironic.REQUIREMENTS
+from tests.openstack.cloud.programs import programs
 
 SERIAL = "1234570"
 """What the emulator says of its one drive."""
@@ -89,24 +88,17 @@ class Bed:
             time.sleep(0.1)
 
 
-def environment(name: str = "venv", requirements: Sequence[str] = REQUIREMENTS) -> Path:
-    """The folder of the programs of *requirements*, Ironic's; installs them if they are not there."""
-    return parts.environment(name, requirements)
-
-
 @contextmanager
 def running_bed(folder: Path, servers: int, *, login: bool = True) -> Iterator[Bed]:
     """Ironic and *servers* BMCs, until the block ends; without *login* it lets anybody in."""
-    programs, password = environment(), secrets.token_hex(12)
+    found, password = programs(), secrets.token_hex(12)
     ca = certify(folder)
     with ExitStack() as ends:
-        bmcs = tuple(_start_bmc(folder, programs, number, ends) for number in range(1, servers + 1))
+        bmcs = tuple(_start_bmc(folder, found, number, ends) for number in range(1, servers + 1))
         port = free_port()
-        config = _configure(folder, programs, port, password, login=login)
-        run(folder, [str(programs / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
-        _start(
-            folder, "ironic", [str(programs / "ironic"), "--config-file", str(config)], _ironic_environ(folder), ends
-        )
+        config = _configure(folder, found, port, password, login=login)
+        run(folder, [str(found / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
+        _start(folder, "ironic", [str(found / "ironic"), "--config-file", str(config)], _ironic_environ(folder), ends)
         endpoint = f"http://127.0.0.1:{port}"
         answers(endpoint, folder / "ironic.log")
         known = {"username": USER, "password": password} if login else {}
@@ -119,20 +111,20 @@ def running_bed(folder: Path, servers: int, *, login: bool = True) -> Iterator[B
         yield Bed(endpoint, clouds, password, ca, folder, folder / "ironic.log", bmcs)
 
 
-def _start_bmc(folder: Path, programs: Path, number: int, ends: ExitStack) -> Bmc:
+def _start_bmc(folder: Path, found: Path, number: int, ends: ExitStack) -> Bmc:
     port, password = free_port(), secrets.token_hex(8)
     disks = folder / "disks" / str(port)
     disks.mkdir(parents=True)
     disk = disks / SERIAL
     disk.write_bytes(secrets.token_bytes(64 * 1024))  # somebody's
-    argv, environ = configure_bmc(folder / f"bmc{number}", programs, number, port, password, folder)
+    argv, environ = configure_bmc(folder / f"bmc{number}", found, number, port, password, folder)
     process = _start(folder, f"bmc{number}", argv, environ, ends)
     listens(port, folder / f"bmc{number}.log")
     return Bmc(port, system_of(number), password, macs_of(number), disk, process)
 
 
-def _configure(folder: Path, programs: Path, port: int, password: str, *, login: bool) -> Path:
-    htpasswd(programs, folder / "htpasswd", USER, password)
+def _configure(folder: Path, found: Path, port: int, password: str, *, login: bool) -> Path:
+    htpasswd(found, folder / "htpasswd", USER, password)
     interfaces = {
         "boot": "redfish-virtual-media", "deploy": "bms-standin", "inspect": "redfish", "management": "redfish",
         "network": "noop", "power": "redfish", "rescue": "no-rescue",
@@ -169,8 +161,3 @@ def _start(
 def digest_of(content: bytes) -> str:
     """The checksum of an image, as the catalogue takes it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-if __name__ == "__main__":
-    # CI installs beside other stages.
-    environment()

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi
-from tests.openstack.bed import environment
 from tests.openstack.cloud import ironic, parts
+from tests.openstack.cloud.programs import programs
 
 DISK_BYTES = 64 * 1024
 INTERFACES = {
@@ -114,7 +114,7 @@ class FaultyIronic:
 @contextmanager
 def running_faulty(folder: Path) -> Iterator[FaultyIronic]:
     """One, until the block ends."""
-    programs = environment()
+    installed = programs()
     port = parts.free_port()
     (folder / "wheels").mkdir()
     base = ironic.settings(
@@ -130,13 +130,13 @@ def running_faulty(folder: Path) -> Iterator[FaultyIronic]:
         },
     }  # fmt: skip
     config = parts.write_ini(folder / "ironic.conf", {**base, **own})
-    parts.run(folder, [str(programs / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
+    parts.run(folder, [str(installed / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
     points = {f"ironic.hardware.interfaces.{kind}": at for kind, at in POINTS.items()}
     environ = {
         "PYTHONPATH": parts.announce(folder / "site", points), "BMS_STANDIN_DISKS": str(folder / "disks"),
         "BMS_STANDIN_WHEELS": str(folder / "wheels"),
     }  # fmt: skip
-    argv = [str(programs / "ironic"), "--config-file", str(config)]
+    argv = [str(installed / "ironic"), "--config-file", str(config)]
     process = parts.start(folder, folder / "ironic.log", argv, environ)
     own_api = IronicApi(endpoint=f"http://127.0.0.1:{port}")
     with _way_to(port) as way:

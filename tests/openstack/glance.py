@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A genuine Glance on the loopback: one process, SQLite, files, and nobody who asks for a login.
 
-It has an environment of its own, as Ironic has, and everything else is made anew for each.
+Its programs are those of the whole cloud; everything else is made anew for each.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.openstack.bed import _start, environment
+from tests.openstack.bed import _start
 from tests.openstack.cloud.parts import answers, free_port, run, write_ini
-
-REQUIREMENTS = ("glance>=33,<34", "cheroot>=11")
+from tests.openstack.cloud.programs import programs
 
 # Its own policies are made for tokens, and there is no Keystone.
 _POLICY = """
@@ -56,11 +55,6 @@ class RunningGlance:
     endpoint: str
     clouds: Path
     log: Path
-
-
-def programs() -> Path:
-    """The folder of Glance's programs; installs them if they are not there."""
-    return environment("glance", REQUIREMENTS)
 
 
 @contextmanager
@@ -108,8 +102,3 @@ def _configure(folder: Path, found: Path, fetched_from: int) -> Path:
         "oslo_concurrency": {"lock_path": folder / "locks"},
     }
     return write_ini(folder / "glance-api.conf", sections)
-
-
-if __name__ == "__main__":
-    # CI installs beside other stages.
-    programs()

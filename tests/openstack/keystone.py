@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A genuine Keystone on the loopback: one process, SQLite, and some people with projects and roles.
 
-It has an environment of its own, as Ironic has, and everything else is made anew for each.
+Its programs are those of the whole cloud; everything else is made anew for each.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from cryptography.fernet import Fernet
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
-from tests.openstack.bed import _start, environment
+from tests.openstack.bed import _start
 from tests.openstack.cloud.parts import answers, free_port, run
-
-REQUIREMENTS = ("keystone>=30,<31", "cheroot>=11")
+from tests.openstack.cloud.programs import programs
 
 PEOPLE = {
     "alice": ("web", ("member",)),
@@ -93,11 +92,6 @@ class Cloud:
             self.endpoint, application_credential_id=made["id"], application_credential_secret=made["secret"]
         )
         return str(_session(login).get_token())
-
-
-def programs() -> Path:
-    """The folder of Keystone's programs; installs them if they are not there."""
-    return environment("keystone", REQUIREMENTS)
 
 
 @contextmanager
@@ -180,8 +174,3 @@ def _session(login: Any) -> Session:
     direct = requests.Session()
     direct.trust_env = False
     return Session(auth=login, session=direct)
-
-
-if __name__ == "__main__":
-    # CI installs beside other stages.
-    programs()

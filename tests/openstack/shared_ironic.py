@@ -11,8 +11,8 @@ from typing import Any
 
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
 from tests.lifecycle.observing.broker import Broker, wait_until
-from tests.openstack.bed import environment
 from tests.openstack.cloud import ironic, parts
+from tests.openstack.cloud.programs import programs
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ class SharedIronic:
 @contextmanager
 def running_ironic(folder: Path, broker: Broker) -> Iterator[SharedIronic]:
     """One process, SQLite, no login, until the block ends."""
-    programs = environment()
     port = parts.free_port()
     kinds = {
         kind: f"fake,bms-steered{',no-rescue' * (kind == 'rescue')}"
@@ -109,11 +108,11 @@ def running_ironic(folder: Path, broker: Broker) -> Iterator[SharedIronic]:
         },
     }  # fmt: skip
     config = parts.write_ini(folder / "ironic.conf", {**base, **own})
-    parts.run(folder, [str(programs / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
+    parts.run(folder, [str(programs() / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
     points = {f"ironic.hardware.interfaces.{kind}": {"bms-steered": f"steered:Steered{kind.title()}"} for kind in kinds}
     environ = {"PYTHONPATH": parts.announce(folder / "site", points)}
     log = folder / "ironic.log"
-    process = parts.start(folder, log, [str(programs / "ironic"), "--config-file", str(config)], environ)
+    process = parts.start(folder, log, [str(programs() / "ironic"), "--config-file", str(config)], environ)
     try:
         endpoint = f"http://127.0.0.1:{port}"
         parts.answers(endpoint, log)

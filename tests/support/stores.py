@@ -7,13 +7,15 @@ In a service's tests:
     def database(make_database: MakeDatabase) -> Database:
         return make_database("services.ipam")
 
-`make_database` is parametrised over both, gives a fresh and migrated database each time, and closes it after the test.
+`make_database` is parametrised over both, gives a migrated database with nobody's rows each time, and closes it after
+the test.
 """
 
 from __future__ import annotations
 
 import atexit
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
@@ -29,6 +31,7 @@ import pytest
 
 from services.runtime.database import Database, open_database
 from services.runtime.migrations import head, migrate
+from tests.support.reuse import Reused, at
 
 MakeDatabase = Callable[..., Database]
 """``make_database(package, name="") -> Database``; see `make_database`."""
@@ -46,27 +49,32 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def reused(postgres_server: str) -> Iterator[Reused]:
+    """Databases of this worker, which one test after the other has; a fixture of `make_url`'s."""
+    found = Reused(postgres_server)
+    yield found
+    found.close()
+
+
 @pytest.fixture
 def make_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Makes fresh databases, migrated for a package, and answers their URLs."""
-    made: list[str] = []
-    server = request.getfixturevalue("postgres_server") if database_kind == "postgresql" else ""
+    """Makes databases that are as good as fresh, migrated for a package, and answers their URLs."""
+    if database_kind == "sqlite":
+        yield lambda package: _sqlite_copy(package, tmp_path / f"{uuid.uuid4().hex}.sqlite")
+        return
+    server: str = request.getfixturevalue("postgres_server")
+    reused: Reused = request.getfixturevalue("reused")
+    made: list[tuple[str, str]] = []
 
     def make(package: str) -> str:
-        if not server:
-            return _sqlite_copy(package, tmp_path / f"{uuid.uuid4().hex}.sqlite")
-        name = f"bms_{uuid.uuid4().hex}"
         template = _template(server, package)
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
-        made.append(name)
-        return _at(server, name)
+        made.append((reused.take(template), template))
+        return at(server, made[-1][0])
 
     yield make
-    if made:
-        with psycopg.connect(server, autocommit=True) as connection:
-            for name in made:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    for name, template in made:
+        reused.give_back(name, template)
 
 
 @pytest.fixture
@@ -99,6 +107,7 @@ def _sqlite_copy(package: str, path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@functools.cache
 def _template(server: str, package: str) -> str:
     """The name of a migrated database to copy from; made once per run."""
     name = f"template_{package.replace('.', '_')}_{head(package)}"
@@ -108,15 +117,9 @@ def _template(server: str, package: str) -> str:
             return name
         draft = f"draft_{uuid.uuid4().hex}"
         connection.execute(f"CREATE DATABASE {draft}".encode())
-        migrate(_at(server, draft), package)
+        migrate(at(server, draft), package)
         connection.execute(f"ALTER DATABASE {draft} RENAME TO {name}".encode())
     return name
-
-
-def _at(server: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    base, _, query = server.partition("?")
-    return f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 
 
 def _run_directory(factory: pytest.TempPathFactory) -> Path:

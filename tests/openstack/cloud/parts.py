@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every genuine service needs: an environment, a configuration file, a process, a look whether it answers."""
+"""What every genuine service needs: a configuration file, a process, a look whether it answers."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,29 +16,8 @@ ROOT = Path(__file__).parents[3]
 HOME = ROOT / "build" / "openstack"
 STANDIN = ROOT / "tests" / "openstack" / "standin"
 START_SECONDS = 120.0
-INSTALL_SECONDS = 900
 
 Sections = Mapping[str, Mapping[str, object]]
-
-
-def environment(name: str, requirements: Sequence[str]) -> Path:
-    """The folder of the programs of *requirements*; installs them if they are not there.
-
-    By uv, which takes a fifth of the time; where it cannot be had or does not reach what pip reaches, by pip.
-    """
-    home, stamp = HOME / name, HOME / f"{name}.txt"
-    wanted = "\n".join((sys.version, *requirements))
-    if not stamp.exists() or stamp.read_text() != wanted:
-        stamp.unlink(missing_ok=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True, timeout=120)
-        python = str(home / "bin" / "python")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        uv = subprocess.run([*pip, "uv"], check=False, capture_output=True, timeout=INSTALL_SECONDS)
-        argv = [str(home / "bin" / "uv"), "pip", "install", "--quiet", "--python", python, *requirements]
-        if uv.returncode or subprocess.run(argv, check=False, capture_output=True, timeout=INSTALL_SECONDS).returncode:
-            subprocess.run([*pip, *requirements], check=True, timeout=INSTALL_SECONDS)
-        stamp.write_text(wanted)
-    return home / "bin"
 
 
 def write_private(path: Path, text: str) -> Path:

@@ -27,8 +27,9 @@ from tests.openstack.cloud import (
     redfish,
 )
 from tests.openstack.cloud.debian import provide
-from tests.openstack.cloud.parts import environment, in_use
+from tests.openstack.cloud.parts import in_use
 from tests.openstack.cloud.place import FOLDER, PORT_BASE, PORTS, Place, Unit, port_base_of, take_place
+from tests.openstack.cloud.programs import programs
 from tests.openstack.cloud.progress import say, step
 from tests.openstack.cloud.schema import make_schema
 
@@ -37,9 +38,6 @@ CONFIGURED = (rabbitmq, mariadb, *TABLED, redfish)
 GUARDED = (glance, placement, neutron, nova, ironic, redfish)
 """Services that look Keystone up as they start, and the BMCs."""
 
-REQUIREMENTS = tuple(
-    sorted({name for service in TABLED for name in service.REQUIREMENTS} | {"pymysql>=1.1", "pyuwsgi>=2.0"})
-)
 DEBIAN = {**rabbitmq.DEBIAN, **mariadb.DEBIAN, **nova.DEBIAN}
 FREE_SECONDS = 5.0
 LAST = ("mariadb", "rabbitmq", "epmd")
@@ -55,7 +53,7 @@ def install() -> Path:
     with step("Debian packages"):
         provide(DEBIAN)
     with step("Python packages"):
-        return environment("cloud-venv", REQUIREMENTS)
+        return programs()
 
 
 def up(home: Path = FOLDER, port_base: int | None = None) -> Place:
@@ -70,10 +68,10 @@ def up(home: Path = FOLDER, port_base: int | None = None) -> Place:
         Refused: its ports are somebody else's, or it runs on others.
     """
     began = time.monotonic()
-    programs = install()
+    installed = install()
     with _alone(home):
         base = _choose_ports(home, port_base)
-        place = take_place(home, programs, base)
+        place = take_place(home, installed, base)
         for service in CONFIGURED:
             if service is not mariadb:
                 service.configure(place)

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 from tests.openstack.cloud import mariadb
-from tests.openstack.cloud.parts import HOME, run, write_private
+from tests.openstack.cloud.parts import run, write_private
 from tests.openstack.cloud.place import Place
+from tests.openstack.cloud.programs import cache
 from tests.openstack.cloud.progress import step
 
 FORM = "1"
@@ -43,8 +45,9 @@ def make_schema(place: Place, services: Sequence[HasSchema]) -> None:
             mariadb.admit(place)
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda service: _make(place, service), services))
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_bytes(gzip.compress(mariadb.dump(place).encode()))
+        half = kept.with_name(f"{kept.name}.{os.getpid()}")
+        half.write_bytes(gzip.compress(mariadb.dump(place).encode()))
+        half.replace(kept)
     write_private(done, kept.name)
 
 
@@ -59,4 +62,4 @@ def _kept(place: Place) -> Path:
     installed = place.programs.parent.glob("lib/python*/site-packages/*.dist-info")
     versions = sorted(path.name for path in installed if path.name.split("-")[0] in names)
     key = hashlib.sha256("\n".join((FORM, *versions)).encode()).hexdigest()[:16]
-    return HOME / "cache" / f"schema-{key}.sql.gz"
+    return cache() / f"schema-{key}.sql.gz"

@@ -22,7 +22,7 @@ class FakeBroker:
         speaks: whether it speaks AMQP at all; else it says something else and stays.
         silent: whether it takes connections and says nothing.
         bound: (exchange, key) of what somebody listens to.
-        listeners: connections that messages go to.
+        listeners: connections, channels and tags that messages go to.
     """
 
     port: int = 0
@@ -33,7 +33,7 @@ class FakeBroker:
     speaks: bool = True
     silent: bool = False
     bound: list[tuple[str, str]] = field(default_factory=list)
-    listeners: list[socket.socket] = field(default_factory=list)
+    listeners: list[tuple[socket.socket, int, str]] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
     def url(self, **other: str) -> str:
@@ -43,12 +43,12 @@ class FakeBroker:
 
     def publish(self, body: bytes) -> None:
         """Brings *body* to whoever listens, in two frames."""
-        for each in self.listeners:
-            deliver = _short("tag") + struct.pack(">QB", 1, 0) + _short("ironic") + _short("k")
-            each.sendall(_method(1, 60, 60, deliver))
-            each.sendall(_frame(2, 1, struct.pack(">HHQH", 60, 0, len(body), 0)))
+        for each, channel, tag in self.listeners:
+            deliver = _short(tag) + struct.pack(">QB", 1, 0) + _short("ironic") + _short("k")
+            each.sendall(_method(channel, 60, 60, deliver))
+            each.sendall(_frame(2, channel, struct.pack(">HHQH", 60, 0, len(body), 0)))
             half = len(body) // 2
-            each.sendall(_frame(3, 1, body[:half]) + _frame(3, 1, body[half:]))
+            each.sendall(_frame(3, channel, body[:half]) + _frame(3, channel, body[half:]))
 
     def serve(self, client: socket.socket) -> None:
         """One connection, to its end."""
@@ -86,16 +86,17 @@ class FakeBroker:
         if method == (50, 10):
             return _method(channel, 50, 11, _short("amq.gen-1") + bytes(8))
         if method == (50, 20):
-            words = []
-            at = 2
-            for _ in range(3):
-                words.append(rest[at + 1 : at + 1 + rest[at]].decode())
-                at += 1 + rest[at]
+            words = _words(rest, 3)
             self.bound.append((words[1], words[2]))
             return _method(channel, 50, 21, b"")
         if method == (60, 20):
-            self.listeners.append(client)
-            return _method(channel, 60, 21, _short("tag"))
+            tag = _words(rest, 2)[1]
+            self.listeners.append((client, channel, tag))
+            return _method(channel, 60, 21, _short(tag))
+        if method == (60, 30):
+            return _method(channel, 60, 31, rest[: 1 + rest[0]])
+        if method in ((10, 50), (20, 40)):
+            return _method(channel, method[0], method[1] + 1, b"")
         return b""
 
 
@@ -126,6 +127,15 @@ def fake_broker() -> Iterator[FakeBroker]:
             # Closing alone does not wake who waits in accept.
             with suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
+
+
+def _words(rest: bytes, count: int) -> list[str]:
+    """The first strings of a method's arguments, behind its ticket."""
+    words, at = [], 2
+    for _ in range(count):
+        words.append(rest[at + 1 : at + 1 + rest[at]].decode())
+        at += 1 + rest[at]
+    return words
 
 
 def _exactly(client: socket.socket, count: int) -> bytes:

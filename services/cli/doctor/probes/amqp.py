@@ -1,27 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of AMQP 0-9-1 as it takes to log in, to ask for an exchange, and to hear one message."""
+"""A broker as the doctor asks it: a login, an exchange, one message. pika speaks AMQP; here are words for people."""
 
 from __future__ import annotations
 
-import socket
+import logging
+import re
 import ssl
-import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
-_METHOD, _HEADER, _BODY, _HEARTBEAT, _END = 1, 2, 3, 8, 0xCE
-_START, _START_OK, _TUNE, _TUNE_OK, _OPEN, _OPEN_OK, _CLOSE, _CLOSE_OK = (
-    (10, 10), (10, 11), (10, 30), (10, 31), (10, 40), (10, 41), (10, 50), (10, 51),
-)  # fmt: skip
-_CHANNEL_OPEN, _CHANNEL_OPEN_OK, _CHANNEL_CLOSE = (20, 10), (20, 11), (20, 40)
-_EXCHANGE, _EXCHANGE_OK = (40, 10), (40, 11)
-_QUEUE, _QUEUE_OK, _BIND, _BIND_OK = (50, 10), (50, 11), (50, 20), (50, 21)
-_CONSUME, _CONSUME_OK, _DELIVER = (60, 20), (60, 21), (60, 60)
-_LARGEST = 16 * 1024 * 1024
+if TYPE_CHECKING:
+    from pika.adapters.blocking_connection import BlockingConnection
+
+_CLOSED = re.compile(r"\((\d+)\) '(.*)'", re.DOTALL)
+"""How pika quotes the code and the text with which a broker ends something."""
 
 
 class Refused(Exception):
@@ -89,23 +86,24 @@ def parse(url: str) -> Address:
 
 
 class Broker:
-    """A connection to a broker, with one channel. A context manager.
+    """A connection to a broker, logged in. A context manager.
+
+    What it waits for once it is logged in has no time of its own: the doctor waits for no section beyond its limit.
 
     Args:
         ca: the CA file of its certificate; empty for the system's.
-        seconds: how long any answer may take.
+        seconds: how long it may take until we are logged in.
 
     Raises:
-        OSError: there is no connection.
+        OSError: there is no connection; ssl.SSLError, TimeoutError: because of that.
+        Refused: it does not let us in.
+        NoBroker: see there.
     """
 
     def __init__(self, address: Address, seconds: float, ca: str = "") -> None:
-        self._address = address
-        self._seconds = seconds
-        self._socket: socket.socket = socket.create_connection((address.host, address.port), timeout=seconds)
-        if address.tls:
-            context = ssl.create_default_context(cafile=ca or None)
-            self._socket = context.wrap_socket(self._socket, server_hostname=address.host)
+        # What it warns of is told as a finding, without the login that its lines may quote.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
+        self._connection = _connected(address, seconds, ca)
 
     def __enter__(self) -> Self:
         return self
@@ -113,131 +111,83 @@ class Broker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
+        from pika.exceptions import AMQPError
 
-    def log_in(self) -> None:
-        """Says who we are, and opens the virtual host and a channel.
-
-        Raises:
-            Refused: it does not let us.
-            NoBroker: see there.
-        """
-        address = self._address
-        try:
-            self._socket.sendall(b"AMQP\x00\x00\x09\x01")
-            self._await(_START)
-            # That we may be told why, rather than cut off.
-            told = _table({"authentication_failure_close": True, "consumer_cancel_notify": True})
-            properties = _long(_short_string("capabilities") + b"F" + told)
-            response = f"\0{address.user}\0{address.password}".encode()
-            self._send(0, _START_OK, properties + _short_string("PLAIN") + _long(response) + _short_string("en_US"))
-            channels, largest, _ = struct.unpack(">HIH", self._await(_TUNE)[:8])
-            self._send(0, _TUNE_OK, struct.pack(">HIH", channels, largest, 0))
-            self._send(0, _OPEN, _short_string(address.vhost) + b"\0\0")
-            self._await(_OPEN_OK)
-            self._send(1, _CHANNEL_OPEN, b"\0")
-            self._await(_CHANNEL_OPEN_OK)
-        except (ConnectionError, EOFError):
-            raise NoBroker("it ends the connection before we are logged in") from None
+        # Gone already, as often as not.
+        with suppress(AMQPError, OSError):
+            self._connection.close()
 
     def has_exchange(self, name: str) -> bool:
-        """Whether there is an exchange called *name*. Asked for what is not there, the broker ends the channel."""
-        passive = b"\0\0" + _short_string(name) + _short_string("topic") + b"\x01" + _table({})
+        """Whether there is an exchange called *name*."""
         try:
-            self._send(1, _EXCHANGE, passive)
-            self._await(_EXCHANGE_OK)
+            self._asked(lambda channel: channel.exchange_declare(name, "topic", passive=True))
         except Refused as error:
             if error.code == 404:
                 return False
             raise
         return True
 
-    def listen(self, exchange: str, key: str) -> None:
-        """Has messages of *exchange* with *key* brought to us, through a queue that goes with the connection."""
-        # A name of the broker's own choice; exclusive (4) and deleted with its reader (8).
-        self._send(1, _QUEUE, b"\0\0" + _short_string("") + bytes([4 | 8]) + _table({}))
-        answer = self._await(_QUEUE_OK)
-        queue = answer[1 : 1 + answer[0]].decode()
-        self._send(
-            1, _BIND, b"\0\0" + _short_string(queue) + _short_string(exchange) + _short_string(key) + b"\0" + _table({})
-        )
-        self._await(_BIND_OK)
-        # Nothing is acknowledged (2).
-        self._send(1, _CONSUME, b"\0\0" + _short_string(queue) + _short_string("") + bytes([2]) + _table({}))
-        self._await(_CONSUME_OK)
+    def listen(self, exchange: str, key: str) -> list[bytes]:
+        """Has messages of *exchange* with *key* brought to us, through a queue that goes with the connection.
 
-    def messages(self, seconds: float) -> Iterator[bytes]:
-        """The bodies of messages as they come, until *seconds* have passed."""
+        They come to the answered list, when `messages` waits for them.
+        """
+        heard: list[bytes] = []
+
+        def begin(channel: Any) -> None:
+            queue = channel.queue_declare("", exclusive=True, auto_delete=True).method.queue
+            channel.queue_bind(queue, exchange, key)
+            channel.basic_consume(queue, lambda *message: heard.append(message[-1]), auto_ack=True)
+
+        self._asked(begin)
+        return heard
+
+    def messages(self, heard: list[bytes], seconds: float) -> Iterator[bytes]:
+        """The bodies of messages as they come to what `listen` answered, until *seconds* have passed."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._socket.settimeout(left)
-            try:
-                kind, _, payload = self._frame()
-                if kind == _METHOD:
-                    self._method(payload)
-                if kind != _HEADER:
-                    continue
-                size = struct.unpack(">Q", payload[4:12])[0]
-                body = b""
-                while len(body) < size:
-                    body += self._frame()[2]
-            except TimeoutError:
-                return
-            finally:
-                self._socket.settimeout(self._seconds)
-            yield body
+            if not heard:
+                self._asked(lambda _: self._connection.process_data_events(time_limit=left), anew=False)
+            while heard:
+                yield heard.pop(0)
 
-    # ---- frames -----------------------------------------------------------------------------------------------------
+    def _asked(self, ask: Any, *, anew: bool = True) -> None:
+        from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
-    def _send(self, channel: int, method: tuple[int, int], arguments: bytes) -> None:
-        payload = struct.pack(">HH", *method) + arguments
-        self._socket.sendall(struct.pack(">BHI", _METHOD, channel, len(payload)) + payload + bytes([_END]))
-
-    def _await(self, method: tuple[int, int]) -> bytes:
-        """The arguments of *method*, the answer that has to come."""
-        while True:
-            kind, _, payload = self._frame()
-            if kind != _METHOD:
-                continue
-            found, arguments = self._method(payload)
-            if found == method:
-                return arguments
-
-    def _method(self, payload: bytes) -> tuple[tuple[int, int], bytes]:
-        first, second = struct.unpack(">HH", payload[:4])
-        if (first, second) in (_CLOSE, _CHANNEL_CLOSE):
-            code = struct.unpack(">H", payload[4:6])[0]
-            raise Refused(code, payload[7 : 7 + payload[6]].decode(errors="replace"))
-        return (first, second), payload[4:]
-
-    def _frame(self) -> tuple[int, int, bytes]:
-        head = self._exactly(7)
-        kind, channel, size = struct.unpack(">BHI", head)
-        if head[:4] == b"AMQP" or size > _LARGEST:
-            raise NoBroker("what answers speaks no AMQP 0-9-1")
-        payload = self._exactly(size + 1)
-        if payload[-1] != _END:
-            raise NoBroker("what answers speaks no AMQP 0-9-1")
-        return kind, channel, payload[:-1]
-
-    def _exactly(self, count: int) -> bytes:
-        found = b""
-        while len(found) < count:
-            part = self._socket.recv(count - len(found))
-            if not part:
-                raise EOFError
-            found += part
-        return found
+        try:
+            ask(self._connection.channel() if anew else None)
+        except (ChannelClosedByBroker, ConnectionClosedByBroker) as error:
+            raise Refused(error.reply_code, error.reply_text) from None
+        except AMQPError:
+            raise NoBroker("it ends the connection in the middle") from None
 
 
-def _short_string(text: str) -> bytes:
-    raw = text.encode()
-    return bytes([len(raw)]) + raw
+def _connected(address: Address, seconds: float, ca: str) -> BlockingConnection:
+    import pika
+    from pika import exceptions
+    from pika.adapters.utils import connection_workflow as workflow
 
-
-def _long(raw: bytes) -> bytes:
-    return struct.pack(">I", len(raw)) + raw
-
-
-def _table(values: dict[str, bool]) -> bytes:
-    return _long(b"".join(_short_string(name) + b"t" + bytes([value]) for name, value in values.items()))
+    tls = None
+    if address.tls:
+        tls = pika.SSLOptions(ssl.create_default_context(cafile=ca or None), address.host)
+    wanted = pika.ConnectionParameters(
+        host=address.host, port=address.port, virtual_host=address.vhost, ssl_options=tls,
+        credentials=pika.PlainCredentials(address.user, address.password, erase_on_connect=True),
+        heartbeat=0, socket_timeout=seconds, stack_timeout=seconds, connection_attempts=1,
+    )  # fmt: skip
+    try:
+        return pika.BlockingConnection(wanted)
+    except (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError) as error:
+        told = _CLOSED.search(str(error))
+        if told is None:
+            raise NoBroker("it ends the connection before we are logged in") from None
+        raise Refused(int(told[1]), told[2]) from None
+    except (exceptions.IncompatibleProtocolError, exceptions.ProtocolSyntaxError):
+        raise NoBroker("what answers speaks no AMQP 0-9-1") from None
+    except workflow.AMQPConnectorStackTimeout:
+        raise TimeoutError from None
+    except exceptions.AMQPError as error:
+        # No connection: pika wraps what the system said.
+        inner = next(iter(error.args), None)
+        cause = getattr(inner, "exception", None)
+        raise cause if isinstance(cause, OSError) else ConnectionError from None

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to one API: what it answers, how late it is, and in plain words why it does not."""
+"""Requests to one API: what it answers, how late it is, and in plain words why it does not.
+
+Not by the services' transport, which answers a status and a body: here what stands beside them is judged.
+"""
 
 from __future__ import annotations
 

@@ -30,23 +30,21 @@ def look(url: str, ca: str, seconds: float) -> Rabbitmq:
     try:
         with Broker(address, seconds, ca) as broker:
             try:
-                broker.log_in()
-            except Refused as error:
-                told = f"it refuses the login of user {address.user!r}" if error.code == 403 else str(error)
-                return Rabbitmq(found, login=Seen(None, told))
-            except NoBroker as error:
-                return Rabbitmq(replace(found, why=str(error), kind="broken"))
-            try:
                 there = Seen(broker.has_exchange(EXCHANGE))
-            except Refused as error:
+            except (Refused, NoBroker) as error:
                 there = Seen(None, str(error))
             return Rabbitmq(found, login=Seen(True), exchange=there, heard=Seen(None, "not tried without --probe"))
+    except Refused as error:
+        told = f"it refuses the login of user {address.user!r}" if error.code == 403 else str(error)
+        return Rabbitmq(found, login=Seen(None, told))
+    except NoBroker as error:
+        return Rabbitmq(replace(found, why=str(error), kind="broken"))
     except ssl.SSLError as error:
         return Rabbitmq(replace(found, why=f"no TLS with it that can be trusted ({error.reason})", kind="distrusted"))
     except TimeoutError:
         return Rabbitmq(replace(found, why=f"no answer within {seconds:.0f} s", kind="slow"))
-    except (OSError, EOFError) as error:
-        told = getattr(error, "strerror", None) or "the connection is closed without an answer"
+    except OSError as error:
+        told = error.strerror or "the connection is closed without an answer"
         return Rabbitmq(replace(found, why=str(told).lower(), kind="silent"))
 
 
@@ -66,14 +64,13 @@ def listen(found: Rabbitmq, url: str, ca: str, api: Api | Endpoint, nodes: Seque
     node = min(quiet, key=lambda each: (bool(each.instance), each.uuid))
     try:
         with Broker(parse(url), seconds, ca) as broker:
-            broker.log_in()
-            broker.listen(EXCHANGE, KEYS)
-            return replace(found, heard=_change(broker, api, node.uuid))
-    except (OSError, EOFError, Refused, NoBroker) as error:
+            heard = broker.listen(EXCHANGE, KEYS)
+            return replace(found, heard=_change(broker, heard, api, node.uuid))
+    except (OSError, Refused, NoBroker) as error:
         return replace(found, heard=Seen(None, f"the broker: {error}"))
 
 
-def _change(broker: Broker, api: Api, node: str) -> Seen[str]:
+def _change(broker: Broker, heard: list[bytes], api: Api, node: str) -> Seen[str]:
     mark = uuid.uuid4().hex
     path = f"/v1/nodes/{node}"
     try:
@@ -83,7 +80,7 @@ def _change(broker: Broker, api: Api, node: str) -> Seen[str]:
     if refusal := added.refusal():
         return Seen(None, f"the node could not be changed: {refusal}")
     try:
-        for body in broker.messages(HEARD_SECONDS):
+        for body in broker.messages(heard, HEARD_SECONDS):
             if mark.encode() in body:
                 return Seen(_type(body))
         return Seen("")

@@ -65,7 +65,9 @@ def htpasswd(programs: Path, path: Path, user: str, password: str) -> None:
 
 def environ_of(folder: Path, own: Mapping[str, str]) -> dict[str, str]:
     """The environment of a service: nothing of the caller's that could steer it, and *own*."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("BMS_", "OS_", "PYTHON"))}
+    # CA bundles too: requests takes that of the environment before the one that a session was told of.
+    steering = ("BMS_", "OS_", "PYTHON", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(steering)}
     # Nothing on the loopback is asked for through a proxy, and no cache of entry points outlives the bed.
     given = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", "XDG_CACHE_HOME": str(folder / "cache"), **own}
     return {**inherited, **given}

@@ -107,6 +107,11 @@ def test_ports_are_not_called_settled_before_the_controller_knows_them(rig: Rig)
     wait = rig.server(uuid).wait
     assert wait is not None
     assert (wait.code, rig.server(uuid).state) == ("CONTROLLER_BUSY", State.VERIFYING)
+    # However often it looks, what it read is told once.
+    looked = [each.header.type for each in rig.events(f"servers/{uuid}")].count("port.detach_observed")
+    assert looked == 1
+    rig.pass_time(120)
+    assert [each.header.type for each in rig.events(f"servers/{uuid}")].count("port.detach_observed") == looked
 
     rig.hardware.undescribable = False
     rig.settle()

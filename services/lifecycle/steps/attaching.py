@@ -52,7 +52,9 @@ class AttachingSteps:
         try:
             return replace(settled, server=described(settled.server, registered, self.hardware))
         except PeerUnavailable as error:
-            return Waiting(settled.server, wait_for(error), str(error), settled.events, settled.instance)
+            # What was read is told once: the controller may be away for days, and each look reads it again.
+            events = () if _as_told(server, settled.server) else settled.events
+            return Waiting(settled.server, wait_for(error), str(error), events, settled.instance)
 
     def attach(self, ctx: Context) -> Outcome:
         """The ports are what the step asked for, read back; every other port is what it was."""
@@ -165,6 +167,17 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
     # Of a server without ports nothing was observed, and nothing says so.
     events = (note(server, settled, type_, ctx.now, evidence=seen),) if seen.ports else ()
     return Done(settled, events, instance)
+
+
+def _as_told(before: Server, after: Server) -> bool:
+    """Whether the ports read as they did before, with nothing out."""
+
+    def shown(server: Server) -> list[tuple[object, ...]]:
+        return [
+            (port.name, port.observed, port.networks, port.requested, port.read_time is None) for port in server.ports
+        ]
+
+    return before.isolated == after.isolated and shown(before) == shown(after)
 
 
 def port_seen(reading: Reading) -> PortSeen:

@@ -215,6 +215,7 @@ class NetworkClient:
                     networks=[
                         attachment_pb2.NetworkTag(network=tag.network, vlan_tag=tag.vlan_tag) for tag in wish.networks
                     ],
+                    purpose=attachment_pb2.WishPurpose.Value(f"WISH_PURPOSE_{wish.purpose.name}"),
                 )
                 for wish in wishes
             ],

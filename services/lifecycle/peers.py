@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from services.kernel.events import DiskSeen
@@ -101,6 +102,14 @@ class Reading:
     detail: str = ""
 
 
+class Purpose(StrEnum):
+    """Whom a wish is meant for where a controller moves ports too: a STEP is its own to take, the others network's."""
+
+    STEP = "step"
+    CUT = "cut"
+    RESTORE = "restore"
+
+
 @dataclass(frozen=True, slots=True)
 class PortWish:
     """What a port is asked to be."""
@@ -108,6 +117,7 @@ class PortWish:
     port: str
     port_class: PortClass
     networks: tuple[Tag, ...] = ()
+    purpose: Purpose = Purpose.STEP
 
 
 class Networks(Protocol):

@@ -19,6 +19,7 @@ from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
+from services.network.backends.neutron_observed import ObservedNeutron
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose
 from services.network.domain import PortClass
@@ -55,7 +56,8 @@ def _backend(
         if ids is not None and (port_class.private or port_class is PortClass.TENANT)
     }
     networks = NeutronNetworks(api, neutron.physical_network, neutron.private_projects)
-    yield NeutronFabric(api, clock, groups, neutron.dhcp_options), networks
+    flips = NeutronFabric(api, clock, groups, neutron.dhcp_options)
+    yield ObservedNeutron(api, flips) if neutron.observed else flips, networks
 
 
 def run(settings: Settings, neutron: NeutronSettings | None) -> None:

@@ -138,12 +138,29 @@ class Link:
     switch_id: str = ""
 
 
+class Purpose(StrEnum):
+    """Whom a wish is meant for where Ironic moves ports too: a STEP is its own to take, the others are always ours."""
+
+    STEP = "step"
+    CUT = "cut"
+    RESTORE = "restore"
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a port is asked to be; ``tags`` are sorted. QUARANTINE has none."""
 
     port_class: PortClass
     tags: tuple[Tag, ...] = ()
+    purpose: Purpose = Purpose.STEP
+
+    def same(self, other: Wish) -> bool:
+        """Whether a port that is as *other* says is as this says."""
+        return (self.port_class, self.tags) == (other.port_class, other.tags)
+
+    def after(self, before: Wish) -> Wish:
+        """This wish where *before* stands: what was asked of the fabric once is not taken back by a mere step."""
+        return before if self.same(before) and self.purpose is Purpose.STEP else self
 
 
 QUARANTINE = Wish(PortClass.QUARANTINE)
@@ -257,7 +274,8 @@ def check_wish(wish: Wish, where: str) -> None:
     """Refuses a wish that no port can be; *where* is its path in the request.
 
     Raises:
-        InvalidField: too many or too few networks for the class, two untagged ones, or a tag or network twice.
+        InvalidField: too many or too few networks for the class, two untagged ones, a tag or network twice, or a
+            purpose of another class.
     """
     tags = wish.tags
     most = {PortClass.QUARANTINE: 0, PortClass.TENANT: MAX_TAGS}.get(wish.port_class, 1)
@@ -266,6 +284,13 @@ def check_wish(wish: Wish, where: str) -> None:
         wanted = "no network" if not most else "one network" if most == 1 else f"1 to {most} networks"
         raise InvalidField(
             field=f"{where}.networks", description=f"has {len(tags)}, and a {wish.port_class} port takes {wanted}"
+        )
+    meant = {Purpose.CUT: PortClass.QUARANTINE, Purpose.RESTORE: PortClass.TENANT}.get(wish.purpose, wish.port_class)
+    if wish.port_class is not meant:
+        raise InvalidField(
+            field=f"{where}.purpose",
+            description=f"is {wish.purpose}, and the port shall be {wish.port_class}",
+            remedy="Cut into QUARANTINE, restore to TENANT, or leave it out.",
         )
     for tag in tags:
         if tag.vlan_tag:
@@ -346,7 +371,7 @@ def check_change(before: Attachment, wish: Wish, project: str) -> None:
     Raises:
         WrongState: it is, or may be, in another class, or another project's.
     """
-    if wish.port_class is not PortClass.TENANT or (before.wish == wish and before.project == project):
+    if wish.port_class is not PortClass.TENANT or (wish.same(before.wish) and before.project == project):
         return
     seen = before.observed
     now = seen.port_class if seen else PortClass.UNKNOWN

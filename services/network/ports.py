@@ -71,6 +71,7 @@ class PortOrder:
             of a group, with one link for each.
         port_class: what the configuration is for.
         switch_id: the switch's MAC address or datapath id; empty if nobody said.
+        acts: it is carried out even where another system moves the ports.
     """
 
     port: SwitchPort
@@ -79,6 +80,7 @@ class PortOrder:
     port_group: str = ""
     port_class: PortClass = PortClass.QUARANTINE
     switch_id: str = ""
+    acts: bool = False
 
 
 class Fabric(Protocol):

@@ -11,6 +11,8 @@ BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS   ids, by commas, of the projects whose net
 BMS_NETWORK_NEUTRON_PRIVATE_GROUPS, BMS_NETWORK_NEUTRON_TENANT_GROUPS
                                        ids, by commas, of the security groups of ports while they are there; without:
                                        none on ports that we make, and others keep theirs
+BMS_NETWORK_NEUTRON_MODE               who moves server ports: flip (we do; Ironic's network interface is noop) or
+                                       observed (Ironic does, by its network interface neutron); flip
 BMS_NETWORK_NEUTRON_DHCP_OPTIONS       DHCP options of the ports that we make on private networks, by semicolons:
                                        67=boot.img;tag:ipxe,67=http://...;6:59=tftp://... (6: for IPv6); without: none
 """
@@ -25,6 +27,7 @@ from services.kernel.errors import InvalidField
 from services.network.ports import DhcpOption
 
 BACKENDS = ("simulated", "neutron")
+MODES = ("flip", "observed")
 _PREFIX = "BMS_NETWORK_NEUTRON_"
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[!-~]{1,64}")
@@ -42,6 +45,7 @@ class NeutronSettings:
         private_projects: whose networks may be of a private class.
         private_groups, tenant_groups: security groups; None leaves them as they are.
         dhcp_options: of ports that we make on private networks.
+        observed: whether Ironic moves the ports.
     """
 
     cloud: str
@@ -51,6 +55,7 @@ class NeutronSettings:
     private_groups: tuple[str, ...] | None = None
     tenant_groups: tuple[str, ...] | None = None
     dhcp_options: tuple[DhcpOption, ...] = ()
+    observed: bool = False
 
 
 def read(environ: Mapping[str, str]) -> NeutronSettings | None:
@@ -87,6 +92,7 @@ def read(environ: Mapping[str, str]) -> NeutronSettings | None:
         _ids(environ, "PRIVATE_GROUPS"),
         _ids(environ, "TENANT_GROUPS"),
         _options(environ),
+        _observed(environ),
     )
 
 
@@ -99,6 +105,20 @@ def _seconds(environ: Mapping[str, str]) -> float:
     if not 1 <= seconds <= 60:
         raise InvalidField(f"{_PREFIX}SECONDS", f"{text[:40]!r} is not a number from 1 to 60", remedy="Correct it.")
     return seconds
+
+
+def _observed(environ: Mapping[str, str]) -> bool:
+    mode = environ.get(f"{_PREFIX}MODE", "").strip() or "flip"
+    if mode not in MODES:
+        raise InvalidField(f"{_PREFIX}MODE", f"{mode[:40]!r} is not a mode", remedy=f"Give one of {', '.join(MODES)}.")
+    ours = ("PRIVATE_GROUPS", "TENANT_GROUPS", "DHCP_OPTIONS")
+    if mode == "observed" and (idle := [name for name in ours if environ.get(_PREFIX + name, "").strip()]):
+        raise InvalidField(
+            _PREFIX + idle[0],
+            "is for ports that we move, and in mode observed Ironic does",
+            remedy="Take it out; Ironic has settings of its own for it.",
+        )
+    return mode == "observed"
 
 
 def _options(environ: Mapping[str, str]) -> tuple[DhcpOption, ...]:

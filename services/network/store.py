@@ -16,6 +16,7 @@ from services.network.domain import (
     Network,
     PortClass,
     PortSetup,
+    Purpose,
     Reading,
     Segment,
     SwitchPort,
@@ -39,7 +40,7 @@ _NETWORK_ALONE = (
 _PORT = (
     "SELECT port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
     " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
-    " seen_setup FROM ports"
+    " seen_setup, wish_purpose FROM ports"
 )
 _SAVED = (
     "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
@@ -48,7 +49,8 @@ _SAVED = (
     " wish_tags = excluded.wish_tags, project = excluded.project, request_time = excluded.request_time,"
     " asked = excluded.asked, seen_class = excluded.seen_class, seen_tags = excluded.seen_tags,"
     " seen_time = excluded.seen_time, seen_digest = excluded.seen_digest, seen_detail = excluded.seen_detail,"
-    " seen_asked = excluded.seen_asked, seen_setup = excluded.seen_setup, settled = excluded.settled"
+    " seen_asked = excluded.seen_asked, seen_setup = excluded.seen_setup,"
+    " wish_purpose = excluded.wish_purpose, settled = excluded.settled"
 )
 
 
@@ -163,7 +165,8 @@ class SqlStore:
         self._tx.execute(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
             " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
-            " seen_asked, seen_setup, settled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " seen_asked, seen_setup, wish_purpose, settled)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             f" ON CONFLICT (port) DO UPDATE SET {_SAVED}",
             (
                 link.port,
@@ -179,6 +182,7 @@ class SqlStore:
                 to_micros(attachment.request_time),
                 attachment.asked,
                 *_seen(attachment.observed),
+                wish.purpose.value,
                 int(attachment.settled),
             ),
         )
@@ -314,7 +318,7 @@ def _attachment(row: Row) -> Attachment:
             row["port_group"],
             row["switch_id"],
         ),
-        wish=Wish(PortClass(row["wish_class"]), _tags(row["wish_tags"])),
+        wish=Wish(PortClass(row["wish_class"]), _tags(row["wish_tags"]), Purpose(row["wish_purpose"])),
         project=row["project"],
         request_time=from_micros(row["request_time"]),
         observed=seen,

@@ -16,6 +16,7 @@ from services.network.domain import (
     Link,
     Network,
     PortClass,
+    Purpose,
     Reading,
     SwitchPort,
     Tag,
@@ -44,6 +45,13 @@ _CLASSES: dict[int, PortClass] = {
 }
 _NUMBERS: dict[PortClass, network_pb2.PortClass.ValueType] = {
     port_class: network_pb2.PortClass.Value(f"PORT_CLASS_{port_class.name}") for port_class in PortClass
+}
+
+_PURPOSES: dict[int, Purpose] = {
+    attachment_pb2.WISH_PURPOSE_UNSPECIFIED: Purpose.STEP,
+    attachment_pb2.WISH_PURPOSE_STEP: Purpose.STEP,
+    attachment_pb2.WISH_PURPOSE_CUT: Purpose.CUT,
+    attachment_pb2.WISH_PURPOSE_RESTORE: Purpose.RESTORE,
 }
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -179,11 +187,19 @@ def wishes(request: attachment_pb2.AttachPortsRequest) -> dict[str, Wish]:
             )
         for at, tag in enumerate(given.networks):
             NETWORK.parse(tag.network, f"{where}.networks[{at}].network")
-        wish = Wish(port_class, tuple(sorted(Tag(tag.network, tag.vlan_tag) for tag in given.networks)))
+        tags = tuple(sorted(Tag(tag.network, tag.vlan_tag) for tag in given.networks))
+        wish = Wish(port_class, tags, _purpose(given.purpose, f"{where}.purpose"))
         check_wish(wish, where)
         found[given.port] = wish
     _distinct([given.port for given in request.wishes], "wishes", "port")
     return found
+
+
+def _purpose(given: int, where: str) -> Purpose:
+    purpose = _PURPOSES.get(given)
+    if purpose is None:
+        raise InvalidField(field=where, description=f"{given} is no purpose", remedy="Give STEP, CUT or RESTORE.")
+    return purpose
 
 
 def tenant(request: attachment_pb2.AttachPortsRequest, asked: dict[str, Wish]) -> str:
@@ -291,6 +307,7 @@ def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
             port=link.port,
             port_class=_NUMBERS[attachment.wish.port_class],
             networks=_tags(attachment.wish.tags),
+            purpose=attachment_pb2.WishPurpose.Value(f"WISH_PURPOSE_{attachment.wish.purpose.name}"),
         )
         if attachment.asked
         else None,

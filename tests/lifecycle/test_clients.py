@@ -21,7 +21,7 @@ from services.kernel.errors import BmsError, DeadlineExceeded, Exhausted, NotFou
 from services.kernel.events import DiskSeen
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import DetachProof, Heard, PortWish
+from services.lifecycle.peers import DetachProof, Heard, PortWish, Purpose
 from services.lifecycle.ports import Bmc, HardwareFacts
 from services.runtime import status as statuses
 from services.runtime.outbound import Peer
@@ -268,6 +268,12 @@ def test_a_wish_carries_fence_project_and_networks(network: Other) -> None:
     assert (request.server, request.fence, request.project, request.request_id) == (SERVER, 5, "demo", "id")
     assert request.wishes[0].port_class == network_pb2.PORT_CLASS_TENANT
     assert request.wishes[0].networks[0].vlan_tag == 7
+    assert request.wishes[0].purpose == attachment_pb2.WISH_PURPOSE_STEP
+    cut = (PortWish(f"{SERVER}/ports/1", PortClass.QUARANTINE, purpose=Purpose.CUT),)
+    _, (request,) = network.answers(
+        lambda: client.attach(UUID, cut, "demo", 5, "id"), ("AttachPorts", attachment_pb2.AttachPortsResponse())
+    )
+    assert request.wishes[0].purpose == attachment_pb2.WISH_PURPOSE_CUT
 
     refused = network.refuses(lambda: client.attach(UUID, wishes, "demo", 4, "id"), "AttachPorts", Stale("older"))
     assert isinstance(refused, Stale)

@@ -38,7 +38,8 @@ def test_all_of_them() -> None:
         DhcpOption("59", "tftp://x", 6),
     )  # fmt: skip
     assert read(environ) == NeutronSettings("bms", 3.5, "physnet1", (project,), (group,), (group, group), options)
-    assert read(NEUTRON) == NeutronSettings("bms")
+    assert read(NEUTRON) == read({**NEUTRON, f"{P}MODE": "flip"}) == NeutronSettings("bms")
+    assert read({**NEUTRON, f"{P}MODE": "observed"}) == NeutronSettings("bms", observed=True)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,8 @@ def test_all_of_them() -> None:
         ({**NEUTRON, f"{P}PRIVATE_PROJECTS": "service"}, f"{P}PRIVATE_PROJECTS"),
         ({**NEUTRON, f"{P}TENANT_GROUPS": "default"}, f"{P}TENANT_GROUPS"),
         ({**NEUTRON, f"{P}DHCP_OPTIONS": "67"}, f"{P}DHCP_OPTIONS"),
+        ({**NEUTRON, f"{P}MODE": "both"}, f"{P}MODE"),
+        ({**NEUTRON, f"{P}MODE": "observed", f"{P}TENANT_GROUPS": "aa" * 16}, f"{P}TENANT_GROUPS"),
         ({**NEUTRON, f"{P}DHCP_OPTIONS": "67=a;=b"}, f"{P}DHCP_OPTIONS"),
     ],
 )

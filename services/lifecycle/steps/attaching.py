@@ -10,10 +10,10 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, 
 from services.kernel.events import Evidence, PortSeen
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note, project_of
-from services.lifecycle.domain.plans import StepName
+from services.lifecycle.domain.plans import IntentKind, StepName
 from services.lifecycle.domain.plugging import replugged
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
-from services.lifecycle.peers import Inventory, Networks, PortWish, Reading
+from services.lifecycle.peers import Inventory, Networks, PortWish, Purpose, Reading
 from services.lifecycle.ports import Hardware, wait_for
 from services.lifecycle.steps.describing import described
 from services.lifecycle.steps.identity import call_id
@@ -21,6 +21,10 @@ from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Wa
 
 CUTTING = frozenset({StepName.DETACH_ALL, StepName.REGISTER_PORTS})
 """Steps that take a server off every network."""
+_ASIDE = frozenset({
+    IntentKind.QUARANTINE, IntentKind.RELEASE_SILENT, IntentKind.FORCE_RELEASE, IntentKind.PUT_BACK, IntentKind.CLOSE,
+})  # fmt: skip
+"""What takes a server off whatever it is on, whoever put it there."""
 _PRIVATE = frozenset({PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE})
 
 
@@ -81,13 +85,15 @@ class AttachingSteps:
             if asked:
                 wishes = []
                 for port in asked:
-                    wish = self._wish(port)
+                    wish = self._wish(port, server)
                     if wish is None:
                         return Waiting(
                             server, "PRIVATE_NETWORK_MISSING", f"the site has no private network for {port.requested}"
                         )
                     wishes.append(wish)
-                identity = call_id(ctx.intent, server.fence, server.uuid, *(port.name for port in asked))
+                # What is cut may be found elsewhere at the next look: then it is another request.
+                whole = (one.port if one.purpose is Purpose.STEP else f"{one.port} {one.purpose}" for one in wishes)
+                identity = call_id(ctx.intent, server.fence, server.uuid, *whole)
                 self.networks.attach(server.uuid, tuple(wishes), project_of(server.instance), server.fence, identity)
             readings = self.networks.read(server.uuid, server.fence)
         except (PeerUnavailable, DeadlineExceeded) as error:
@@ -117,18 +123,32 @@ class AttachingSteps:
         event = note(server, server, "port.detach_observed", ctx.now, evidence=seen, message="where they were")
         return Waiting(server, "PORTS_NOT_SETTLED", str(refused), (event,))
 
-    def _wish(self, port: Port) -> PortWish | None:
+    def _wish(self, port: Port, server: Server) -> PortWish | None:
         if port.requested in _PRIVATE:
             network = self.networks.private(port.requested)
             return PortWish(port.name, port.requested, (Tag(network),)) if network else None
-        return PortWish(port.name, port.requested or PortClass.QUARANTINE, port.wanted)
+        wanted = port.requested or PortClass.QUARANTINE
+        return PortWish(port.name, wanted, port.wanted, purpose_of(server, wanted))
+
+
+def purpose_of(server: Server, wanted: PortClass) -> Purpose:
+    """Whom it is meant for that ports of *server* shall be *wanted*, where a controller moves ports too.
+
+    What a tenant's server is on is cut by network, and given back by it before the server is powered on again: no
+    controller does either by itself. What a controller's own work put on a private network it takes off again.
+    """
+    intent = server.task
+    if intent.step.name is StepName.DETACH_ALL and wanted is PortClass.QUARANTINE:
+        tenants = any(port.observed in (PortClass.TENANT, PortClass.UNKNOWN) for port in server.linked_ports)
+        return Purpose.CUT if tenants or intent.kind in _ASIDE else Purpose.STEP
+    return Purpose.RESTORE if intent.kind is IntentKind.START and wanted is PortClass.TENANT else Purpose.STEP
 
 
 def cut_as_known(networks: Networks, ctx: Context) -> tuple[Reading, ...]:
     """Every port that network knows of the server is asked into quarantine and read, wherever it is plugged in now."""
     server = ctx.server
     known = networks.read(server.uuid, server.fence)
-    wishes = tuple(PortWish(one.port, PortClass.QUARANTINE) for one in known)
+    wishes = tuple(PortWish(one.port, PortClass.QUARANTINE, purpose=Purpose.CUT) for one in known)
     if not wishes:
         return ()
     identity = call_id(ctx.intent, server.fence, server.uuid, "as known", *(one.port for one in known))

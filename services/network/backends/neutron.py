@@ -15,11 +15,20 @@ booting are set if the settings name some: else Ironic boots by virtual media, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.neutron_reading import digest_of, is_at, is_bound, judged, setup_at
+from services.network.backends.neutron_found import (
+    by_id,
+    found_of,
+    keeper_of,
+    ports_of,
+    profile_of,
+    told,
+    units_of,
+)
+from services.network.backends.neutron_reading import digest_of, is_bound, judged, setup_at
 from services.network.backends.neutron_trunks import UNBOUND, fit_for_trunk, keep_trunk, without_trunk
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
@@ -27,8 +36,6 @@ from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
 from services.runtime.openstack import Refused
 
 _TURNS = 3
-_AT_ONCE = 40
-"""Values of a filter in one request: addresses of requests are short."""
 
 
 class NeutronFabric:
@@ -54,17 +61,14 @@ class NeutronFabric:
 
     def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
         """See `Fabric.write`. All that there is to cut is cut before anything is bound."""
-        units: dict[str, list[PortOrder]] = {}
-        for order in orders:
-            units.setdefault(order.port_group or order.mac_address, []).append(order)
         failed: list[Refused | PeerUnavailable] = []
-        for unit in sorted(units.values(), key=lambda unit: bool(unit[0].config.networks)):
+        for unit in units_of(orders):
             try:
                 self._carry_out(server, unit)
             except (Refused, PeerUnavailable) as error:
                 failed.append(error)
         if failed:
-            raise _told(failed[0])
+            raise told(failed[0])
 
     def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
         """See `Fabric.read`. Ports are looked for by the server they are bound for and by its MAC addresses.
@@ -75,13 +79,13 @@ class NeutronFabric:
         # Before the first request: what is answered is not older.
         now = self._clock.now()
         try:
-            found = self._ports({plug.server for plug in plugs}, {plug.mac_address for plug in plugs})
+            found = ports_of(self._api, {plug.server for plug in plugs}, {plug.mac_address for plug in plugs})
             trunked = [port["trunk_details"] for port in found if port.get("trunk_details")]
-            trunks = {str(one["id"]): one for one in self._by_id("trunks", {one["trunk_id"] for one in trunked})}
+            trunks = {str(one["id"]): one for one in by_id(self._api, "trunks", {one["trunk_id"] for one in trunked})}
             subs = {sub["port_id"] for one in trunked for sub in one["sub_ports"]}
-            subports = {str(one["id"]): one for one in self._by_id("ports", subs)}
+            subports = {str(one["id"]): one for one in by_id(self._api, "ports", subs)}
         except Refused as error:
-            raise _told(error) from None
+            raise told(error) from None
         siblings: dict[str, list[Plug]] = {}
         for plug in plugs:
             siblings.setdefault(plug.server, []).append(plug)
@@ -120,17 +124,13 @@ class NeutronFabric:
 
     def _turn(self, server: str, unit: Sequence[PortOrder]) -> None:
         macs = {order.mac_address for order in unit}
-        found = [
-            port
-            for port in self._ports({server}, macs)
-            if port["mac_address"] in macs or any(is_at(port, order.port, order.switch_id) for order in unit)
-        ]
+        found = found_of(self._api, server, unit)
         config, port_class = unit[0].config, unit[0].port_class
-        parent = _keeper(found, config.untagged, macs) if config.tagged else None
+        parent = keeper_of(found, config.untagged, macs) if config.tagged else None
         # What a trunk holds can be neither removed nor bound, nor go into another trunk.
         ports = [port if port is parent else without_trunk(self._api, port) for port in found]
-        keeper = _keeper(ports, config.untagged, macs) if config.untagged else None
-        kept = {tag: _keeper(ports, network, macs) for tag, network in sorted(config.tagged)}
+        keeper = keeper_of(ports, config.untagged, macs) if config.untagged else None
+        kept = {tag: keeper_of(ports, network, macs) for tag, network in sorted(config.tagged)}
         staying = {str(one["id"]) for one in (keeper, *kept.values()) if one is not None}
         held = {str(sub["port_id"]) for sub in ((parent or {}).get("trunk_details") or {}).get("sub_ports", ())}
         for port in ports:
@@ -157,23 +157,12 @@ class NeutronFabric:
         self._bind(keeper, wanted)
 
     def _binding(self, server: str, unit: Sequence[PortOrder]) -> dict[str, object]:
-        links = [
-            {
-                "switch_id": order.switch_id or order.port.switch,
-                "port_id": order.port.port,
-                "switch_info": order.port.switch,
-            }
-            for order in sorted(unit, key=lambda one: one.port)
-        ]
-        profile: dict[str, object] = {"local_link_information": links}
-        if group := unit[0].port_group:
-            profile["local_group_information"] = {"id": group, "name": group}
         groups = self._groups.get(unit[0].port_class)
         return {
             "admin_state_up": True,
             "binding:vnic_type": "baremetal",
             "binding:host_id": server,
-            "binding:profile": profile,
+            "binding:profile": profile_of(unit),
             **({} if groups is None else {"security_groups": sorted(groups)}),
         }
 
@@ -212,40 +201,3 @@ class NeutronFabric:
 
     def _unbind(self, port: Resource) -> None:
         self._api.update("ports", str(port["id"]), UNBOUND)
-
-    def _ports(self, servers: Iterable[str], macs: Iterable[str]) -> list[Resource]:
-        """Every port that is bound for one of *servers*, or has one of *macs*."""
-        found = {str(port["id"]): port for chunk in _chunks(servers) for port in self._some(binding__host_id=chunk)}
-        found |= {str(port["id"]): port for chunk in _chunks(macs) for port in self._some(mac_address=chunk)}
-        return [found[ident] for ident in sorted(found)]
-
-    def _some(self, **where: str | list[str]) -> list[Resource]:
-        ports = self._api.every("ports", **where)
-        if any("binding:vif_type" not in port for port in ports):
-            msg = "Neutron does not show our login how ports are bound"
-            raise PeerUnavailable(msg, remedy="Give the login role admin.", peer="neutron")
-        return ports
-
-    def _by_id(self, collection: str, idents: Iterable[str]) -> list[Resource]:
-        return [one for chunk in _chunks(idents) for one in self._api.every(collection, id=chunk)]
-
-
-def _keeper(ports: Sequence[Resource], network: str, macs: set[str]) -> Resource | None:
-    """The port that is bound for *network*: ipam's, then one of others, then ours; always the same one."""
-    mine = [port for port in ports if port["network_id"] == network and port["mac_address"] in macs]
-    return min(
-        mine, key=lambda one: (not is_ours(one, LEASE), is_ours(one, PORT), one["mac_address"], one["id"]), default=None
-    )
-
-
-def _chunks(values: Iterable[str]) -> list[list[str]]:
-    every = sorted(values)
-    return [every[at : at + _AT_ONCE] for at in range(0, len(every), _AT_ONCE)]
-
-
-def _told(error: Refused | PeerUnavailable) -> PeerUnavailable:
-    """A refusal in words of the field: whatever it is, it may be gone when somebody has seen to it."""
-    if isinstance(error, PeerUnavailable):
-        return error
-    msg = f"Neutron refuses ({error.kind or error.status}): {error.text}"
-    return PeerUnavailable(msg, remedy="Mend that in Neutron; it is tried again.", peer="neutron")

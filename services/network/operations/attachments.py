@@ -18,6 +18,7 @@ from services.network.domain import (
     Link,
     Network,
     PortClass,
+    Purpose,
     Reading,
     Wish,
     check_change,
@@ -126,6 +127,7 @@ def attach(
         _check_networks(wish, networks, project)
         old, owner = before[port], project if wish.port_class is PortClass.TENANT else ""
         check_change(old, wish, owner)
+        wish = wish.after(old.wish)  # noqa: PLW2901 -- what is recorded is what counts from here on
         if (old.wish, old.project) != (wish, owner):
             new = replace(old, wish=wish, project=owner, request_time=call.now, asked=max(old.asked, 1) + 1)
             store.save(new, old)
@@ -151,6 +153,7 @@ def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
             one.link.port_group,
             one.wish.port_class,
             one.link.switch_id,
+            acts=one.wish.purpose is not Purpose.STEP,
         )
         for one in meant
     )
@@ -264,6 +267,7 @@ def _recorded(
             for key, value in (
                 (f"{one.link.port}/switch", f"{one.link.plug.switch} {one.link.plug.port}"),
                 (f"{one.link.port}/detail", one.observed.detail if observed and one.observed else ""),
+                (f"{one.link.port}/purpose", "" if observed or one.wish.purpose is Purpose.STEP else one.wish.purpose),
             )
             if value
         },

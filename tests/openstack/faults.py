@@ -52,7 +52,7 @@ class Way:
     def fate(self, method: str, path: str) -> str:
         """What becomes of a request; "" for nothing."""
         with self.lock:
-            fate = self.chance.choice(STORM) if self.chance.random() < self.share else ""
+            fate = STORM[len(self.happened) % len(STORM)] if self.chance.random() < self.share else ""
             if fate:
                 self.happened.append((fate, method, path.partition("?")[0]))
             return fate
@@ -202,8 +202,12 @@ def _way_to(port: int) -> Iterator[Way]:
         def log_message(self, *_args: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        # Five may knock at once by default: on a busy machine others were lost that no storm had taken.
+        request_queue_size = 128
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
     way.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -113,11 +113,15 @@ story: dev ## the whole story as a test, with processes killed on the way
 	@$(BIN)/python -m pytest -m story --timeout=1800 $(call marked,story) $(PYTEST_ARGS)
 
 .PHONY: test-openstack
-test-openstack: openstack-life openstack-cloud ## everything that runs on genuine OpenStack
+test-openstack: openstack-life openstack-cloud openstack-oldest ## everything that runs on genuine OpenStack
 
 .PHONY: openstack-life
 openstack-life: dev ## a server's life on a genuine Ironic alone, Keystone's tokens, Glance's images
 	@$(BIN)/python -m pytest -n 0 -m openstack --timeout=900 $(call marked,openstack) $(PYTEST_ARGS)
+
+.PHONY: openstack-oldest
+openstack-oldest: dev ## the same life, and nodes, on the Ironic of this machine's Debian, which is unpacked and not installed
+	@BMS_TEST_IRONIC=debian $(BIN)/python -m pytest -n 0 -m openstack --timeout=900 tests/openstack/test_life.py tests/openstack/test_ironic_nodes.py $(PYTEST_ARGS)
 
 .PHONY: openstack-up
 openstack-up: dev ## Keystone, Glance, Placement, Neutron, Nova and Ironic on loopback, with tenants and nodes (PORT_BASE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
 import ssl
 import subprocess
@@ -23,11 +24,15 @@ from pathlib import Path
 from tests.openstack.cloud import bmc as emulated
 from tests.openstack.cloud import ironic, parts
 from tests.openstack.cloud.bmc import certify, configure_bmc, macs_of, system_of
+from tests.openstack.cloud.oldest import oldest
 from tests.openstack.cloud.parts import answers, free_port, htpasswd, listens, run, write_ini
 from tests.openstack.cloud.programs import programs
 
 SERIAL = "1234570"
 """What the emulator says of its one drive."""
+
+RELEASE = "BMS_TEST_IRONIC"
+"""The environment variable that says ``debian`` where Ironic shall be the oldest that we are held to."""
 
 START_SECONDS = 60.0
 USER, BMC_USER = "bms", emulated.USER
@@ -97,8 +102,9 @@ def running_bed(folder: Path, servers: int, *, login: bool = True) -> Iterator[B
         bmcs = tuple(_start_bmc(folder, found, number, ends) for number in range(1, servers + 1))
         port = free_port()
         config = _configure(folder, found, port, password, login=login)
-        run(folder, [str(found / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
-        _start(folder, "ironic", [str(found / "ironic"), "--config-file", str(config)], _ironic_environ(folder), ends)
+        release = oldest() if os.environ.get(RELEASE) == "debian" else found
+        run(folder, [str(release / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
+        _start(folder, "ironic", [str(release / "ironic"), "--config-file", str(config)], _ironic_environ(folder), ends)
         endpoint = f"http://127.0.0.1:{port}"
         answers(endpoint, folder / "ironic.log")
         known = {"username": USER, "password": password} if login else {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,6 +31,9 @@ from services.runtime.server import build_server, serve
 from services.runtime.settings import Settings
 from services.simulated.rack import Rack
 
+if TYPE_CHECKING:
+    from services.lifecycle.backends.ironic_api import IronicApi
+
 _log = structlog.get_logger("bms.lifecycle")
 
 
@@ -44,7 +49,8 @@ def run(settings: Settings, own: LifecycleSettings) -> None:
 def _run(base: Foundation, own: LifecycleSettings) -> None:
     hardware_of, close_hardware, observing = _hardware(base, own)
     pool, settling = Pool(own.workers), Settling()
-    parts = compose(base, hardware_of, Walks(pool.run, own.workers, own.pace), own.brake, settling.pause, observing)
+    walks, trait = Walks(pool.run, own.workers, own.pace), own.nova.trait if own.nova.cloud else ""
+    parts = compose(base, hardware_of, walks, own.brake, settling.pause, observing, trait)
     notary = Notary(base, parts.log)
     bound = build_server(
         base.settings.server,
@@ -90,12 +96,29 @@ def _hardware(
         api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
         ca, nodes = own.ironic.redfish_ca, IronicNodes(api, base.clock)
         return (
-            lambda credentials: IronicHardware(api, credentials, base.clock, redfish_ca=ca),
+            _through_nova(base, own, api) or (lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca)),
             lambda: None,
             lambda store: watch(base.database, store, nodes, base.clock, own.observing),
         )
     rack = Rack(base.settings.data.data_dir / "rack.sqlite")
     return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close, None
+
+
+def _through_nova(
+    base: Foundation, own: LifecycleSettings, api: IronicApi
+) -> Callable[[RememberedCredentials], Hardware] | None:
+    """The same where a Nova deploys some of the servers; None where none does."""
+    if not own.nova.cloud:
+        return None
+    from services.lifecycle.backends.nova import NovaHardware
+    from services.lifecycle.backends.nova_cloud import SETTING, NovaCloud
+    from services.lifecycle.backends.nova_ports import NeutronPorts
+    from services.runtime.neutron import open_neutron
+
+    servers = NovaCloud(own.nova.cloud).servers()
+    ports = NeutronPorts(cache(lambda: open_neutron(own.nova.cloud, setting=SETTING)))
+    trait, ca = own.nova.trait, own.ironic.redfish_ca
+    return lambda known: NovaHardware(api, known, base.clock, servers, ports, trait=trait, redfish_ca=ca)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from services.kernel.errors import BmsError, NotFound, PeerUnavailable
 from services.kernel.events import DiskSeen
 from services.kernel.names import SERVER
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
+from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Reading, Registered
 from services.lifecycle.ports import Bmc, CardPort, HardwareFacts, ImageOrder, ServerCard
 from services.runtime.outbound import Peer
 
@@ -77,6 +77,12 @@ class InventoryClient:
         """See peers.Inventory."""
         self._peer.call(self._stub.GetFlavor, catalogue_pb2.GetFlavorRequest(name=flavor))
 
+    def flavor(self, flavor: str) -> FlavorCard:
+        """See peers.Inventory."""
+        found = self._peer.call(self._stub.GetFlavor, catalogue_pb2.GetFlavorRequest(name=flavor))
+        traits = frozenset(key for key, value in found.capabilities.items() if value == "true")
+        return FlavorCard(found.name, traits, found.mirror.remote_id)
+
     def image(self, image: str, project: str) -> ImageOrder:
         """See peers.Inventory."""
         found = self._peer.call(self._stub.GetImage, catalogue_pb2.GetImageRequest(name=image, for_project=project))
@@ -88,6 +94,7 @@ class InventoryClient:
             kernel_checksum=found.kernel_checksum,
             ramdisk_uri=found.ramdisk_uri,
             ramdisk_checksum=found.ramdisk_checksum,
+            glance_id=found.mirror.remote_id,
         )
 
     def reserve(self, holder: str, flavor: str, image: str, excluded: tuple[str, ...]) -> str:

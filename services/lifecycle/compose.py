@@ -90,6 +90,7 @@ def compose(
     brake: Policy,
     pause: Pause,
     watch: Callable[[Store], Watch] | None = None,
+    nova_trait: str = "",
 ) -> Lifecycle:
     """Builds it; nothing runs yet.
 
@@ -98,6 +99,7 @@ def compose(
         brake: how far it goes by itself with servers in use.
         pause: lets time pass between the two looks of an audit.
         watch: what observes the controller that the hardware is worked by, given where servers are kept.
+        nova_trait: flavors that ask for it are deployed by Nova; empty: none is.
     """
     database, clock, ids = base.database, base.clock, base.ids
     log, operations = EventLog(database, ids, chained=True), OperationStore()
@@ -127,7 +129,7 @@ def compose(
         database,
         store,
         steps(hardware, inventory, networks, addresses, drive),
-        Placement(database, store, inventory, clock, ids),
+        Placement(database, store, inventory, clock, ids, nova_trait),
         Patrol(hardware, networks, ids.uuid, brakes),
         clock,
         ids,

@@ -37,6 +37,20 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class FlavorCard:
+    """What lifecycle needs to know of a flavor.
+
+    Attributes:
+        traits: the capabilities that it asks for by ``true``.
+        nova_id: its flavorid in Nova; empty: it is not there.
+    """
+
+    name: str
+    traits: frozenset[str] = frozenset()
+    nova_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """One event of inventory's log."""
 
@@ -58,6 +72,10 @@ class Inventory(Protocol):
 
     def flavor_exists(self, flavor: str) -> None:
         """NotFound if there is no such flavor."""
+        ...
+
+    def flavor(self, flavor: str) -> FlavorCard:
+        """The flavor; NotFound if there is none."""
         ...
 
     def image(self, image: str, project: str) -> ImageOrder:

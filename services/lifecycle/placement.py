@@ -32,13 +32,18 @@ _RETRY = timedelta(seconds=1)
 
 @dataclass(slots=True)
 class Placement:
-    """Finds servers for instances."""
+    """Finds servers for instances.
+
+    Attributes:
+        nova_trait: flavors that ask for it are deployed by Nova; empty: none is.
+    """
 
     database: Database
     store: Store
     inventory: Inventory
     clock: Clock
     ids: Ids
+    nova_trait: str = ""
 
     def place(self, claim: Claim) -> None:
         """One look at an instance that holds no server."""
@@ -57,6 +62,7 @@ class Placement:
     def _find(self, instance: Instance, claim: Claim, now: datetime) -> None:
         try:
             server = self.inventory.reserve(instance.name, instance.flavor, instance.image, _excluded(instance))
+            kind = self._way(instance)
         except (PeerUnavailable, DeadlineExceeded) as error:
             self._wait(instance, claim, now, str(error))
             return
@@ -66,7 +72,7 @@ class Placement:
             return
         try:
             self.database.transact(
-                lambda tx: self._take(tx, instance, claim, server, self.clock.now()), label="reserve"
+                lambda tx: self._take(tx, instance, claim, server, kind, self.clock.now()), label="reserve"
             )
         except (NotFound, WrongState) as error:
             # Our own gate refused: the set is given back and asked for again.
@@ -84,15 +90,21 @@ class Placement:
             return False
         return True
 
-    def _take(self, tx: Transaction, instance: Instance, claim: Claim, uuid: str, now: datetime) -> None:
+    def _way(self, instance: Instance) -> IntentKind:
+        """Who deploys *instance*: the controller itself, or Nova."""
+        if self.nova_trait and self.nova_trait in self.inventory.flavor(instance.flavor).traits:
+            return IntentKind.DEPLOY_NOVA
+        return IntentKind.DEPLOY
+
+    def _take(
+        self, tx: Transaction, instance: Instance, claim: Claim, uuid: str, kind: IntentKind, now: datetime
+    ) -> None:
         server = self.store.server(tx, uuid, lock=True)
         withheld = server.retired or (server.trouble is not None and server.trouble.withholds)
         if server.intent is not None or server.maintenance or withheld or server.state is not State.AVAILABLE:
             msg = f"{server.name} is {server.state.value}" + (" and at work" if server.intent else "")
             raise WrongState(msg, subject=server.name, state=server.state.value)
-        intent = Intent(
-            self.ids.uuid(), IntentKind.DEPLOY, instance.operation, instance.actor, instance.create_time, now
-        )
+        intent = Intent(self.ids.uuid(), kind, instance.operation, instance.actor, instance.create_time, now)
         held = replace(server, instance=instance.name)
         placed = replace(instance, server=uuid, state=InstanceState.DEPLOYING, update_time=now)
         change = walk.begin(held, None, intent, now, trigger=Trigger.RESERVE)

@@ -82,6 +82,7 @@ class ImageOrder:
     Attributes:
         checksum: ``sha256:…`` or ``sha512:…``.
         kernel_uri, ramdisk_uri: empty for a whole-disk image.
+        glance_id: its id in Glance; empty: it is not there.
     """
 
     image: str
@@ -91,6 +92,26 @@ class ImageOrder:
     kernel_checksum: str = ""
     ramdisk_uri: str = ""
     ramdisk_checksum: str = ""
+    glance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What Nova is told of an instance whose server it shall deploy and hold.
+
+    Attributes:
+        instance: its name.
+        project: the tenant's, as we call it.
+        flavor: Nova's flavorid.
+        image: Glance's id.
+        leases: the names of the leases whose ports the server gets, those of untagged networks.
+    """
+
+    instance: str
+    project: str
+    flavor: str
+    image: str
+    leases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +125,7 @@ class JobOrder:
         config_drive: the secret document: DEPLOY, with host name, keys and user data; RESCUE, with the keys. Never
             logged.
         steps: MANUAL_CLEAN: what to run, in order.
+        booking: DEPLOY: Nova shall do it, as this says; None: whoever holds the server does.
     """
 
     kind: JobKind
@@ -111,6 +133,7 @@ class JobOrder:
     image: ImageOrder | None = None
     config_drive: bytes = b""
     steps: tuple[CleanStep, ...] = ()
+    booking: Booking | None = None
 
     def __repr__(self) -> str:
         """Leaves out the config drive, which is secret."""
@@ -171,6 +194,7 @@ class JobReading:
         percent: 0 to 100.
         stage: the controller's word for what it is doing, for people.
         again: of a RUNNING job: it makes no sense to ask again sooner.
+        hold: what the controller calls its hold of the server, of a job with a booking that has come so far.
         reason, message: of a FAILED job: an UPPER_SNAKE word and a sentence.
         facts: of a passed INSPECT.
         disks: of a passed INSPECT, all disks found; of a CLEAN, every disk that is there: those erased with method,
@@ -183,6 +207,7 @@ class JobReading:
     percent: int = 0
     stage: str = ""
     again: timedelta = timedelta()
+    hold: str = ""
     reason: str = ""
     message: str = ""
     facts: HardwareFacts | None = None
@@ -235,6 +260,16 @@ class Hardware(Protocol):
             PeerUnavailable: the BMC does not answer, or the controller is still finding out; a retry may help.
             WrongState: it answers and refuses the login (reason in the facts).
             TakenElsewhere: somebody else holds the server.
+        """
+        ...
+
+    def check_offer(self, target: Target, booking: Booking) -> None:
+        """That the server is there for *booking*, whose leases may not be known yet, and the tenant may have it.
+
+        Raises:
+            PeerUnavailable: the controller does not answer, or does not offer it yet.
+            TakenElsewhere: somebody else has it.
+            BmsError: it would be refused: the tenant's quota, or what the site lacks.
         """
         ...
 
@@ -320,6 +355,7 @@ class Hardware(Protocol):
 
         Raises:
             PeerUnavailable: the controller does not answer.
+            TakenElsewhere: somebody else was first; of an order with a booking alone.
         """
         ...
 

@@ -5,6 +5,8 @@ BMS_LIFECYCLE_BACKEND          the hardware: simulated or ironic; simulated
 BMS_LIFECYCLE_IRONIC_CLOUD     ironic: the cloud's name in clouds.yaml, which holds endpoint and login
 BMS_LIFECYCLE_IRONIC_ENDPOINT  ironic: instead, the URL of an Ironic without authentication
 BMS_LIFECYCLE_REDFISH_CA       ironic: a file on its conductors with the CA of Redfish certificates; none: not verified
+BMS_LIFECYCLE_NOVA_CLOUD       ironic: the cloud in clouds.yaml whose Nova deploys what flavors ask it to; none
+BMS_LIFECYCLE_NOVA_TRAIT       the trait by which flavors ask for that, and the deploy template's name; CUSTOM_BMS_HELD
 BMS_LIFECYCLE_IRONIC_LIST_SECONDS  ironic: how often nodes that changed are listed; 30
 BMS_LIFECYCLE_IRONIC_NOTIFICATIONS, _FILE  ironic: the URL of the broker that its notifications go to, or a file with it
                                (rabbit://USER:PASSWORD@HOST:5672,.../VHOST, amqps:// for TLS); none: listings alone
@@ -23,6 +25,7 @@ BMS_LIFECYCLE_BRAKE_SECONDS    the window; 3600
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,7 +36,9 @@ from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.observing.brokers import Observing, read_observing
 from services.lifecycle.worker import Pace
 
+_HELD = "CUSTOM_BMS_HELD"
 _BACKENDS = ("simulated", "ironic")
+_TRAIT = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,16 @@ class IronicSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NovaSettings:
+    """Which Nova, and which flavors are its."""
+
+    cloud: str = ""
+    """A name in clouds.yaml; empty: none."""
+    trait: str = _HELD
+    """See services/lifecycle/backends/nova.py."""
+
+
+@dataclass(frozen=True, slots=True)
 class LifecycleSettings:
     """What the worker is told."""
 
@@ -59,6 +74,8 @@ class LifecycleSettings:
     pace: Pace
     """How quickly it looks again."""
     ironic: IronicSettings = IronicSettings()
+    """Of backend ironic alone."""
+    nova: NovaSettings = NovaSettings()
     """Of backend ironic alone."""
     brake: Policy = field(default_factory=Policy)
     """How far it goes by itself with servers in use."""
@@ -88,6 +105,7 @@ class LifecycleSettings:
                 budget=_budget(environ, scale, resets_bmc=backend == "simulated"),
             ),
             ironic=_ironic(environ) if backend == "ironic" else IronicSettings(),
+            nova=_nova(environ) if backend == "ironic" else NovaSettings(),
             brake=Policy(
                 most=_count(environ, "BMS_LIFECYCLE_BRAKE_MOST", 3, least=0, most=100_000),
                 share=_number(environ, "BMS_LIFECYCLE_BRAKE_SHARE", 0.05, least=0, most=1),
@@ -116,6 +134,16 @@ def _ironic(environ: Mapping[str, str]) -> IronicSettings:
             remedy="Name a cloud of clouds.yaml, or give BMS_LIFECYCLE_IRONIC_ENDPOINT; not both.",
         )
     return found
+
+
+def _nova(environ: Mapping[str, str]) -> NovaSettings:
+    trait = environ.get("BMS_LIFECYCLE_NOVA_TRAIT", "").strip() or _HELD
+    if not _TRAIT.fullmatch(trait):
+        remedy = "Give a trait's name: CUSTOM_ and capital letters, digits and underscores."
+        raise InvalidField(
+            "BMS_LIFECYCLE_NOVA_TRAIT", f"{trait[:40]!r} is no trait that a template can have", remedy=remedy
+        )
+    return NovaSettings(environ.get("BMS_LIFECYCLE_NOVA_CLOUD", "").strip(), trait)
 
 
 def _count(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:

@@ -25,9 +25,10 @@ from services.kernel.errors import (
 )
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import Cooling, DetachProof, Heard, PortWish, Reading, Registered
+from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Reading, Registered
 from services.lifecycle.ports import (
     Bmc,
+    Booking,
     ConsoleSeen,
     HardwareFacts,
     ImageOrder,
@@ -68,6 +69,7 @@ class Machine:
     ran: list[tuple[str, str]] = field(default_factory=list)
     slow: bool = False
     taken: bool = False
+    taken_by_then: bool = False
     holders: tuple[str, ...] = ()
     card: tuple[ServerCard, str] | None = None
     unadoptable: bool = False
@@ -100,6 +102,10 @@ class FakeHardware:
             if self._answering(target).login_refused:
                 msg = "the BMC refuses the login"
                 raise WrongState(msg)
+
+    def check_offer(self, target: Target, booking: Booking) -> None:
+        with effect("controller.check_offer"):
+            assert self._refuse_others(target).holders == (), "offered while it is held"
 
     def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
         with effect("controller.reserve"):
@@ -170,9 +176,17 @@ class FakeHardware:
             machine = self._answering(target)
             if request_id in machine.jobs:
                 return
+            if order.booking is not None:
+                if machine.taken_by_then:
+                    machine.taken, machine.taken_by_then = True, False
+                self._refuse_others(target)
+                assert machine.holders == (), "booked while it is held"
+                machine.holders = (request_id,)
             self.history.append((target.server, order.kind.value))
             machine.on = order.kind is not JobKind.INSPECT
-            machine.jobs[request_id] = (order, self._outcome(machine, order))
+            outcome = self._outcome(machine, order)
+            hold = request_id if order.booking is not None else ""
+            machine.jobs[request_id] = (order, replace(outcome, hold=hold))
 
     def _outcome(self, machine: Machine, order: JobOrder) -> JobReading:
         left = machine.fail_jobs.get(order.kind, 0)
@@ -438,6 +452,13 @@ class FakeAddresses:
             raise PeerUnavailable(msg)
 
 
+HELD = "CUSTOM_BMS_HELD"
+FLAVORS = {
+    "flavors/any": FlavorCard("flavors/any"),
+    "flavors/nova": FlavorCard("flavors/nova", frozenset({HELD}), "f-1"),
+}
+
+
 class FakeInventory:
     """Inventory: servers, the pool row, reservations keyed by holder, a log of its own."""
 
@@ -450,6 +471,7 @@ class FakeInventory:
         self.closed: set[str] = set()
         self.log: list[Heard] = []
         self.images = {"images/debian": SHA, "images/other": SHA}
+        self.in_glance = "g-1"
         self.silent = False
 
     def register(self, registered: Registered) -> None:
@@ -475,9 +497,15 @@ class FakeInventory:
         return self.of(uuid)
 
     def flavor_exists(self, flavor: str) -> None:
-        if flavor != "flavors/any":
-            msg = f"{flavor} does not exist"
-            raise NotFound(msg)
+        self.flavor(flavor)
+
+    def flavor(self, flavor: str) -> FlavorCard:
+        with effect("inventory.flavor"):
+            self._answer()
+            if flavor not in FLAVORS:
+                msg = f"{flavor} does not exist"
+                raise NotFound(msg)
+            return FLAVORS[flavor]
 
     def image(self, image: str, project: str) -> ImageOrder:
         with effect("inventory.image"):
@@ -485,7 +513,7 @@ class FakeInventory:
             if image not in self.images:
                 msg = f"{image} does not exist"
                 raise NotFound(msg)
-            return ImageOrder(image, "https://images.example.org/x", self.images[image])
+            return ImageOrder(image, "https://images.example.org/x", self.images[image], glance_id=self.in_glance)
 
     def reserve(self, holder: str, flavor: str, image: str, excluded: tuple[str, ...]) -> str:
         with effect("inventory.reserve"):

@@ -183,7 +183,7 @@ def adopt(books: OneBook) -> None:
     ADOPTING.adopt(books, CALL, UUID, wanted, b"")
 
 
-def create(books: OneBook) -> None:
+def create(books: OneBook, kind: IntentKind = IntentKind.DEPLOY) -> None:
     """The last gate of a placement, as placement.py has it."""
     server = books.server(UUID)
     if server.state is not State.AVAILABLE or server.intent is not None or books.place.instance is not None:
@@ -193,7 +193,7 @@ def create(books: OneBook) -> None:
         WEB, "demo", "flavors/f", "images/i", (NetworkWish(BLUE),), START, START, server=UUID, operation="o",
         state=InstanceState.DEPLOYING,
     )  # fmt: skip
-    intent = Intent("d", IntentKind.DEPLOY, "o", "tenant", START, START)
+    intent = Intent("d", kind, "o", "tenant", START, START)
     change = walk.begin(replace(server, instance=WEB), None, intent, START, trigger=Trigger.RESERVE)
     books.place = Place(change.server, instance)
 
@@ -231,6 +231,7 @@ VERBS: dict[str, Verb] = {
     "rescue": lambda books: INSTANCES.simple(books, CALL, WEB, IntentKind.RESCUE),
     "unrescue": lambda books: INSTANCES.simple(books, CALL, WEB, IntentKind.UNRESCUE),
     "create": create,
+    "create through Nova": lambda books: create(books, IntentKind.DEPLOY_NOVA),
     "adopt": adopt,
     **{f"force {kind.value}": forced(kind) for kind in ForcedKind},
     "close": lambda books: close(books, UUID, Intent("c", IntentKind.CLOSE, "", "inventory", START, START)),

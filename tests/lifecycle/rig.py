@@ -33,7 +33,7 @@ from services.runtime.eventlog import EventLog
 from services.runtime.operations import OperationStore, operation_name, to_operation
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
-from tests.lifecycle.fakes import FakeAddresses, FakeHardware, FakeInventory, FakeNetworks, plugged
+from tests.lifecycle.fakes import HELD, FakeAddresses, FakeHardware, FakeInventory, FakeNetworks, plugged
 from tests.support.clocks import FakeClock, SequentialIds
 from tests.support.wire import Wire, member
 
@@ -83,7 +83,7 @@ class Rig:
             self.database,
             self.store,
             steps(self.hardware, self.inventory, self.networks, self.addresses, self._drive),
-            Placement(self.database, self.store, self.inventory, self.clock, self.ids),
+            Placement(self.database, self.store, self.inventory, self.clock, self.ids, nova_trait=HELD),
             Patrol(self.hardware, self.networks, self.ids.uuid),
             self.clock,
             self.ids,
@@ -213,9 +213,11 @@ class Rig:
         assert self.server(uuid).state is State.AVAILABLE
         return uuid
 
-    def create(self, *networks: str, name: str = "web", image: str = "images/debian") -> str:
+    def create(
+        self, *networks: str, name: str = "web", image: str = "images/debian", flavor: str = "flavors/any"
+    ) -> str:
         """Asks for an instance; answers its operation's name."""
-        return self.ok("CreateInstance", create_request(*networks, name=name, image=image))
+        return self.ok("CreateInstance", create_request(*networks, name=name, image=image, flavor=flavor))
 
     def active(self, *networks: str, number: int = 1) -> str:
         """A server that an instance called web runs on."""
@@ -227,14 +229,14 @@ class Rig:
 
 
 def create_request(
-    *networks: str, name: str = "web", image: str = "images/debian"
+    *networks: str, name: str = "web", image: str = "images/debian", flavor: str = "flavors/any"
 ) -> instance_pb2.CreateInstanceRequest:
     """A request for an instance on *networks* (blue if none is named)."""
     return instance_pb2.CreateInstanceRequest(
         parent="projects/demo",
         instance_id=name,
         instance=instance_pb2.Instance(
-            flavor="flavors/any",
+            flavor=flavor,
             image=image,
             networks=[instance_pb2.InstanceNetwork(network=network) for network in networks or (BLUE,)],
         ),

@@ -103,6 +103,15 @@ def create(rig: Rig, _uuid: str) -> None:
     rig.create(BLUE, GREEN)
 
 
+def create_nova(rig: Rig, _uuid: str) -> None:
+    rig.create(BLUE, GREEN, flavor="flavors/nova")
+
+
+def lose_nova(rig: Rig, uuid: str) -> None:
+    rig.hardware.machine(uuid).taken_by_then = True
+    create_nova(rig, uuid)
+
+
 def delete(rig: Rig, _uuid: str) -> None:
     rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
 
@@ -188,6 +197,8 @@ class Case:
 CASES = {
     "provide": Case(settled(), provide),
     "create": Case(settled(provide), create),
+    "create through Nova": Case(settled(provide), create_nova),
+    "lose through Nova": Case(settled(provide), lose_nova),
     "delete": Case(settled(provide, create), delete),
     "stop": Case(settled(provide, held), stop),
     "start": Case(settled(provide, held, stop), start),
@@ -239,7 +250,16 @@ class Prepared:
                 path.unlink()
 
 
-QUICK = ("create", "clean in quarantine", "delete", "stop", "attach", "forget", "delete in quarantine")
+QUICK = (
+    "create",
+    "lose through Nova",
+    "clean in quarantine",
+    "delete",
+    "stop",
+    "attach",
+    "forget",
+    "delete in quarantine",
+)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark, without_args
 from services.lifecycle.ports import (
     Bmc,
+    Booking,
     ConsoleSeen,
     Credentials,
     ImageOrder,
@@ -110,6 +111,11 @@ class IronicHardware:
                 left = {key: value for key, value in node.ours.items() if key != "verify"}
                 self._api.patch(target.server, {"/extra/bms": left}, deadline)
                 raise _refusal(target.server, bmc, node.error)
+
+    def check_offer(self, target: Target, booking: Booking) -> None:
+        """See `Hardware.check_offer`. Without Nova nobody books."""
+        msg = f"{booking.instance} cannot be deployed through Nova: lifecycle was told of none"
+        raise WrongState(msg, remedy="Set BMS_LIFECYCLE_NOVA_CLOUD.", subject=booking.instance)
 
     def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
         """See `Hardware.reserve`: ``instance_uuid`` is set, which Nova and allocations set as well."""

@@ -31,10 +31,7 @@ def take(api: IronicApi, server: str, instance: str, request_id: str, deadline: 
         _clear(api, node, dict(node.ours), deadline)
         node = api.settled(server, deadline)
         refuse_others(node)
-    offered = node.ours.get("offered")
-    if offered and offered != node.moved:
-        msg = f"Ironic's node of servers/{server} was used since it was last cleaned for us: it moved at {node.moved}"
-        raise TakenElsewhere(msg, subject=f"servers/{server}")
+    refuse_used(node)
     kept = {**node.ours, "hold": {"id": request_id, "instance": instance}}
     try:
         api.patch(server, {f"/{HOLDER}": request_id, "/extra/bms": kept}, deadline)
@@ -77,6 +74,19 @@ def refuse_others(node: Node) -> None:
         server = node.text("uuid")
         msg = f"Ironic holds servers/{server} for {node.text(HOLDER)}, which is none of ours ({node.state})"
         raise TakenElsewhere(msg, subject=f"servers/{server}", holder=node.text(HOLDER))
+
+
+def refuse_used(node: Node) -> None:
+    """Refuses a node that was used, and given back, since it was last offered by us.
+
+    Raises:
+        TakenElsewhere: it was.
+    """
+    offered = node.ours.get("offered")
+    if offered and offered != node.moved:
+        server = node.text("uuid")
+        msg = f"Ironic's node of servers/{server} was used since it was last cleaned for us: it moved at {node.moved}"
+        raise TakenElsewhere(msg, subject=f"servers/{server}")
 
 
 def _clear(api: IronicApi, node: Node, kept: dict[str, object], deadline: Deadline) -> None:

@@ -12,6 +12,7 @@ from services.kernel.errors import BmsError
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.ports import (
     Bmc,
+    Booking,
     ConsoleSeen,
     HardwareFacts,
     ImageOrder,
@@ -54,6 +55,12 @@ class SimulatedHardware:
         with effect("hardware.verify"):
             self._not_taken(target, bmc)
             self._rack.verify(target.server, bmc, self._clock.now())
+
+    def check_offer(self, target: Target, booking: Booking) -> None:
+        """See `Hardware.check_offer`."""
+        bmc = self._bmc(target)
+        with effect("hardware.check_offer"):
+            self._not_taken(target, bmc)
 
     def reserve(self, target: Target, instance: str, *, request_id: str) -> str:
         """See `Hardware.reserve`. Nobody else can ask the rack for servers, but for a fault that says so."""

@@ -21,7 +21,9 @@ class StepName(StrEnum):
     REGISTER_PORTS = "register_ports"
     FIND_PORTS = "find_ports"
     TAKE_OVER = "take_over"
+    CHECK_OFFER = "check_offer"
     RESERVE_NODE = "reserve_node"
+    BOOK_SERVER = "book_server"
     UNRESERVE_NODE = "unreserve_node"
     FORGET_PORTS = "forget_ports"
     POWER_OFF = "power_off"
@@ -101,6 +103,8 @@ class IntentKind(StrEnum):
 
     PROVIDE = "provide"
     DEPLOY = "create"
+    DEPLOY_NOVA = "create_nova"
+    PLACE_ANEW = "place_anew"
     RELEASE = "delete"
     RELEASE_SILENT = "delete_silent"
     RELEASE_FOUND = "delete_found"
@@ -142,7 +146,7 @@ class IntentKind(StrEnum):
         return self.value
 
 
-_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined")
+_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova")
 """What tells plans of one verb from each other."""
 _MINUTE = timedelta(minutes=1)
 _N, _F = StepName, OnFailure
@@ -183,12 +187,18 @@ def _reserve(fails: OnFailure) -> Step:
     return Step(_N.RESERVE_NODE, "its controller holds it for the instance", 10 * _MINUTE, weight=1, on_failure=fails)
 
 
-def _image(*, enter: Trigger | None = None) -> tuple[Step, ...]:
+_BOOK = Step(_N.BOOK_SERVER, "Nova has it deployed, and so holds it", 10 * _MINUTE, weight=1)
+
+
+def _image(*, enter: Trigger | None = None, booked: bool = False) -> tuple[Step, ...]:
+    # What was booked cannot be begun anew: a deployment that fails has ended the booking.
+    retries, what = 0 if booked else 2, "write the image and verify its checksum on the disk"
     return (
         Step(
             _N.ATTACH_PROVISIONING, "boot port to the private provisioning network, read back", 5 * _MINUTE, enter=enter
         ),
-        Step(_N.WRITE_IMAGE, "write the image and verify its checksum on the disk", 60 * _MINUTE, weight=60, retries=2),
+        *((_BOOK,) if booked else ()),
+        Step(_N.WRITE_IMAGE, what, 60 * _MINUTE, weight=60, retries=retries),
         _power_off(),
         _detach_all(enter=Trigger.IMAGED),
     )
@@ -271,6 +281,21 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
         *_image(enter=Trigger.PROVISION),
         *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    # Nova holds a server by deploying it, and not before; it wants to be given the ports, and so the addresses, first.
+    IntentKind.DEPLOY_NOVA: (
+        Step(_N.CHECK_OFFER, "its controllers offer it", 10 * _MINUTE, weight=1, on_failure=_F.UNDO),
+        Step(_N.LEASE_ADDRESSES, "lease its addresses", 10 * _MINUTE, on_failure=_F.UNDO),
+        *_image(enter=Trigger.PROVISION, booked=True),
+        *_to_tenant(last=Trigger.SWITCHED),
+    ),
+    # Somebody was quicker after its ports had been moved for the instance: all of that goes back before another server
+    # is sought. Of the server itself nothing is asked, as with STAND_BACK.
+    IntentKind.PLACE_ANEW: (
+        _detach_all(),
+        Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
+        Step(_N.END_INSTANCE, "let the instance seek another server", None, weight=1),
+        _REPORT,
     ),
     IntentKind.UNDO: (
         Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
@@ -399,6 +424,9 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
 }
 
+
+DEPLOYS = (IntentKind.DEPLOY, IntentKind.DEPLOY_NOVA)
+"""The kinds that bring an instance onto a server."""
 
 ATTACHES = (IntentKind.ATTACH, IntentKind.ATTACH_RESTART)
 """The kinds that bring an instance onto one more network."""

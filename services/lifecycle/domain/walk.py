@@ -16,7 +16,7 @@ from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure, plan_of
+from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, IntentKind, OnFailure, plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import TAKEN, Intent, Power, Server, Wait
@@ -46,6 +46,7 @@ class Change:
 
 RESTING: dict[IntentKind, InstanceState] = {
     IntentKind.DEPLOY: InstanceState.ACTIVE,
+    IntentKind.DEPLOY_NOVA: InstanceState.ACTIVE,
     IntentKind.REBUILD: InstanceState.ACTIVE,
     IntentKind.START: InstanceState.ACTIVE,
     IntentKind.UNRESCUE: InstanceState.ACTIVE,
@@ -232,23 +233,31 @@ def _stand_back(
     intent = server.task
     following = Intent(new_id(), IntentKind.STAND_BACK, "", LIFECYCLE, now, now)
     marked = replace(server, fault=TAKEN, fault_message=message, clean_time=None)
-    if intent.kind is not IntentKind.DEPLOY or instance is None or instance.state is not InstanceState.DEPLOYING:
+    if intent.kind not in DEPLOYS or instance is None or instance.state is not InstanceState.DEPLOYING:
         left = instance and replace(
             instance, state=InstanceState.ERROR, error=str(told), operation="", resume=None, update_time=now
         )
         change = begin(marked, left, following, now, trigger=Trigger.QUARANTINE)
         return replace(change, operations=_failed_operation(server, intent, told, now))
-    freed = replace(marked, instance="")
-    ended = note(
-        server, freed, "instance.ended", now, message="another server is sought for it",
-        facts={"power": server.power.value, "isolated": str(server.isolated).lower()},
-    )  # fmt: skip
-    change = begin(freed, None, following, now, trigger=Trigger.QUARANTINE)
     seeks = Wait("RETRYING", f"{message}; another server is sought", now, now)
     sought = Progress(instance.operation, intent.kind, instance.name, instance.actor, instance.create_time, wait=seeks)
+    told_of = (sought,) if instance.operation else ()
+    if server.connected or server.leases:
+        # Through Nova it is known late that somebody was quicker.
+        back = replace(following, kind=IntentKind.PLACE_ANEW)
+        return replace(begin(marked, instance, back, now, trigger=Trigger.QUARANTINE), operations=told_of)
+    freed = replace(marked, instance="")
+    change = begin(freed, None, following, now, trigger=Trigger.QUARANTINE)
+    ended = _sought_anew(server, freed, now)
     return replace(
-        change, events=(ended, *change.events), instance=instance.anew(now),
-        operations=(sought,) if instance.operation else (),
+        change, events=(ended, *change.events), instance=instance.anew(now), operations=told_of
+    )  # fmt: skip
+
+
+def _sought_anew(server: Server, freed: Server, now: datetime) -> Event:
+    return note(
+        server, freed, "instance.ended", now, message="another server is sought for it",
+        facts={"power": server.power.value, "isolated": str(server.isolated).lower()},
     )  # fmt: skip
 
 
@@ -288,6 +297,8 @@ def end_instance(server: Server, instance: Instance | None, now: datetime) -> Ch
         done = (replace(shown, wait=None, done=True, end_time=now, server=freed, answer=freed),)
     if not server.instance:
         return Change(freed, operations=done)
+    if intent.kind is IntentKind.PLACE_ANEW and instance is not None:
+        return Change(freed, (_sought_anew(server, freed, now),), instance.anew(now))
     unadopted = intent.kind is IntentKind.UNADOPT
     event = note(
         server, freed, "adoption.undone" if unadopted else "instance.ended", now, message="; ".join(intent.warnings),

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 from services.kernel.names import stable_uuid
+from services.lifecycle.domain.plans import StepName, plan_of
 from services.lifecycle.domain.server import Intent
 
 
 def request_id(intent: Intent, target: str) -> str:
     """The request id of the present step's act on *target*."""
     return stable_uuid(intent.id, str(intent.index), intent.step.name.value, str(intent.attempt), target)
+
+
+def image_job(intent: Intent, target: str) -> str:
+    """The request id that the plan's step WRITE_IMAGE will have on *target*, for the step that books its job."""
+    steps = plan_of(intent.kind)
+    index = next(index for index, step in enumerate(steps) if step.name is StepName.WRITE_IMAGE)
+    return stable_uuid(intent.id, str(index), StepName.WRITE_IMAGE.value, "1", target)
 
 
 def call_id(intent: Intent, fence: int, *target: str) -> str:

@@ -10,7 +10,7 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
 from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.plans import DEPLOYS
 from services.lifecycle.domain.server import Power
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
@@ -47,7 +47,7 @@ class JobSteps:
 
     def write_image(self, ctx: Context) -> Outcome:
         """The instance's image on the root disk, read back and compared with its checksum."""
-        instance = _instance(ctx)
+        instance = holder(ctx)
 
         def order() -> JobOrder:
             image = self.inventory.image(instance.image, instance.project)
@@ -57,7 +57,7 @@ class JobSteps:
 
     def boot_rescue(self, ctx: Context) -> Outcome:
         """The rescue system runs."""
-        instance = _instance(ctx)
+        instance = holder(ctx)
         return self._job(
             ctx,
             lambda: JobOrder(JobKind.RESCUE, config_drive=self.config_drive(instance)),
@@ -119,7 +119,7 @@ class JobSteps:
 
     def _written(self, ctx: Context, reading: JobReading) -> Outcome:
         server, image = ctx.server, reading.image
-        if ctx.intent.kind is IntentKind.DEPLOY and server.disks:
+        if ctx.intent.kind in DEPLOYS and server.disks:
             inspected = {disk.serial for disk in server.disks}
             if strange := sorted({disk.serial for disk in reading.disks} - inspected):
                 # Whatever is on it, no clean pass has seen it; a tenant's own later disks are his.
@@ -143,7 +143,8 @@ class JobSteps:
         return Done(read, (note(server, read, "rescue.booted", ctx.now, evidence=Evidence(power=seen)),))
 
 
-def _instance(ctx: Context) -> Instance:
+def holder(ctx: Context) -> Instance:
+    """The instance that the step is for, where there must be one."""
     if ctx.instance is None:
         msg = f"{ctx.server.name} has no instance"
         raise AssertionError(msg)

@@ -11,6 +11,7 @@ from services.lifecycle.ports import Hardware
 from services.lifecycle.steps.addresses import AddressSteps
 from services.lifecycle.steps.adopting import AdoptingSteps
 from services.lifecycle.steps.attaching import AttachingSteps
+from services.lifecycle.steps.booking import BookingSteps
 from services.lifecycle.steps.ending import EndingSteps
 from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
 from services.lifecycle.steps.meanwhile import MeanwhileSteps
@@ -29,6 +30,7 @@ def steps(
     power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory, hardware)
     jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
+    booking = BookingSteps(hardware, inventory, config_drive)
     meanwhile, reserving = MeanwhileSteps(attaching, inventory, hardware), ReservingSteps(hardware)
     return {
         StepName.VERIFY_BMC: power.verify_bmc,
@@ -43,9 +45,11 @@ def steps(
         StepName.ATTACH_TENANT: attaching.attach,
         StepName.DETACH_ALL: meanwhile.detach_all,
         StepName.DETACH_NETWORK: attaching.attach,
+        StepName.CHECK_OFFER: booking.check_offer,
         StepName.RESERVE_NODE: reserving.reserve_node,
         StepName.UNRESERVE_NODE: reserving.unreserve_node,
         StepName.INSPECT: jobs.inspect,
+        StepName.BOOK_SERVER: booking.book_server,
         StepName.WRITE_IMAGE: jobs.write_image,
         StepName.CLEAN: jobs.clean,
         StepName.RUN_STEPS: jobs.run_steps,

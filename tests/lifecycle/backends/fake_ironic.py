@@ -67,6 +67,7 @@ class Fake:
         broken: the same of requests that a proxy before it answers 503.
         console: where nodes' consoles are; empty: their driver has none.
         complains: what it says of what ends badly.
+        templates: steps of deploy templates, by name.
         asked: every request to change something: method, path, body.
     """
 
@@ -87,6 +88,7 @@ class Fake:
     broken: list[str] = field(default_factory=list)
     console: str = ""
     complains: str = f"the ramdisk failed, password={'hunter2'}"
+    templates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     pending: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,6 +111,10 @@ class Fake:
     def finish(self, uuid: str) -> None:
         """What it does with a node is done by the next look."""
         self.pending[uuid] = (1, *self.pending[uuid][1:])
+
+    def order(self, uuid: str, verb: str) -> None:
+        """Somebody else asks for *verb*, which is not in `asked`."""
+        self._provision(self.nodes[uuid], verb)
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         """What it answers to one request."""
@@ -150,6 +156,9 @@ class Fake:
         return self._power(node, body["target"]) if words[3] == "power" else self._provision(node, body["target"])
 
     def _look(self, words: list[str]) -> Answer:
+        if words[0] == "deploy_templates":
+            steps = self.templates.get(words[1])
+            return (200, {"name": words[1], "steps": steps}) if steps else _fault(404, "no such template")
         node = self.nodes.get(words[1])
         if node is None:
             return _fault(404, "no such node")

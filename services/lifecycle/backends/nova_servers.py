@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova's servers and Placement's offers, as far as deploying through Nova needs them.
+
+A server is made in the tenant's project, by a token of our own login for that project. It is known by the item
+``bms_request`` of its metadata, since Nova knows no request ids: whoever lost an answer looks for it before he asks
+again. What every server is asked for as, is read and deleted by our login's own project, as administrators may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from services.kernel.errors import Exhausted, PeerUnavailable
+from services.lifecycle.ports import NotNow
+from services.runtime.openstack import Refused, Transport, ask, shown
+
+COMPUTE = "2.90"
+"""Host names (2.90), target nodes (2.74): there since Xena."""
+PLACEMENT = "1.10"
+PEER = "Nova"
+REQUEST = "bms_request"
+
+_PAGE = 200
+_LIMITS = (
+    ("instances", "maxTotalInstances", "totalInstancesUsed"),
+    ("cores", "maxTotalCores", "totalCoresUsed"),
+    ("memory", "maxTotalRAMSize", "totalRAMUsed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A server of Nova's.
+
+    Attributes:
+        status: ``BUILD``, ``ACTIVE``, ``ERROR`` ...
+        fault: why, of one in ERROR; short, without secrets.
+        deleting: it is on its way out.
+    """
+
+    id: str
+    project: str
+    status: str
+    fault: str = ""
+    deleting: bool = False
+
+
+class NovaServers:
+    """Requests to one Nova and its Placement; may be used from any thread.
+
+    Every method raises:
+        NotNow: it does not answer, or does not let our login do it.
+        Refused: it will not.
+
+    Args:
+        compute: answers the transport to Nova for a project of Keystone's; of our login's own for "".
+        placement: to Placement.
+        project_of: Keystone's id of a project of ours.
+    """
+
+    def __init__(
+        self, compute: Callable[[str], Transport], placement: Transport, project_of: Callable[[str], str]
+    ) -> None:
+        self._compute = compute
+        self._placement = placement
+        self._project_of = project_of
+
+    def boot(self, project: str, server: Mapping[str, object]) -> str:
+        """Has the server made in *project*, as we call it; answers its id. Not repeated: after `NotNow` look first."""
+        there = self._project_of(project)
+        try:
+            made = ask(PEER, self._compute(there), "POST", "/servers", {"server": server})
+        except Refused as error:
+            if error.status == 403 and "quota" not in error.text.lower():
+                raise _not_allowed(there, error.text) from None
+            raise
+        except PeerUnavailable as error:
+            raise _silent(PEER, error) from None
+        return str(made["server"]["id"])
+
+    def find(self, project: str, request: str) -> Booked | None:
+        """The server of *project* that was asked for as *request*."""
+        marker = ""
+        where = f"/servers/detail?all_tenants=1&project_id={self._project_of(project)}&limit={_PAGE}"
+        while True:
+            page = self._ask("GET", where + (f"&marker={marker}" if marker else ""))["servers"]
+            for each in page:
+                if (each.get("metadata") or {}).get(REQUEST) == request:
+                    return _booked(each)
+            if not page:
+                return None
+            marker = str(page[-1]["id"])
+
+    def get(self, ident: str) -> Booked | None:
+        """The server; None if there is none, or no more."""
+        try:
+            return _booked(self._ask("GET", f"/servers/{quote(ident)}")["server"])
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def delete(self, ident: str) -> None:
+        """Has it deleted; one that is gone already is fine."""
+        try:
+            self._ask("DELETE", f"/servers/{quote(ident)}")
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    def not_offered(self, node: str) -> str:
+        """Why Placement offers *node* to nobody now; empty if it does."""
+        try:
+            found = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/inventories")
+            used = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/usages")["usages"]
+        except Refused as error:
+            if error.status == 404:
+                return "Nova has not heard of the node yet"
+            raise
+        except PeerUnavailable as error:
+            raise _silent("Placement", error) from None
+        offered = {name: row for name, row in found["inventories"].items() if name.startswith("CUSTOM_")}
+        if not offered:
+            return "Placement has no resource class of the node"
+        if any(row["reserved"] >= row["total"] for row in offered.values()):
+            return "Placement still shows the node as reserved"
+        if any(used.get(name) for name in offered):
+            return "Placement shows the node as used"
+        return ""
+
+    def check_quota(self, project: str, flavor: str) -> None:
+        """That *project* may have one more server of *flavor*.
+
+        Raises:
+            Exhausted: its quota says no.
+        """
+        there = self._project_of(project)
+        limits = self._ask("GET", f"/limits?tenant_id={there}")["limits"]["absolute"]
+        asked = self._ask("GET", f"/flavors/{quote(flavor)}")["flavor"]
+        more = {"instances": 1, "cores": int(asked["vcpus"]), "memory": int(asked["ram"])}
+        for what, most, used in _LIMITS:
+            limit, now = int(limits.get(most, -1)), int(limits.get(used, 0))
+            if 0 <= limit < now + more[what]:
+                msg = (
+                    f"Nova's quota of {project} allows {limit} {what}, of which {now} are used, and {more[what]} asked"
+                )
+                remedy = f"Delete what is not needed, or raise it: openstack quota set --{_OPTION[what]} N {there}."
+                raise Exhausted(msg, remedy=remedy, quota=what, project=project)
+
+    def _ask(self, method: str, path: str) -> Any:
+        try:
+            return ask(PEER, self._compute(""), method, path)
+        except PeerUnavailable as error:
+            raise _silent(PEER, error) from None
+        except Refused as error:
+            if error.status == 403:
+                raise _not_allowed("its own", error.text) from None
+            raise
+
+
+_OPTION = {"instances": "instances", "cores": "cores", "memory": "ram"}
+
+
+def _booked(server: Mapping[str, Any]) -> Booked:
+    fault = server.get("fault") or {}
+    return Booked(
+        id=str(server["id"]),
+        project=str(server.get("tenant_id") or ""),
+        status=str(server.get("status") or ""),
+        fault=shown(str(fault.get("message") or "")),
+        deleting=server.get("OS-EXT-STS:task_state") == "deleting",
+    )
+
+
+def _silent(peer: str, error: PeerUnavailable) -> NotNow:
+    if isinstance(error, NotNow):
+        return error
+    return NotNow("CONTROLLER_SILENT", str(error), remedy=error.remedy, peer=peer.lower())
+
+
+def _not_allowed(project: str, text: str) -> NotNow:
+    msg = f"Nova does not let our login act in project {project}: {text}".removesuffix(": ")
+    remedy = (
+        "Give the login of BMS_LIFECYCLE_NOVA_CLOUD role admin there: openstack role add --user U --project P admin."
+    )
+    return NotNow("REFUSED_BY_PEER", msg, remedy=remedy, peer="nova")

@@ -288,7 +288,7 @@ def answers(place: Place) -> Iterator[tuple[str, Place]]:
     if not step.may_fail:
         return
     yield "failed", failed(place)
-    if step.name in (_N.RESERVE_NODE, _N.VERIFY_BMC):
+    if step.name in (_N.CHECK_OFFER, _N.BOOK_SERVER, _N.RESERVE_NODE, _N.VERIFY_BMC):
         yield "taken", failed(place, TAKEN)
     if holding.is_in_use(place.server, place.instance):
         yield "held", held(place)

@@ -14,7 +14,7 @@ from services.kernel.errors import InvalidField
 from services.lifecycle import settings
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.remedies import Budget
-from services.lifecycle.settings import LifecycleSettings
+from services.lifecycle.settings import LifecycleSettings, NovaSettings
 from services.lifecycle.worker import Pace
 
 
@@ -47,7 +47,7 @@ NUMBERS = (
 WHOLE = {"BMS_LIFECYCLE_WORKERS", "BMS_LIFECYCLE_REMEDY_TRIES", "BMS_LIFECYCLE_BRAKE_MOST"}
 WORDS = {
     *("BMS_LIFECYCLE_BACKEND", "BMS_LIFECYCLE_IRONIC_CLOUD", "BMS_LIFECYCLE_IRONIC_ENDPOINT"),
-    "BMS_LIFECYCLE_REDFISH_CA",
+    *("BMS_LIFECYCLE_REDFISH_CA", "BMS_LIFECYCLE_NOVA_CLOUD", "BMS_LIFECYCLE_NOVA_TRAIT"),
     # Of backend ironic alone: tests/lifecycle/observing/test_brokers.py
     "BMS_LIFECYCLE_IRONIC_LIST_SECONDS",
     *(f"BMS_LIFECYCLE_IRONIC_NOTIFICATIONS{part}" for part in ("", "_CA", "_DURABLE")),
@@ -159,3 +159,17 @@ def test_the_manual_names_them_all() -> None:
     told = set(re.findall(r"^(BMS_LIFECYCLE_\w+)", settings.__doc__ or "", re.MULTILINE))
 
     assert told == {number.name for number in NUMBERS} | WORDS
+
+
+def test_nova_is_asked_where_a_cloud_is_named() -> None:
+    """
+    Its trait has a default, and is one that a template can have; without Ironic there is no Nova.
+    """
+    environ = {"BMS_LIFECYCLE_BACKEND": "ironic", "BMS_LIFECYCLE_IRONIC_CLOUD": "bms"}
+    assert LifecycleSettings.read(environ).nova.cloud == ""
+    named = {**environ, "BMS_LIFECYCLE_NOVA_CLOUD": "bms"}
+    assert LifecycleSettings.read(named).nova == NovaSettings("bms", "CUSTOM_BMS_HELD")
+    assert LifecycleSettings.read({**named, "BMS_LIFECYCLE_BACKEND": "simulated"}).nova.cloud == ""
+    with pytest.raises(InvalidField) as refused:
+        LifecycleSettings.read({**named, "BMS_LIFECYCLE_NOVA_TRAIT": "held"})
+    assert "BMS_LIFECYCLE_NOVA_TRAIT" in str(refused.value)

@@ -98,7 +98,7 @@ class NovaHardware(IronicHardware):
                 holds.let_go(self._api, target.server, deadline)
             self._check_template(deadline)
             self._nova.check_quota(booking.project, booking.flavor)
-            if why := self._nova.not_offered(target.server):
+            if why := self._nova.not_offered(target.server, self._trait):
                 raise NotNow(_BUSY, why, remedy="Wait: Nova looks every minute.", peer="nova", server=target.server)
 
     def unreserve(self, target: Target) -> None:

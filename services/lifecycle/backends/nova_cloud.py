@@ -57,7 +57,7 @@ class NovaCloud:
             if project not in self._made:
                 login = shared_login(self._cloud, _SECONDS)
                 own = Connection(config=login.region)
-                self._made[project] = own.connect_as_project(project) if project else own
+                self._made[project] = own.connect_as_project({"id": project}) if project else own
             self._made.move_to_end(project)
             while len(self._made) > _PROJECTS:
                 self._made.popitem(last=False)

@@ -111,10 +111,11 @@ class NovaServers:
             if error.status != 404:
                 raise
 
-    def not_offered(self, node: str) -> str:
-        """Why Placement offers *node* to nobody now; empty if it does."""
+    def not_offered(self, node: str, trait: str) -> str:
+        """Why Placement does not offer *node* to who asks for *trait* now; empty if it does."""
         try:
             found = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/inventories")
+            traits = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/traits")["traits"]
             used = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/usages")["usages"]
         except Refused as error:
             if error.status == 404:
@@ -129,6 +130,8 @@ class NovaServers:
             return "Placement still shows the node as reserved"
         if any(used.get(name) for name in offered):
             return "Placement shows the node as used"
+        if trait not in traits:
+            return f"Placement does not show trait {trait} of the node, which is a capability of the server"
         return ""
 
     def check_quota(self, project: str, flavor: str) -> None:

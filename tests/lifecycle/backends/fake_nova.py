@@ -26,6 +26,7 @@ class FakeNova:
         lost: methods of the next requests that are taken and never answered.
         refusing: why the next server is refused: status and text.
         failing: why the next server fails; "".
+        traits: what Placement shows of every node.
         reserved: what Placement shows as reserved, of one.
         asked: every request: method, path.
     """
@@ -37,6 +38,7 @@ class FakeNova:
     lost: list[str] = field(default_factory=list)
     refusing: tuple[int, str] = (0, "")
     failing: str = ""
+    traits: list[str] = field(default_factory=lambda: ["CUSTOM_BMS_HELD"])
     reserved: int = 0
     asked: list[tuple[str, str]] = field(default_factory=list)
     project: str = ""
@@ -130,6 +132,8 @@ class FakeNova:
             return Answer(404, {"errors": [{"detail": "no such provider"}]})
         if words[2] == "inventories":
             return Answer(200, {"inventories": {CLASS: {"total": 1, "reserved": self.reserved}}})
+        if words[2] == "traits":
+            return Answer(200, {"traits": self.traits})
         used = any(one["wanted"]["hypervisor_hostname"] == words[1] for one in self.servers.values())
         return Answer(200, {"usages": {CLASS: int(used)}})
 

@@ -216,7 +216,11 @@ def test_what_placement_does_not_offer_yet_is_waited_for(nova: FakeNova, hardwar
     with pytest.raises(NotNow, match="reserved") as refused:
         hardware.check_offer(TARGET, BOOKING)
     assert refused.value.code == "CONTROLLER_BUSY"
-    nova.reserved = 0
+    nova.reserved, traits = 0, nova.traits
+    nova.traits = []
+    with pytest.raises(NotNow, match=f"{TRAIT}.*capability"):
+        hardware.check_offer(TARGET, BOOKING)
+    nova.traits = traits
     hardware.check_offer(TARGET, BOOKING)
 
 

@@ -17,11 +17,13 @@ Networks and power move as with a ramdisk; see `ramdisk`. Loaded by Ironic in an
 
 from __future__ import annotations
 
+import hashlib
+import io
 import time
 
 import ramdisk
 from ironic import objects
-from ironic.common import exception, states
+from ironic.common import exception, image_service, states
 from ironic.conductor import periodics, utils
 from ironic.drivers import base, redfish
 from ironic.drivers.modules import fake, inspect_utils
@@ -33,6 +35,14 @@ WAITS = {
     states.RESCUEWAIT: "rescue",
     states.INSPECTWAIT: "inspect",
 }
+
+
+SIZE = 100 * 2**30
+"""Bytes of the only disk."""
+
+
+def _serial(node) -> str:
+    return f"S{node.uuid[:8]}"
 
 
 def _wheel(node):
@@ -83,7 +93,13 @@ class SteeredDeploy(ramdisk.StandInDeploy, fake.FakeDeploy):
 
     @base.deploy_step(priority=80)
     def write_image(self, task):
-        """There is no disk to write to."""
+        """There is no disk to write to; what would be written is fetched, and its checksum is told."""
+        info = task.node.instance_info
+        source, algorithm = info.get("image_source", ""), info.get("image_os_hash_algo") or "sha512"
+        content = io.BytesIO()
+        image_service.get_image_service(source, context=task.context).download(source, content)
+        checksum = f"{algorithm}:{hashlib.new(algorithm, content.getvalue()).hexdigest()}"
+        ramdisk.tell(task, "bms_image", {"disk": _serial(task.node), "checksum": checksum})
 
     def tear_down(self, task):
         _told(task, "teardown")
@@ -94,7 +110,14 @@ class SteeredDeploy(ramdisk.StandInDeploy, fake.FakeDeploy):
 
     @base.clean_step(priority=10, abortable=True)
     def erase_devices(self, task):
-        return states.CLEANWAIT if _told(task, "clean", exception.NodeCleaningFailure) else None
+        waits = _told(task, "clean", exception.NodeCleaningFailure)
+        now = timeutils.utcnow(with_timezone=True).isoformat()
+        erased = {
+            "serial": _serial(task.node), "size_bytes": SIZE, "method": "overwrite", "start_time": now,
+            "end_time": now, "sample_sha256": hashlib.sha256(bytes(4096)).hexdigest(),
+        }  # fmt: skip
+        ramdisk.tell(task, "bms_erased", {"disks": [erased]})
+        return states.CLEANWAIT if waits else None
 
     @periodics.node_periodic(
         purpose="moving on nodes that were told to wait",
@@ -142,7 +165,7 @@ def _inspected(task) -> None:
         "memory": {"physical_mb": 16384},
         "bmc_address": "127.0.0.1",
         "boot": {"current_boot_mode": "uefi"},
-        "disks": [{"name": "/dev/sda", "size": 100 * 2**30, "serial": f"S{node.uuid[:8]}"}],
+        "disks": [{"name": "/dev/sda", "size": SIZE, "serial": _serial(node)}],
         "system_vendor": {"manufacturer": "steered", "product_name": "fake", "serial_number": node.uuid[:8]},
         "interfaces": [
             {"name": f"eth{at}", "mac_address": port.address, "lldp": [], "has_carrier": True}

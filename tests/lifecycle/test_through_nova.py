@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.plans import IntentKind, StepName
 from services.lifecycle.domain.server import PortClass
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import Booking, JobKind, JobOrder
 from tests.lifecycle.portrait import assert_sound
 from tests.lifecycle.rig import BLUE, WEB, Rig
-from tests.lifecycle.test_crashes import delete, stop
+from tests.lifecycle.test_crashes import delete, quarantine, stop
 
 NOVA = "flavors/nova"
 
@@ -121,4 +122,30 @@ def test_the_verb_is_one(rig: Rig) -> None:
     """
     Both ways are the verb create to people.
     """
-    assert IntentKind.DEPLOY_NOVA.verb == IntentKind.DEPLOY.verb == "create"
+    assert {one.verb for one in (IntentKind.DEPLOY, IntentKind.DEPLOY_NOVA, IntentKind.PLACE_ANEW)} == {"create"}
+
+
+def test_who_is_set_aside_on_the_way_to_another_hears_of_it(rig: Rig) -> None:
+    """
+    An administrator quarantines the server while it is taken back: the tenant's operation ends, and says so.
+    """
+    uuid = rig.available()
+    rig.hardware.machine(uuid).taken_by_then = True
+    operation = rig.create(BLUE, flavor=NOVA)
+
+    def away(label: str, _when: str) -> None:
+        rig.addresses.silent |= label == "bmc.start_deploy"
+
+    with observed(away):
+        rig.pass_time(30)
+    intent = rig.server(uuid).intent
+    assert intent is not None
+    assert (intent.kind, intent.step.name) == (IntentKind.PLACE_ANEW, StepName.COOL_ADDRESSES)
+    quarantine(rig, uuid)
+    rig.addresses.silent = False
+    rig.settle()
+    instance = rig.instance()
+
+    assert instance is not None
+    assert (instance.state, instance.operation) == (InstanceState.ERROR, "")
+    assert "an administrator set the server aside" in rig.operation(operation)[0].error.message

@@ -104,7 +104,7 @@ class IntentKind(StrEnum):
     PROVIDE = "provide"
     DEPLOY = "create"
     DEPLOY_NOVA = "create_nova"
-    PLACE_ANEW = "place_anew"
+    PLACE_ANEW = "create_anew"
     RELEASE = "delete"
     RELEASE_SILENT = "delete_silent"
     RELEASE_FOUND = "delete_found"
@@ -146,7 +146,7 @@ class IntentKind(StrEnum):
         return self.value
 
 
-_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova")
+_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova", "_anew")
 """What tells plans of one verb from each other."""
 _MINUTE = timedelta(minutes=1)
 _N, _F = StepName, OnFailure

@@ -244,7 +244,7 @@ def _stand_back(
     told_of = (sought,) if instance.operation else ()
     if server.connected or server.leases:
         # Through Nova it is known late that somebody was quicker.
-        back = replace(following, kind=IntentKind.PLACE_ANEW)
+        back = replace(following, kind=IntentKind.PLACE_ANEW, operation=instance.operation, actor=intent.actor)
         return replace(begin(marked, instance, back, now, trigger=Trigger.QUARANTINE), operations=told_of)
     freed = replace(marked, instance="")
     change = begin(freed, None, following, now, trigger=Trigger.QUARANTINE)
@@ -298,7 +298,9 @@ def end_instance(server: Server, instance: Instance | None, now: datetime) -> Ch
     if not server.instance:
         return Change(freed, operations=done)
     if intent.kind is IntentKind.PLACE_ANEW and instance is not None:
-        return Change(freed, (_sought_anew(server, freed, now),), instance.anew(now))
+        # The search that begins now carries the operation on.
+        seeking = replace(freed, intent=replace(intent, operation=""))
+        return Change(seeking, (_sought_anew(server, freed, now),), instance.anew(now))
     unadopted = intent.kind is IntentKind.UNADOPT
     event = note(
         server, freed, "adoption.undone" if unadopted else "instance.ended", now, message="; ".join(intent.warnings),

@@ -20,7 +20,7 @@ from services.lifecycle.domain.waits import BLOCKERS, STEP_SLA
 
 _ROOT = Path(__file__).parents[2]
 _SOURCES = Path(services.lifecycle.__file__).parent
-_NO_BLOCKERS = {"IN_USE", "PORTS_CHANGED", "TAKEN_OVER", "IRONIC_FAILED"}
+_NO_BLOCKERS = {"IN_USE", "PORTS_CHANGED", "TAKEN_OVER", "IRONIC_FAILED", "NOVA_FAILED", "NOVA_SERVER_GONE"}
 """Words of the same shape that are no reason to stand still: of a pool row, of an operation, of a job whose step has a
 fault of its own."""
 
@@ -42,7 +42,7 @@ def _codes(path: Path) -> set[str]:
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and re.fullmatch(r"[A-Z]{2,}(_[A-Z]+)+|ENROLLED|MAINTENANCE|RETIRED|UNMANAGED|RETRYING", node.value)
-        and not node.value.startswith(("BMS_", "STATE_", "NODE_TYPE_"))
+        and not node.value.startswith(("BMS_", "STATE_", "NODE_TYPE_", "CUSTOM_"))
     }
 
 

@@ -27,7 +27,7 @@ from ironic.common import exception, image_service, states
 from ironic.conductor import periodics, utils
 from ironic.drivers import base, redfish
 from ironic.drivers.modules import fake, inspect_utils
-from oslo_utils import timeutils
+from oslo_utils import timeutils, uuidutils
 
 WAITS = {
     states.DEPLOYWAIT: "deploy",
@@ -93,9 +93,11 @@ class SteeredDeploy(ramdisk.StandInDeploy, fake.FakeDeploy):
 
     @base.deploy_step(priority=80)
     def write_image(self, task):
-        """There is no disk to write to; what would be written is fetched, and its checksum is told."""
+        """There is no disk to write to; an image of Glance's is fetched all the same, and its checksum told."""
         info = task.node.instance_info
         source, algorithm = info.get("image_source", ""), info.get("image_os_hash_algo") or "sha512"
+        if not uuidutils.is_uuid_like(source):
+            return
         content = io.BytesIO()
         image_service.get_image_service(source, context=task.context).download(source, content)
         checksum = f"{algorithm}:{hashlib.new(algorithm, content.getvalue()).hexdigest()}"

@@ -93,7 +93,11 @@ def _changes(server: Server, told: NodeSeen | None, seen: NodeSeen) -> Iterator[
     silent = server.unmanaged or server.state in _UNTOUCHED or (server.state is State.QUARANTINED and not at_work)
     if seen.state != told.state and (silent or not line):
         yield f"{told.state or 'nothing'} -> {seen.state}"
-    elif seen.moved != told.moved and line and not at_work and not silent and told.state == seen.state:
+    elif (
+        seen.moved != told.moved and line and not at_work and not silent and told.state == seen.state
+        # What was told before it came to be as it is may have been moved by us.
+        and told.read_time >= server.state_since
+    ):  # fmt: skip
         yield f"{told.state} -> ... -> {seen.state}"
     if _power_differs(server, told, seen):
         yield f"power {told.power} -> {seen.power}"

@@ -95,7 +95,7 @@ class Observer:
 
     def _judge(self, server: Server, record: Record) -> None:
         found = _meaning(server, record, self.clock.now())
-        if _moves(server, found.trouble):
+        if _moves(server, found.trouble) or _is_late(server, record):
             fresh = self.nodes.node(server.uuid)
             record = replace(record, seen=merged(record.seen, fresh))
         kept, at = record, self.clock.now()
@@ -130,7 +130,7 @@ def _meaning(server: Server, record: Record, now: datetime) -> Meaning:
 
 def _is_silent(server: Server, record: Record, now: datetime) -> bool:
     """Whether *record* says nothing of *server* that is not said or kept already."""
-    if record.told != record.seen or _anchored(server, record) != record or _is_due(server):
+    if record.told != record.seen or _anchored(server, record) != record or _is_due(server) or _is_late(server, record):
         return False
     found = _meaning(server, record, now)
     return not found.tells and _after(server, found.trouble) == server
@@ -152,11 +152,21 @@ def _is_due(server: Server) -> bool:
     return server.wait is None or server.wait.code != BRAKED
 
 
+def _is_late(server: Server, record: Record) -> bool:
+    """Whether *record* tells how the node stood before *server* became free, and not how it stands as it is free.
+
+    A whole life may lie between two listings, and all that it did to the node would look like somebody else's doing.
+    """
+    anchored = record.anchor_since == to_micros(server.state_since)
+    free = server.intent is None and server.state is State.AVAILABLE
+    return free and not anchored and record.seen.read_time < server.state_since
+
+
 def _anchored(server: Server, record: Record) -> Record:
     """*record* with where the node stood as the server was first judged at rest in this state."""
     since = to_micros(server.state_since)
     settled = server.intent is None and in_line(server.state, record.seen.state, at_work=False)
-    if not settled or server.state is not State.AVAILABLE:
+    if not settled or server.state is not State.AVAILABLE or _is_late(server, record):
         return record if record.anchor_since == since else replace(record, anchor="", anchor_since=0)
     if record.anchor_since == since and record.anchor:
         return record

@@ -147,6 +147,29 @@ def test_a_use_by_others_that_nobody_saw_is_noticed_by_its_trace(rig: Rig) -> No
     assert f"bms server recover {uuid}" in diagnosis(rig, uuid).commands
 
 
+def test_a_life_between_two_listings_is_ours(rig: Rig) -> None:
+    """
+    Deployed and given back by us before anybody listed: the node came to `available` at another time, by our doing.
+    What others do after that is seen as ever.
+    """
+    site, uuid = free(rig)
+    rig.create(BLUE)
+    rig.settle()
+    rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+    rig.clock.advance(2)
+    site.nodes.lead(uuid, "available", job="clean")
+    rig.settle()
+    assert rig.server(uuid).state is State.AVAILABLE
+    site.see()
+    site.see()
+    assert (site.told(uuid), rig.server(uuid).fault) == ([], "")
+    assert rig.inventory.pool[uuid].available
+
+    site.nodes.lead(uuid, "available")
+    site.see()
+    assert rig.server(uuid).fault == "USED_ELSEWHERE"
+
+
 @pytest.mark.parametrize("state", ["deleting", "cleaning", "clean failed", "error", "available", "manageable"])
 def test_undeploying_a_server_in_use_sets_it_aside(rig: Rig, state: str) -> None:
     """

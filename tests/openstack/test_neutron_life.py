@@ -51,7 +51,8 @@ def site(cloud: Cloud, tmp_path: Path) -> Iterator[Site]:
     network = cloud.connect().network
     ends = threading.Event()
     try:
-        with running_site(tmp_path, settings=settings) as running:
+        # So slow that a wire is laid before the work on it is over, which needs a network.
+        with running_site(tmp_path, settings=settings, profile="demo") as running:
             wires = threading.Thread(target=_wire, args=(cloud, running, ends))
             wires.start()
             try:
@@ -72,7 +73,7 @@ def _wire(cloud: Cloud, site: Site, ends: threading.Event) -> None:
     rack = Rack(site.data.path / "rack.sqlite")
     known: dict[tuple[str, str, str, str], int] = {}
     try:
-        while not ends.wait(0.3):
+        while not ends.wait(0.05):
             vlans = {one.id: one.provider_segmentation_id for one in neutron.networks(name=_NAMED)}
             now = {
                 (port.binding_host_id, link["switch_info"], link["port_id"], port.mac_address): vlans[port.network_id]

@@ -30,7 +30,10 @@ def configure(place: Place) -> None:
                 "transport_url": place.messaging, "my_ip": "127.0.0.1", "host": "cloud", "state_path": state,
                 "instances_path": state / "instances", "compute_driver": "ironic.IronicDriver",
                 # A node that appears or becomes free is offered within seconds.
-                "update_resources_interval": 5, "periodic_fuzzy_delay": 0, "sync_power_state_interval": 30,
+                "update_resources_interval": 5, "periodic_fuzzy_delay": 0,
+                # Ironic tells it of each change. Its own look, as seldom as by default, stops what it finds off in the
+                # very moment in which somebody switches it on.
+                "sync_power_state_interval": 600,
                 "reserved_host_memory_mb": 0, "mkisofs_cmd": "genisoimage",
             },
             "database": database(place, "nova"),

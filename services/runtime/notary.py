@@ -9,7 +9,7 @@ import structlog
 
 from bms.event.v1 import event_log_service_pb2_grpc
 from services.kernel.clock import Clock
-from services.kernel.errors import BmsError
+from services.kernel.errors import BmsError, PeerUnavailable
 from services.runtime.checkpoint_servicer import EventLogServicer
 from services.runtime.checkpoints import Checkpointer
 from services.runtime.eventlog import EventLog
@@ -90,4 +90,7 @@ class Notary:
         # Every second the same: said once, until it has changed.
         if str(error) != self._complaint:
             self._complaint = str(error)
-            _log.error("checkpoint.refused", reason=error.reason, error=str(error), remedy=error.remedy)
+            # A database that is away for a moment is waited for; whatever else keeps it from signing does not pass.
+            late = isinstance(error, PeerUnavailable)
+            say, event = (_log.warning, "checkpoint.postponed") if late else (_log.error, "checkpoint.refused")
+            say(event, reason=error.reason, error=str(error), remedy=error.remedy)

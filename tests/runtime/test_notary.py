@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from structlog.testing import capture_logs
 
 from bms.event.v1 import event_pb2
 from services.kernel.clock import RandomIds, SystemClock
+from services.kernel.errors import PeerUnavailable
 from services.kernel.events import Event, Head
 from services.runtime import checkpoint_store as store
 from services.runtime.auth import Tokens
+from services.runtime.checkpoints import Checkpointer
 from services.runtime.database import Database, Transaction
 from services.runtime.eventlog import EventLog
 from services.runtime.foundation import Foundation
@@ -170,3 +173,34 @@ def test_a_refusal_to_sign_is_said_once(process: Process, monkeypatch: pytest.Mo
 
     refused = [line for line in lines if line["event"] == "checkpoint.refused"]
     assert [(line["reason"], line["log_level"]) for line in refused] == [("CORRUPT", "error")]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_database_that_is_away_is_no_refusal(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It is waited for, which is said once and as a warning; signing goes on when it is back.
+    """
+    monkeypatch.setattr("services.runtime.notary.PACE", 0.01)
+    monkeypatch.setattr("services.runtime.notary.REFUSED_PACE", 0.01)
+    tick, away = Checkpointer.tick, threading.Event()
+
+    def ticks(checkpointer: Checkpointer, now: datetime, *, ending: bool = False) -> bool:
+        if away.is_set():
+            msg = "no connection is free"
+            raise PeerUnavailable(msg)
+        return tick(checkpointer, now, ending=ending)
+
+    monkeypatch.setattr(Checkpointer, "tick", ticks)
+    process.append()
+    away.set()
+    with capture_logs() as lines:
+        process.notary.start()
+        eventually(lambda: any(line["event"] == "checkpoint.postponed" for line in lines))
+        threading.Event().wait(0.1)
+        away.clear()
+        eventually(lambda: _covered(process) == 1)
+        process.notary.stop()
+
+    said = [(line["event"], line["log_level"]) for line in lines if line["event"].startswith("checkpoint.")]
+    assert said.count(("checkpoint.postponed", "warning")) == 1
+    assert not [event for event, level in said if level == "error"]

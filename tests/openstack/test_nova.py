@@ -236,6 +236,9 @@ def test_a_template_ends_novas_deploy_before_the_image_boots(last: LastNode) -> 
         try:
             assert last.ended(server).status == "ACTIVE"
             assert last.admin.baremetal.get_node(last.node).power_state == "power off"
+            # Else Nova's own look at powers stops it, at any moment, and does not follow before it has.
+            last.tenant.compute.stop_server(server)
+            until("stop", lambda: last.tenant.compute.get_server(server.id).status == "SHUTOFF")
             last.admin.baremetal.set_node_power_state(last.node, "power on", wait=True, timeout=60)
             until("follow", lambda: _stands(last, server) == ("ACTIVE", 1))
         finally:

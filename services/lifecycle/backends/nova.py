@@ -112,6 +112,31 @@ class NovaHardware(IronicHardware):
                 self._leave(node, deadline)
             holds.let_go(self._api, target.server, deadline)
 
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+        """See `Hardware.set_power`. Nova is told first of a server that is off while it takes it for running.
+
+        So it is after a deployment that left out booting; its own look at powers would stop it, perhaps just after it
+        was switched on, and would not follow what Ironic tells of it.
+        """
+        if on:
+            with asking("set_power", target) as deadline:
+                self._told_off(target.server, deadline)
+        super().set_power(target, on=on, request_id=request_id)
+
+    def _told_off(self, server: str, deadline: Deadline) -> None:
+        node = self._api.settled(server, deadline)
+        note = Note.of(node)
+        if note is None or not note.server or node.text("power_state") != "power off":
+            return
+        asked = False
+        while (found := self._nova.get(note.server)) is not None and found.status == "ACTIVE":
+            if not asked:
+                self._nova.stop(note.server)
+                asked = True
+            if not deadline.pause():
+                msg = f"Nova still takes its server {note.server} for running, which is off"
+                raise NotNow(_BUSY, msg, remedy="Wait, or look at the server in Nova.", peer="nova", server=server)
+
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`; TakenElsewhere if somebody has the node before Nova was asked."""
         if order.booking is None or order.image is None:

@@ -103,6 +103,16 @@ class NovaServers:
                 return None
             raise
 
+    def stop(self, ident: str) -> None:
+        """Has Nova take the server for stopped; one that is on its way there already is fine."""
+        try:
+            ask(PEER, self._compute(""), "POST", f"/servers/{quote(ident)}/action", {"os-stop": None})
+        except Refused as error:
+            if error.status not in (404, 409):
+                raise
+        except PeerUnavailable as error:
+            raise _silent(PEER, error) from None
+
     def delete(self, ident: str) -> None:
         """Has it deleted; one that is gone already is fine."""
         try:

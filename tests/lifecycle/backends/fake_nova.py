@@ -67,6 +67,8 @@ class FakeNova:
             return Answer(200, {"limits": {"absolute": self.limits}})
         if words[0] == "flavors":
             return Answer(200, {"flavor": {"id": words[1], "vcpus": 8, "ram": 1024}})
+        if words[2:] == ["action"]:
+            return self._stop(words[1], body)
         if method == "POST":
             return self._boot(body["server"])
         if words[1:] == ["detail"]:
@@ -96,6 +98,14 @@ class FakeNova:
         }  # fmt: skip
         return Answer(202, {"server": {"id": ident}})
 
+    def _stop(self, ident: str, body: Any) -> Answer:
+        assert body == {"os-stop": None}
+        found = self.servers[ident]
+        if found["status"] != "ACTIVE":
+            return Answer(409, {"conflictingRequest": {"message": "Cannot 'stop' instance while it is in this state"}})
+        found |= {"OS-EXT-STS:task_state": "powering-off", "left": self.slow}
+        return Answer(202, {})
+
     def _go_on(self, server: dict[str, Any]) -> None:
         """What Nova did since somebody looked last."""
         if server["left"]:
@@ -108,6 +118,8 @@ class FakeNova:
                 if node["provision_state"] in ("active", "deploy failed", "error"):
                     self.ironic.order(node["uuid"], "deleted")
             del self.servers[server["id"]]
+        elif server["OS-EXT-STS:task_state"] == "powering-off":
+            server |= {"status": "SHUTOFF", "OS-EXT-STS:task_state": None}
         elif server["OS-EXT-STS:task_state"] == "scheduling":
             server["OS-EXT-STS:task_state"] = "spawning"
             if self.failing or node.get("instance_uuid"):

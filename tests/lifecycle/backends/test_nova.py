@@ -353,3 +353,25 @@ def test_other_jobs_are_ironics(ironic: Fake, nova: FakeNova, hardware: NovaHard
     assert run(hardware, SECOND) is JobPhase.PASSED
     assert ironic.verbs() == ["rebuild"]
     assert len(nova.asked) == asked
+
+
+def test_nova_knows_that_it_is_off_before_it_is_switched_on(
+    ironic: Fake, nova: FakeNova, hardware: NovaHardware
+) -> None:
+    """
+    Deployed without booting it is running to Nova, whose look at powers would stop it: it is stopped there first, once.
+    """
+    hardware.start_job(TARGET, ORDER, request_id=FIRST)
+    assert run(hardware) is JobPhase.PASSED
+    (server,) = nova.servers.values()
+    assert server["status"] == "ACTIVE"
+    hardware.set_power(TARGET, on=False, request_id="off")
+    assert server["status"] == "ACTIVE"
+    nova.slow = 60
+    with pytest.raises(NotNow, match="for running"):
+        hardware.set_power(TARGET, on=True, request_id="on")
+    assert ironic.power == "power off"
+    server["left"] = 0
+    hardware.set_power(TARGET, on=True, request_id="on")
+    assert (server["status"], ironic.power) == ("SHUTOFF", "power on")
+    assert sum(path.endswith("/action") for _, path in nova.asked) == 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from services.kernel.clock import Clock
@@ -63,11 +63,6 @@ class Note:
         if not isinstance(found, dict):
             return None
         return cls(str(found.get("request", "")), str(found.get("project", "")), str(found.get("server", "")))
-
-    @property
-    def kept(self) -> dict[str, str]:
-        """As it is written."""
-        return {"request": self.request, "project": self.project, "server": self.server}
 
 
 class NovaHardware(IronicHardware):
@@ -213,13 +208,13 @@ class NovaHardware(IronicHardware):
     def _note(
         self, node: Node, note: Note, job: dict[str, object], deadline: Deadline, more: dict[str, object] | None = None
     ) -> None:
-        kept = {**node.ours, "job": job, "nova": note.kept}
+        kept = {**node.ours, "job": job, "nova": asdict(note)}
         self._api.patch(node.text("uuid"), {**(more or {}), "/extra/bms": kept}, deadline)
 
     def _hold(self, node: Node, note: Note, booking: Booking, deadline: Deadline) -> None:
         """Notes whose server Nova's is, so that the node is known for ours once Nova's driver holds it."""
         hold = {"id": note.server, "instance": booking.instance}
-        kept = {**node.ours, "nova": note.kept, "hold": hold}
+        kept = {**node.ours, "nova": asdict(note), "hold": hold}
         self._api.patch(node.text("uuid"), {"/extra/bms": kept}, deadline)
 
     def _leave(self, node: Node, deadline: Deadline) -> None:
@@ -233,8 +228,9 @@ class NovaHardware(IronicHardware):
             return
         found = self._nova.get(note.server) if note.server else self._nova.find(note.project, note.request)
         if found is not None:
-            if node.state != "available":
-                # Nova has Ironic undeploy what it deployed; here the ports are not on the cleaning network.
+            if node.text(holds.HOLDER) == found.id and node.state != "available":
+                # Nova has Ironic undeploy what it deployed; here the ports are not on the cleaning network. A node that
+                # others were quicker to take is theirs, and cleaned after them.
                 self._api.patch(server, {"/automated_clean": False}, deadline)
             if not found.deleting:
                 self._nova.delete(found.id)

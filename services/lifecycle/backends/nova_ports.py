@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from services.kernel.errors import WrongState
+from services.kernel.errors import PeerUnavailable, WrongState
+from services.lifecycle.backends.nova_servers import silent
 from services.lifecycle.ports import Booking
 from services.runtime.neutron import LEASE, Neutron, is_ours
+from services.runtime.openstack import Refused
 
 
 class Ports(Protocol):
@@ -21,7 +23,7 @@ class Ports(Protocol):
         """Neutron's ids of the ports of the booking's leases, in their order.
 
         Raises:
-            PeerUnavailable: Neutron does not answer.
+            NotNow: Neutron does not answer.
             WrongState: a lease has none.
         """
         ...
@@ -41,7 +43,10 @@ class NeutronPorts:
         """See `Ports`."""
         found = []
         for lease in booking.leases:
-            ports = [port for port in self._api().every("ports", name=lease) if is_ours(port, LEASE)]
+            try:
+                ports = [port for port in self._api().every("ports", name=lease) if is_ours(port, LEASE)]
+            except (PeerUnavailable, Refused) as error:
+                raise silent(PeerUnavailable(f"Neutron does not show the port of {lease}: {error}")) from None
             if not ports:
                 msg = f"{lease} has no port in Neutron"
                 remedy = "Nova needs it: have ipam hold its addresses in Neutron (BMS_IPAM_BACKEND=neutron)."

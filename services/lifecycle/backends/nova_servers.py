@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from services.kernel.errors import Exhausted, PeerUnavailable
+from services.kernel.errors import Exhausted, PeerUnavailable, WrongState
 from services.lifecycle.ports import NotNow
 from services.runtime.openstack import Refused, Transport, ask, shown
 
@@ -52,8 +52,7 @@ class NovaServers:
     """Requests to one Nova and its Placement; may be used from any thread.
 
     Every method raises:
-        NotNow: it does not answer, or does not let our login do it.
-        Refused: it will not.
+        NotNow: it does not answer, or does not let our login do it, or will not (`boot` raises Refused for that).
 
     Args:
         compute: answers the transport to Nova for a project of Keystone's; of our login's own for "".
@@ -69,24 +68,28 @@ class NovaServers:
         self._project_of = project_of
 
     def boot(self, project: str, server: Mapping[str, object]) -> str:
-        """Has the server made in *project*, as we call it; answers its id. Not repeated: after `NotNow` look first."""
-        there = self._project_of(project)
+        """Has the server made in *project*, as we call it; answers its id. Not repeated: after `NotNow` look first.
+
+        Raises:
+            Refused: Nova will not.
+        """
+        there = self._project(project)
         try:
             made = ask(PEER, self._compute(there), "POST", "/servers", {"server": server})
+        except PeerUnavailable as error:
+            raise silent(error) from None
         except Refused as error:
             if error.status == 403 and "quota" not in error.text.lower():
                 raise _not_allowed(there, error.text) from None
             raise
-        except PeerUnavailable as error:
-            raise _silent(PEER, error) from None
         return str(made["server"]["id"])
 
     def find(self, project: str, request: str) -> Booked | None:
         """The server of *project* that was asked for as *request*."""
         marker = ""
-        where = f"/servers/detail?all_tenants=1&project_id={self._project_of(project)}&limit={_PAGE}"
+        where = f"/servers/detail?all_tenants=1&project_id={self._project(project)}&limit={_PAGE}"
         while True:
-            page = self._ask("GET", where + (f"&marker={marker}" if marker else ""))["servers"]
+            page = (self._ask("GET", where + (f"&marker={marker}" if marker else "")) or {}).get("servers") or []
             for each in page:
                 if (each.get("metadata") or {}).get(REQUEST) == request:
                     return _booked(each)
@@ -96,51 +99,31 @@ class NovaServers:
 
     def get(self, ident: str) -> Booked | None:
         """The server; None if there is none, or no more."""
-        try:
-            return _booked(self._ask("GET", f"/servers/{quote(ident)}")["server"])
-        except Refused as error:
-            if error.status == 404:
-                return None
-            raise
+        found = self._ask("GET", f"/servers/{quote(ident)}")
+        return None if found is None else _booked(found["server"])
 
     def stop(self, ident: str) -> None:
         """Has Nova take the server for stopped; one that is on its way there already is fine."""
-        try:
-            ask(PEER, self._compute(""), "POST", f"/servers/{quote(ident)}/action", {"os-stop": None})
-        except Refused as error:
-            if error.status not in (404, 409):
-                raise
-        except PeerUnavailable as error:
-            raise _silent(PEER, error) from None
+        self._ask("POST", f"/servers/{quote(ident)}/action", {"os-stop": None}, fine=(404, 409))
 
     def delete(self, ident: str) -> None:
         """Has it deleted; one that is gone already is fine."""
-        try:
-            self._ask("DELETE", f"/servers/{quote(ident)}")
-        except Refused as error:
-            if error.status != 404:
-                raise
+        self._ask("DELETE", f"/servers/{quote(ident)}")
 
     def not_offered(self, node: str, trait: str) -> str:
         """Why Placement does not offer *node* to who asks for *trait* now; empty if it does."""
-        try:
-            found = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/inventories")
-            traits = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/traits")["traits"]
-            used = ask("Placement", self._placement, "GET", f"/resource_providers/{quote(node)}/usages")["usages"]
-        except Refused as error:
-            if error.status == 404:
-                return "Nova has not heard of the node yet"
-            raise
-        except PeerUnavailable as error:
-            raise _silent("Placement", error) from None
+        at = f"/resource_providers/{quote(node)}"
+        found, shown_, used = (self._placed(f"{at}/{what}") for what in ("inventories", "traits", "usages"))
+        if found is None or shown_ is None or used is None:
+            return "Nova has not heard of the node yet"
         offered = {name: row for name, row in found["inventories"].items() if name.startswith("CUSTOM_")}
         if not offered:
             return "Placement has no resource class of the node"
         if any(row["reserved"] >= row["total"] for row in offered.values()):
             return "Placement still shows the node as reserved"
-        if any(used.get(name) for name in offered):
+        if any(used["usages"].get(name) for name in offered):
             return "Placement shows the node as used"
-        if trait not in traits:
+        if trait not in shown_["traits"]:
             return f"Placement does not show trait {trait} of the node, which is a capability of the server"
         return ""
 
@@ -149,10 +132,14 @@ class NovaServers:
 
         Raises:
             Exhausted: its quota says no.
+            WrongState: Nova has no such flavor, or cannot tell the quota.
         """
-        there = self._project_of(project)
-        limits = self._ask("GET", f"/limits?tenant_id={there}")["limits"]["absolute"]
-        asked = self._ask("GET", f"/flavors/{quote(flavor)}")["flavor"]
+        there = self._project(project)
+        limited, found = self._ask("GET", f"/limits?tenant_id={there}"), self._ask("GET", f"/flavors/{quote(flavor)}")
+        if limited is None or found is None:
+            msg = f"Nova has no flavor {flavor}, or no quota of project {there}"
+            raise WrongState(msg, remedy="See the flavor's mirror.", subject=flavor)
+        limits, asked = limited["limits"]["absolute"], found["flavor"]
         more = {"instances": 1, "cores": int(asked["vcpus"]), "memory": int(asked["ram"])}
         for what, most, used in _LIMITS:
             limit, now = int(limits.get(most, -1)), int(limits.get(used, 0))
@@ -163,15 +150,32 @@ class NovaServers:
                 remedy = f"Delete what is not needed, or raise it: openstack quota set --{_OPTION[what]} N {there}."
                 raise Exhausted(msg, remedy=remedy, quota=what, project=project)
 
-    def _ask(self, method: str, path: str) -> Any:
+    def _project(self, ours: str) -> str:
         try:
-            return ask(PEER, self._compute(""), method, path)
+            return self._project_of(ours)
         except PeerUnavailable as error:
-            raise _silent(PEER, error) from None
-        except Refused as error:
-            if error.status == 403:
-                raise _not_allowed("its own", error.text) from None
-            raise
+            raise silent(error) from None
+
+    def _ask(self, method: str, path: str, body: object = None, *, fine: tuple[int, ...] = (404,)) -> Any:
+        """What Nova answers; None where it refuses with a status that is *fine*."""
+        return _answered(PEER, self._compute(""), method, path, body, fine)
+
+    def _placed(self, path: str) -> Any:
+        return _answered("Placement", self._placement, "GET", path, None, (404,))
+
+
+def _answered(peer: str, to: Transport, method: str, path: str, body: object, fine: tuple[int, ...]) -> Any:
+    try:
+        return ask(peer, to, method, path, body)
+    except PeerUnavailable as error:
+        raise silent(error) from None
+    except Refused as error:
+        if error.status in fine:
+            return None
+        if error.status == 403:
+            raise _not_allowed("its own", error.text) from None
+        msg = f"{peer} refuses ({error.status}): {error.text}".removesuffix(": ")
+        raise NotNow("REFUSED_BY_PEER", msg, remedy=f"Look at what {peer} logs.", peer=peer.lower()) from None
 
 
 _OPTION = {"instances": "instances", "cores": "cores", "memory": "ram"}
@@ -188,10 +192,9 @@ def _booked(server: Mapping[str, Any]) -> Booked:
     )
 
 
-def _silent(peer: str, error: PeerUnavailable) -> NotNow:
-    if isinstance(error, NotNow):
-        return error
-    return NotNow("CONTROLLER_SILENT", str(error), remedy=error.remedy, peer=peer.lower())
+def silent(error: PeerUnavailable) -> NotNow:
+    """*error* of a service that is not the server's BMC, as what it is."""
+    return NotNow("CONTROLLER_SILENT", str(error), remedy=error.remedy)
 
 
 def _not_allowed(project: str, text: str) -> NotNow:

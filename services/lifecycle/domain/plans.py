@@ -294,6 +294,8 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.PLACE_ANEW: (
         _detach_all(),
         Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
+        # What Nova was asked for counts against the tenant's quota, and shall not stand beside the next one.
+        _UNRESERVE,
         Step(_N.END_INSTANCE, "let the instance seek another server", None, weight=1),
         _REPORT,
     ),

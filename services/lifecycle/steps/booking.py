@@ -40,11 +40,14 @@ class BookingSteps:
         server = ctx.server
         try:
             booking, _ = self._booking(ctx, holder(ctx))
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "INVENTORY_SILENT", str(error))
+        except BmsError as error:
+            return Failed(server, "PEER_REFUSED", str(error), cause=error)
+        try:
             self.hardware.check_offer(Target(server.uuid, server.fence), booking)
         except PeerUnavailable as error:
             return Waiting(server, wait_for(error), str(error))
-        except DeadlineExceeded as error:
-            return Waiting(server, "INVENTORY_SILENT", str(error))
         except TakenElsewhere as error:
             return Failed(server, TAKEN, str(error))
         except BmsError as error:
@@ -87,11 +90,7 @@ class BookingSteps:
         Raises:
             WrongState: flavor or image is not in the cloud.
         """
-        try:
-            image = self.inventory.image(instance.image, instance.project)
-            flavor = self.inventory.flavor(instance.flavor)
-        except PeerUnavailable as error:
-            raise DeadlineExceeded(str(error)) from error
+        image, flavor = self.inventory.image(instance.image, instance.project), self.inventory.flavor(instance.flavor)
         for name, ident, place in ((flavor.name, flavor.nova_id, "Nova"), (image.image, image.glance_id, "Glance")):
             if not ident:
                 msg = f"{name} is not in {place}, through which it would be deployed"

@@ -25,6 +25,7 @@ class FakeNova:
         slow: how many looks at a server pass before its driver begins, and before a deletion ends.
         lost: methods of the next requests that are taken and never answered.
         refusing: why the next server is refused: status and text.
+        broken: how it answers everything: status and text.
         failing: why the next server fails; "".
         traits: what Placement shows of every node.
         reserved: what Placement shows as reserved, of one.
@@ -37,6 +38,7 @@ class FakeNova:
     slow: int = 0
     lost: list[str] = field(default_factory=list)
     refusing: tuple[int, str] = (0, "")
+    broken: tuple[int, str] = (0, "")
     failing: str = ""
     traits: list[str] = field(default_factory=lambda: ["CUSTOM_BMS_HELD"])
     reserved: int = 0
@@ -53,6 +55,8 @@ class FakeNova:
         """See `Transport.send`."""
         self.asked.append((method, path))
         words = urlsplit(path).path.strip("/").split("/")
+        if self.broken[0]:
+            return Answer(self.broken[0], {"error": {"message": self.broken[1]}})
         answer = self._answer(method, words, parse_qs(urlsplit(path).query), body)
         if method in self.lost:
             self.lost.remove(method)

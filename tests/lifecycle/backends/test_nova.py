@@ -194,8 +194,10 @@ def test_who_was_quicker_has_it(ironic: Fake, nova: FakeNova, hardware: NovaHard
     assert hardware.read_job(TARGET, request_id=FIRST).phase is JobPhase.RUNNING
     reading = hardware.read_job(TARGET, request_id=FIRST)
     assert (reading.phase, reading.reason, reading.hold) == (JobPhase.FAILED, "TAKEN_ELSEWHERE", "")
+    ironic.nodes[SERVER]["provision_state"] = "active"
     hardware.unreserve(TARGET)
     assert nova.servers == {}
+    assert ironic.nodes[SERVER]["automated_clean"], "it is cleaned after whoever has it"
     assert ironic.nodes[SERVER]["instance_uuid"] == SECOND
 
 
@@ -375,3 +377,14 @@ def test_nova_knows_that_it_is_off_before_it_is_switched_on(
     hardware.set_power(TARGET, on=True, request_id="on")
     assert (server["status"], ironic.power) == ("SHUTOFF", "power on")
     assert sum(path.endswith("/action") for _, path in nova.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 409, 500])
+def test_what_nova_refuses_is_nobody_elses_silence(nova: FakeNova, hardware: NovaHardware, status: int) -> None:
+    """
+    A wait names Nova, not Ironic and not the server's BMC.
+    """
+    nova.broken = (status, "out of order")
+    with pytest.raises(NotNow, match="Nova") as refused:
+        hardware.check_offer(TARGET, BOOKING)
+    assert refused.value.code == ("REFUSED_BY_PEER" if status < 500 else "CONTROLLER_SILENT")

@@ -38,7 +38,8 @@ def listed(ident: str, **more: Any) -> Answer:
 def asked(*answers: Answer | PeerUnavailable, leases: tuple[str, ...] = (FIRST, SECOND)) -> list[str]:
     """The ports of a booking's leases, of a Neutron that answers so."""
     booking = Booking("projects/demo/instances/web", "demo", "f", "g", leases)
-    return NeutronPorts(lambda: Neutron(Ports(*answers), "own")).of(booking)
+    neutron = Neutron(Ports(*answers), "own")
+    return NeutronPorts(lambda: neutron).of(booking)
 
 
 def test_each_lease_has_its_port_in_their_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -252,13 +253,14 @@ def _own_collector(own: TelemetrySettings, port: int) -> Address:
 def _generator(own: TelemetrySettings, collectors: tuple[Address, ...], now: Callable[[], int]) -> Generator:
     settings = GeneratorSettings(
         identity=own.identity,
-        collectors=collectors,
+        # In another order in every process, so that no collector has all the sessions of a site.
+        collectors=tuple(random.sample(collectors, len(collectors))),
         pid=os.getpid(),
         http_port=own.introspect.port if own.introspect else 0,
         start_time=time.time_ns() // 1000,
     )
     told = (IRONIC_NODE_INFO, BMS_SERVER_VERDICT_INFO)
-    return Generator(settings, now, told, tls=client_context(own.tls) if own.tls else None)
+    return Generator(settings, now, told, tls=client_context(own.tls) if own.tls else None, dscp=own.dscp)
 
 
 async def _stop_generator(generator: Generator, sending: asyncio.Task[None]) -> None:

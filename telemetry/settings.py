@@ -10,6 +10,7 @@ BMS_TELEMETRY_HOST_NAME           our generator's source; this machine's name
 BMS_TELEMETRY_INSTANCE_ID         tells replicas on one host apart; 0
 BMS_TELEMETRY_SANDESH_CERT, BMS_TELEMETRY_SANDESH_KEY, BMS_TELEMETRY_SANDESH_CA
                                   PEM files for TLS of Sandesh sessions, in both directions; without: no TLS
+BMS_TELEMETRY_SANDESH_DSCP        class of service of the sessions with collectors, 0 to 63; without: the system's
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class TelemetrySettings:
     """How long received messages are kept."""
     tls: TlsFiles | None
     """For Sandesh sessions, both as a client and as a server."""
+    dscp: int | None = None
+    """Class of service of the sessions with collectors."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> TelemetrySettings:
@@ -77,6 +80,7 @@ class TelemetrySettings:
             introspect=_listen(environ, "INTROSPECT_ADDRESS", "127.0.0.1:8110"),
             message_seconds=_hours(environ) * 3600,
             tls=_tls(environ),
+            dscp=_dscp(environ),
         )
         if settings.collector is None and not settings.collectors:
             raise InvalidField(
@@ -128,6 +132,19 @@ def _hours(environ: Mapping[str, str]) -> float:
     if not 0 < hours < 1_000_000:
         raise InvalidField(_PREFIX + "MESSAGE_HOURS", f"{text[:40]!r} is not a number of hours above 0")
     return hours
+
+
+def _dscp(environ: Mapping[str, str]) -> int | None:
+    text = _text(environ, "SANDESH_DSCP")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) < 64):
+        raise InvalidField(
+            _PREFIX + "SANDESH_DSCP",
+            f"{text[:40]!r} is not a number from 0 to 63",
+            remedy="Give such a number, or none.",
+        )
+    return int(text)
 
 
 def _tls(environ: Mapping[str, str]) -> TlsFiles | None:

@@ -11,8 +11,9 @@ says what became of each.
 
 from __future__ import annotations
 
+import random
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from telemetry.sandesh.actions import Action, CancelTimer, Connect, Disconnect, Fate, SetTimer, Write
@@ -43,9 +44,19 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class ClientSession:
-    """One generator. All times are microseconds since 1970."""
+    """One generator. All times are microseconds since 1970.
 
-    def __init__(self, settings: GeneratorSettings, messages: tuple[Message, ...] = ()) -> None:
+    Args:
+        chance: gives a number from 0 to 1. Pauses last at least half of what they could, so that the generators of a
+            collector that died do not all come to the next one in step.
+    """
+
+    def __init__(
+        self,
+        settings: GeneratorSettings,
+        messages: tuple[Message, ...] = (),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self.cache = UveCache((SANDESH_MODULE_CLIENT_TRACE, NODE_STATUS_UVE, *messages))
         self.state = State.STOPPED
         self.attempt = 0
@@ -53,6 +64,7 @@ class ClientSession:
         self.fates: Counter[Fate] = Counter()
         self.sent: Counter[str] = Counter()
         self._settings = settings
+        self._chance = chance
         self._collectors = settings.collectors
         self._next = 0
         self._address: Address | None = None
@@ -291,7 +303,7 @@ class ClientSession:
             return [self._set_timer(0.0)]
         pause = min(self._settings.longest_hold, self._settings.first_hold * 2 ** min(self._failures, 16))
         self._failures += 1
-        return [self._set_timer(pause)]
+        return [self._set_timer(pause * (1 + self._chance()) / 2)]
 
     def _set_timer(self, seconds: float) -> SetTimer:
         self._timer += 1

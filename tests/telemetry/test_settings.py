@@ -27,6 +27,7 @@ def test_defaults_are_loopback_and_contrails_ports() -> None:
     assert settings.introspect == Listen("127.0.0.1", 8110)
     assert settings.collectors == ()
     assert settings.tls is None
+    assert settings.dscp is None
     assert settings.message_seconds == 48 * 3600
     assert (settings.identity.module, settings.identity.node_type) == ("bms-telemetry", "Config")
     assert settings.identity.instance == "0"
@@ -46,6 +47,7 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
         MESSAGE_HOURS="0.5",
         HOST_NAME="cfg-1",
         INSTANCE_ID="7",
+        SANDESH_DSCP="46",
         SANDESH_CERT=str(tmp_path / "cert"),
         SANDESH_KEY=str(tmp_path / "key"),
         SANDESH_CA=str(tmp_path / "ca"),
@@ -58,6 +60,7 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
     assert settings.message_seconds == 1800
     assert str(settings.identity) == "cfg-1:Config:bms-telemetry:7"
     assert settings.tls is not None
+    assert settings.dscp == 46
     assert settings.tls.key == tmp_path / "key"
 
 
@@ -75,6 +78,8 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
         ("HOST_NAME", "a:b"),
         ("INSTANCE_ID", "<0>"),
         ("SANDESH_CERT", "/nowhere/cert.pem"),
+        ("SANDESH_DSCP", "64"),
+        ("SANDESH_DSCP", "-1"),
     ],
     ids=str,
 )

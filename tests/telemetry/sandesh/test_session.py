@@ -6,6 +6,8 @@ from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telemetry.sandesh.actions import Action, CancelTimer, Connect, Disconnect, Fate, SetTimer, Write
 from telemetry.sandesh.decode import Decoded, decode
@@ -33,7 +35,9 @@ REFUSED = BY_NAME["26-ctrl-s2c-fail"].frame
 
 def session(*collectors: Address, **settings: Any) -> ClientSession:
     return ClientSession(
-        GeneratorSettings(identity=ME, collectors=collectors or (A, B), pid=4242, **settings), (IRONIC_NODE_INFO,)
+        GeneratorSettings(identity=ME, collectors=collectors or (A, B), pid=4242, **settings),
+        (IRONIC_NODE_INFO,),
+        chance=lambda: 1.0,
     )
 
 
@@ -344,6 +348,20 @@ def test_pauses_grow() -> None:
 
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert tried == [B, A, B, A, B, A, B]
+
+
+@given(st.lists(st.floats(0, 1), min_size=7, max_size=7))
+def test_pauses_vary(chances: list[float]) -> None:
+    """
+    No two generators come back in step: each pause lasts between half of the longest and the longest.
+    """
+    drawn = iter(chances)
+    found = ClientSession(GeneratorSettings(identity=ME, collectors=(A, B)), chance=lambda: next(drawn))
+    found.start(NOW)
+    for chance, longest in zip(chances, [1, 2, 4, 8, 16, 30, 30], strict=True):
+        actions = found.connect_failed(found.attempt, NOW)
+        assert timer(actions).seconds == pytest.approx(longest * (0.5 + chance / 2))
+        found.expired(timer(actions).number, NOW)
 
 
 def test_success_forgives() -> None:

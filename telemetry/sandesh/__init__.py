@@ -4,7 +4,7 @@
 schema, messages     what can be said
 text, header,
 framing, encode      values -> bytes
-decode, tree         bytes -> values
+decode, quick, tree  bytes -> values
 publication          what a collector makes of a message
 uve, watermarks,
 states, session      a generator, without socket or clock; actions and settings are its in and out

@@ -6,8 +6,8 @@ attributes in any order and with either quote, self-closing elements, the two op
 What closes a session there closes it here: NUL, broken XML, anything beside the two elements. Where
 the reference crashes (an attribute after ``identifier`` in the header), this reads on.
 
-The parser is hardened: no entities but the five of XML, no DTD, no network, libxml2's limits on
-depth and text.
+What the usual writers write is read by `telemetry.sandesh.quick`; everything else by a parser, which is hardened: no
+entities but the five of XML, no DTD, no network, libxml2's limits on depth and text.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 
 from lxml import etree
 
+from telemetry.sandesh import quick
 from telemetry.sandesh.errors import DecodeError
 from telemetry.sandesh.header import Header
 from telemetry.sandesh.schema import RANGES, Scalar
@@ -93,15 +94,18 @@ def decode(frame: bytes, *, repair: bool = True) -> Decoded:
     Raises:
         DecodeError: the content is no message.
     """
-    root, repaired = _parse(frame, repair=repair)
-    if root.tag != "sandesh" or len(root) != 2:
+    root, repaired = quick.read(frame), False
+    if root is None:
+        parsed, repaired = _parse(frame, repair=repair)
+        root = _node(parsed)
+    if root.name != "sandesh" or len(root.children) != 2:
         msg = "a frame holds a header and one message"
         raise DecodeError(msg)
-    header = root[0]
-    if header.tag != _HEADER:
-        msg = f"{header.tag} stands where the header belongs"
+    header, body = root.children
+    if header.name != _HEADER:
+        msg = f"{header.name} stands where the header belongs"
         raise DecodeError(msg)
-    return Decoded(_header(header), _node(root[1]), repaired)
+    return Decoded(_header(header), body, repaired)
 
 
 def parse_fragment(xml: str) -> Node:
@@ -157,15 +161,14 @@ def _text(element: etree._Element) -> str:
     return "" if text is None or text.isspace() else text
 
 
-def _header(element: etree._Element) -> Header:
-    # Read where it stands: as nodes, its thirteen fields would cost as much as a message's body.
+def _header(element: Node) -> Header:
     found: dict[str, str | int] = {}
-    for child in element:
-        number = child.get("identifier", "")
+    for child in element.children:
+        number = child.attributes.get("identifier", "")
         # A number we do not know is a field to come.
         identifier = int(number) if number.isascii() and number.isdigit() else 0
         if identifier in _TEXTS:
-            found[_TEXTS[identifier]] = _text(child)
+            found[_TEXTS[identifier]] = child.text
         elif identifier in _NUMBERS:
             name, scalar = _NUMBERS[identifier]
             found[name] = _whole(child, scalar)
@@ -175,14 +178,14 @@ def _header(element: etree._Element) -> Header:
     return Header(**{**_DEFAULTS, **found})  # type: ignore[arg-type]
 
 
-def _whole(element: etree._Element, scalar: Scalar) -> int:
+def _whole(element: Node, scalar: Scalar) -> int:
     low, high = RANGES[scalar]
     try:
-        number = int(_text(element))
+        number = int(element.text)
     except ValueError:
-        msg = f"header: {element.tag} is no number"
+        msg = f"header: {element.name} is no number"
         raise DecodeError(msg) from None
     if not low <= number <= high:
-        msg = f"header: {element.tag} is out of range"
+        msg = f"header: {element.name} is out of range"
         raise DecodeError(msg)
     return number

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast messages are written and read, per core: run as ``python -m tests.benchmarks.bench_sandesh``.
 
-The message is the full IronicNodeInfo of the reference's vectors, 5.6 KB. The yardstick is the same
-message built as an lxml tree, in the same run. Contenders take turns in short slices, counted in CPU
-time of this process; the median says what one gets, the best slice what an undisturbed core would give.
+The message is the full IronicNodeInfo of the reference's vectors, 5.6 KB. The yardsticks are run beside it: for
+writing, the same message built as an lxml tree; for reading, the same frame parsed by ElementTree (expat, in C) without
+anything made of it. Contenders take turns in short slices, counted in CPU time of this process; the median says what one
+gets, the best slice what an undisturbed core would give.
+
+On machines of this class the reference generator (pysandesh) writes 5,350 such messages per second of CPU, and reads
+1,900.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from lxml import etree
 
-from telemetry.sandesh.decode import decode
+from telemetry.sandesh.decode import decode, parse_fragment
 from telemetry.sandesh.encode import encode
 from telemetry.sandesh.framing import FrameReader, frame
 from telemetry.sandesh.header import Header, header_of
@@ -29,7 +34,8 @@ from tests.telemetry.sandesh.vectors import FULL
 
 SLICE = 0.15
 ROUNDS = 15
-TARGET = 20_000
+WRITES, READS = 25_000, 6_000
+"""What an undisturbed core must do, messages a second."""
 
 HEADER_FIELDS = (
     ("Namespace", "string", "namespace"),
@@ -140,7 +146,7 @@ def _add(parent: etree._Element, fields: tuple[Row, ...], values: Mapping[str, A
 
 
 def main() -> int:
-    """Prints the figures; 1 if a core writes fewer than 20,000 messages a second, whatever disturbs it."""
+    """Prints the figures; 1 if the best slice is below `WRITES` or `READS`, whatever disturbs it."""
     values, sender, numbers = FULL.values, FULL.sender, count(1)
     cache = UveCache()
 
@@ -157,23 +163,25 @@ def main() -> int:
     if encode(FULL.header, IRONIC_NODE_INFO, values) != built_as_a_tree(FULL.header, values):
         print("the two ways of writing differ", file=sys.stderr)  # noqa: T201
         return 1
-    whole = values["data"]
+    whole, text = values["data"], FULL.frame.decode()
     contenders = [
         Contender("encode", write),
         Contender("lxml tree build", tree),
         Contender("cache update", lambda: cache.update(IRONIC_NODE_INFO, whole)),
+        Contender("expat parse", lambda: ET.fromstring(FULL.frame)),
+        Contender("parse to nodes", lambda: parse_fragment(text)),
         Contender("frame + decode", lambda: [decode(one) for one in FrameReader().feed(FULL.frame)]),
         Contender("frame only", lambda: list(FrameReader().feed(FULL.frame))),
     ]
     for _ in range(ROUNDS):
         for contender in contenders:
             contender.slice()
-    yardstick = contenders[1]
-    print(f"{len(FULL.frame)} bytes a message; messages per second per core of CPU, and the ratio to a tree build")  # noqa: T201
-    for contender in contenders:
-        ratio = contender.median / yardstick.median
-        print(f"{contender.name:16} median {contender.median:9,.0f}  best {contender.best:9,.0f}  {ratio:6.2f}x")  # noqa: T201
-    return 0 if contenders[0].best >= TARGET else 1
+    print(f"{len(FULL.frame)} bytes a message; messages per second of CPU of a core, and the ratio to the yardstick")  # noqa: T201
+    for yardstick, group in ((contenders[1], contenders[:3]), (contenders[3], contenders[3:])):
+        for contender in group:
+            ratio = f"{contender.median / yardstick.median:6.2f} x {yardstick.name}"
+            print(f"{contender.name:16} median {contender.median:9,.0f}  best {contender.best:9,.0f}  {ratio}")  # noqa: T201
+    return 0 if contenders[0].best >= WRITES and contenders[5].best >= READS else 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from telemetry.store import analytics
 from telemetry.store.analytics import Attribute
 
 PAGE: Final = 500
+ALARMS: Final = "UVEAlarms"
+"""The struct that holds an object's alarms."""
 
 
 @dataclass(frozen=True, slots=True)

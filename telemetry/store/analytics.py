@@ -70,33 +70,18 @@ class GeneratorRow:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which messages are asked for; empty strings and None choose all. Times are microseconds, both ends included."""
+    """Which messages are asked for; empty strings choose all."""
 
     table: str = ""
     key: str = ""
     message_type: str = ""
-    source: str = ""
-    module: str = ""
-    kinds: tuple[int, ...] = ()
-    start: int | None = None
-    end: int | None = None
 
     def condition(self) -> tuple[str, list[object]]:
         """The same as SQL and its parameters; always at least one term."""
         terms, params = ["1 = 1"], list[object]()
-        for column in ("message_type", "source", "module"):
-            if value := getattr(self, column):
-                terms.append(f"m.{column} = ?")
-                params.append(value)
-        if self.kinds:
-            terms.append(f"m.kind IN ({', '.join('?' * len(self.kinds))})")
-            params += self.kinds
-        if self.start is not None:
-            terms.append("m.time >= ?")
-            params.append(self.start)
-        if self.end is not None:
-            terms.append("m.time <= ?")
-            params.append(self.end)
+        if self.message_type:
+            terms.append("m.message_type = ?")
+            params.append(self.message_type)
         if self.table:
             same_key = " AND o.object_key = ?" if self.key else ""
             terms.append(
@@ -209,10 +194,27 @@ def messages(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool, b
     return _messages(tx, condition, params, order, limit)
 
 
-def messages_by_time(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool) -> list[MessageRow]:
-    """Messages by their headers' time, each with what it is about."""
+def messages_by_time(
+    tx: Transaction,
+    condition: str,
+    params: Sequence[object],
+    limit: int,
+    *,
+    newest_first: bool,
+    behind: tuple[int, int] | None,
+) -> list[MessageRow]:
+    """Messages by their headers' time, each with what it is about.
+
+    Args:
+        condition: SQL over ``messages m``.
+        behind: (time, id) of the last message of the page before.
+    """
+    if behind is not None:
+        sign = "<" if newest_first else ">"
+        condition += f" AND (m.time {sign} ? OR (m.time = ? AND m.id {sign} ?))"
+        params = (*params, behind[0], behind[0], behind[1])
     order = "m.time DESC, m.id DESC" if newest_first else "m.time, m.id"
-    return _messages(tx, *asked.condition(), order, limit)
+    return _messages(tx, condition, params, order, limit)
 
 
 def uve(tx: Transaction, table: str, key: str) -> list[Attribute]:
@@ -291,14 +293,19 @@ def _messages(tx: Transaction, condition: str, params: Iterable[object], order: 
         f"SELECT m.* FROM messages m WHERE {condition} ORDER BY {order} LIMIT ?",
         (*params, limit),
     )
-    return [_message(tx, row) for row in rows]
+    objects: dict[int, list[tuple[str, str]]] = {}
+    if rows:
+        found = tx.all(
+            "SELECT object_table, object_key, message FROM message_objects"
+            f" WHERE message IN ({', '.join('?' * len(rows))})",
+            [row["id"] for row in rows],
+        )
+        for one in found:
+            objects.setdefault(int(one["message"]), []).append((one["object_table"], one["object_key"]))
+    return [_message(row, sorted(objects.get(int(row["id"]), ()))) for row in rows]
 
 
-def _message(tx: Transaction, row: Row) -> MessageRow:
-    objects = tx.all(
-        "SELECT object_table, object_key FROM message_objects WHERE message = ? ORDER BY object_table, object_key",
-        (row["id"],),
-    )
+def _message(row: Row, objects: Iterable[tuple[str, str]]) -> MessageRow:
     return MessageRow(
         id=int(row["id"]),
         message_type=row["message_type"],
@@ -312,7 +319,7 @@ def _message(tx: Transaction, row: Row) -> MessageRow:
         level=int(row["level"]),
         category=row["category"],
         frame=bytes(row["frame"]),
-        objects=tuple((found["object_table"], found["object_key"]) for found in objects),
+        objects=tuple(objects),
     )
 
 

@@ -273,14 +273,23 @@ def test_the_history_of_a_server_can_be_asked(store: Store) -> None:
         ({"where": [{"name": "x"}]}, "where"),
         ({"where": [["x"]]}, "where"),
         ({"where": [[{"name": "Level", "value": "1", "op": 1}]]}, "where"),
-        ({"where": [[{"name": "ObjectId", "value": "a", "op": 7}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": 5}]]}, "where"),
+        ({"where": [[{"name": "MessageTS", "value": 1, "op": 7}]]}, "where"),
+        ({"where": [[{"name": "MessageTS", "value": "many", "op": 5}]]}, "where"),
+        ({"where": [[{"name": "MessageTS", "value": 2**63, "op": 5}]]}, "where"),
+        ({"where": [[{"name": "MessageTS", "value": 1, "op": 3}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": 10}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": True}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "(", "op": 8}]]}, "where"),
         ({"where": [[{"name": "ObjectId", "value": 1, "op": 1}]]}, "where"),
         ({"where": [[{"name": "ObjectId", "value": "a\x00", "op": 1}]]}, "where"),
-        ({"where": [[{"name": "ObjectId", "value": "a", "op": 1}] * 2]}, "where"),
-        ({"where": [[]] * 21}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": 1, "suffix": {"name": "b"}}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": 1, "more": 1}]]}, "where"),
+        ({"where": [[{"name": "ObjectId", "value": "a", "op": 1}]] * 101}, "where"),
         ({"filter": [[{"name": "x"}]]}, "filter"),
         ({"sort": 3}, "sort"),
-        ({"sort_fields": ["Source"]}, "sort_fields"),
+        ({"sort_fields": ["ObjectLog"]}, "sort_fields"),
+        ({"sort_fields": [["x"]]}, "sort_fields"),
         ({"limit": 0}, "limit"),
         ({"limit": "many"}, "limit"),
     ],
@@ -307,7 +316,7 @@ def test_moments(text: Any, moment: int) -> None:
     """
     asked = {"table": "MessageTable", "start_time": text, "end_time": "now", "select_fields": ["Source"]}
 
-    assert query.parse(asked, T0).asked[0].start == moment
+    assert query.parse(asked, T0).start == moment
 
 
 @pytest.mark.parametrize(
@@ -366,7 +375,9 @@ _json = st.recursive(
 @given(
     whole=st.booleans(),
     asked=st.dictionaries(
-        st.sampled_from(["table", "start_time", "end_time", "select_fields", "where", "limit", "sort", "sort_fields"]),
+        st.sampled_from(
+            ["table", "start_time", "end_time", "select_fields", "where", "filter", "limit", "sort", "sort_fields"]
+        ),
         _json,
         max_size=4,
     ),

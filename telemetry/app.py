@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -27,6 +28,7 @@ from telemetry.anchors import Anchors, Signed
 from telemetry.callers import AioCallers
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
+from telemetry.lease import Lease
 from telemetry.peers import Log
 from telemetry.publisher import Publisher
 from telemetry.refold import catch_up
@@ -47,6 +49,9 @@ from telemetry.store import Store
 from telemetry.store import events as kept
 from telemetry.watch import Hub
 
+GENERATING: Final = "generating"
+"""The lease of the one replica that tells analytics."""
+
 _log = structlog.get_logger("bms.telemetry")
 
 
@@ -58,6 +63,7 @@ class Given:
         logs: the log of each service, with its address.
         signed: the checkpoints of each.
         inventory: also says what servers are made of.
+        pace: how much faster than in life leases change hands, for tests.
     """
 
     own: TelemetrySettings
@@ -72,6 +78,7 @@ class Given:
     clock: Clock
     ids: Ids
     metrics: Metrics | None = None
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,6 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         generator = _generator(own, collectors, now)
         publisher = Publisher(generator, store, acknowledged=not own.collectors)
         sink.committed = publisher.stored
-        await publisher.load()
         news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
         enricher = Enricher(given.inventory, store, publisher.wake)
         news.wake_enricher = enricher.wake
@@ -176,17 +182,25 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         servicer = TelemetryServicer(store, hub, given.page_tokens, lambda: _session(generator))
         guard = Guard(given.callers, given.rules, clock=given.clock, ids=given.ids, metrics=given.metrics)
         bound = server.build(given.server, servicer, guard, callers)
-        sending = parts.start(generator.run(), "generator")
-        ending.push_async_callback(_stop_generator, generator, sending)
-        anchors = Anchors(given.signed, store, generator.deliver, now, news.doubt)
-        ending.push_async_callback(anchors.flush)
-        # These end before the generator does, so that the last news still go out.
+
+        async def tell() -> None:
+            """What one replica alone does: a generator's session, and all that feeds it."""
+            anchors = Anchors(given.signed, store, generator.deliver, now, news.doubt)
+            await publisher.load()
+            async with _sending(generator, failed):
+                try:
+                    async with _parts(failed) as telling:
+                        telling.start(publisher.run(), "publisher")
+                        telling.start(enricher.run(), "enricher")
+                        telling.start(anchors.run(), "anchors")
+                        telling.start(catch_up(store, publisher.wake), "refold")
+                        await asyncio.get_running_loop().create_future()
+                finally:
+                    await anchors.flush()
+
         workers = await ending.enter_async_context(_parts(failed))
         workers.start(hub.run(), "watch")
-        workers.start(publisher.run(), "publisher")
-        workers.start(enricher.run(), "enricher")
-        workers.start(anchors.run(), "anchors")
-        workers.start(catch_up(store, publisher.wake), "refold")
+        workers.start(Lease(store, GENERATING, str(own.identity), pace=given.pace).keep(tell), "generating")
         for service, (log, _) in given.logs.items():
             workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
         await bound.start()
@@ -263,9 +277,17 @@ def _generator(own: TelemetrySettings, collectors: tuple[Address, ...], now: Cal
     return Generator(settings, now, told, tls=client_context(own.tls) if own.tls else None, dscp=own.dscp)
 
 
-async def _stop_generator(generator: Generator, sending: asyncio.Task[None]) -> None:
-    generator.stop()
-    await asyncio.wait({sending}, timeout=5.0)
+@asynccontextmanager
+async def _sending(generator: Generator, failed: Callable[[BaseException], None]) -> AsyncIterator[None]:
+    """Keeps *generator*'s session; at the end the last news still go out."""
+    async with _parts(failed) as parts:
+        sending = parts.start(generator.run(), "generator")
+        try:
+            yield
+        finally:
+            generator.stop()
+            await asyncio.wait({sending}, timeout=5.0)
+    generator.forget()
 
 
 async def _listen(app: web.Application, where: Listen | None, variable: str, ending: AsyncExitStack) -> int:

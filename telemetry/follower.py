@@ -202,7 +202,7 @@ class Follower:
             )
         except PositionMovedError:
             self._log.info("position.moved", position=place.at)
-            return 0.0
+            return await self._overtaken(place.position)
         self._place = replace(place, position=fresh[-1].position + place.shift, last=fresh[-1].stored)
         self._complain(gaps)
         self._tell(reachable=True)
@@ -230,11 +230,22 @@ class Follower:
             )
         except restored.MovedError:
             self._log.info("position.moved", position=place.at)
-            return 0.0
+            return await self._overtaken(0)
         self._log.error("log.restored", read_to=place.at, goes_on_behind=common.at, lost=fork.lost)
         self._complaint = fork.text
         self._tell(reachable=True)
         self._listener.news(fork.servers)
+        return 0.0
+
+    async def _overtaken(self, position: int) -> float:
+        """Another replica was faster: what it kept behind our *position* concerns our listener as well."""
+
+        def look(tx: Transaction) -> tuple[Place, frozenset[str]]:
+            # In this order: what is kept after the place was read is told by the next step.
+            return places.place(tx, self.service), bridge.told_since(tx, self.service, position)
+
+        self._place, servers = await self._store.read(look)
+        self._listener.news(servers)
         return 0.0
 
     async def _reached(self) -> None:

@@ -94,6 +94,8 @@ class Publisher:
 
     async def load(self) -> None:
         """Tells the generator of every server, so that its first session begins with all of them."""
+        self._changed.clear()
+        self._sent.clear()
         after = ""
         while rows := await self._store.read(lambda tx, after=after: bridge.every_known(tx, after, BATCH)):  # type: ignore[misc]
             for uuid, known in rows:

@@ -12,6 +12,7 @@ import structlog
 
 from telemetry.sandesh.actions import Action, CancelTimer, Connect, Disconnect, Fate, SetTimer, Write
 from telemetry.sandesh.encode import Values
+from telemetry.sandesh.messages import NODE_STATUS_UVE, SANDESH_MODULE_CLIENT_TRACE
 from telemetry.sandesh.schema import Message
 from telemetry.sandesh.session import ClientSession
 from telemetry.sandesh.settings import Address, GeneratorSettings
@@ -63,7 +64,7 @@ class Generator:
     # --- running ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Keeps the session until `stop`, then sends what is queued and returns."""
+        """Keeps the session until `stop`, then sends what is queued and returns. May be run again then."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._perform(self._session.start(self._clock()))
@@ -72,6 +73,11 @@ class Generator:
             finally:
                 self._perform(self._session.stop(self._clock()))
         self._tasks = None
+        self._stopping.clear()
+
+    def forget(self) -> None:
+        """Forgets all that was told but of itself: somebody else tells it now. Not while it runs."""
+        self._session.cache.clear(keep=(SANDESH_MODULE_CLIENT_TRACE, NODE_STATUS_UVE))
 
     def stop(self) -> None:
         """Ends `run`."""

@@ -352,6 +352,10 @@ class ClientSession:
         return self._send((*self._own_state(), *self._node_status(self._connections)), now, None)
 
     def _describe(self, change: str) -> None:
+        if self.state is State.STOPPED:
+            # It looks for no collector, so nothing is wrong with having none: a replica that waits is functional.
+            self._connections.pop(("Collector", "Collector"), None)
+            return
         match self.state:
             case State.ESTABLISHED:
                 status = ConnectionStatus.UP

@@ -12,7 +12,7 @@ is deleted and sent whole.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -176,6 +176,12 @@ class UveCache:
         if name not in known.entries:
             return ()
         return (self.update(message, {part.name: key[part.name] for part in message.keys} | {_DELETED: True}, table),)
+
+    def clear(self, keep: Collection[Message] = ()) -> None:
+        """Forgets all objects but those of the types in *keep*, and says so to nobody: it must have no session."""
+        for type_ in self._types.values():
+            if type_.message not in keep:
+                type_.entries.clear()
 
     def get(self, message: Message, key: str) -> Mapping[str, Any] | None:
         """The merged attributes of an object, or None."""

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from services.runtime.database import Transaction
+from telemetry.events import server_of
 from telemetry.known import FOLD, Known
 
 
@@ -71,6 +72,15 @@ def put_known(tx: Transaction, known: Mapping[str, Known], ask: Collection[str] 
         "UPDATE servers SET known = ?, wanted = wanted + ? WHERE uuid = ?",
         ((value.to_json(), int(uuid in ask), uuid) for uuid, value in known.items()),
     )
+
+
+def told_since(tx: Transaction, service: str, position: int) -> frozenset[str]:
+    """The servers of which events of *service* behind our *position* tell."""
+    rows = tx.all(
+        "SELECT DISTINCT stream FROM events WHERE service = ? AND position > ? AND stream LIKE 'servers/%'",
+        (service, position),
+    )
+    return frozenset(uuid for row in rows if (uuid := server_of(row["stream"])) and row["stream"] == f"servers/{uuid}")
 
 
 def to_ask(tx: Transaction, limit: int) -> list[tuple[str, int]]:

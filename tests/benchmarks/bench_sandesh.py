@@ -3,8 +3,8 @@
 
 The message is the full IronicNodeInfo of the reference's vectors, 5.6 KB. The yardsticks are run beside it: for
 writing, the same message built as an lxml tree; for reading, the same frame parsed by ElementTree (expat, in C) without
-anything made of it. Contenders take turns in short slices, counted in CPU time of this process; the median says what one
-gets, the best slice what an undisturbed core would give.
+anything made of it. Contenders take turns in short slices, counted in CPU time of this process; the median says what
+one gets, the best slice what an undisturbed core would give.
 
 On machines of this class the reference generator (pysandesh) writes 5,350 such messages per second of CPU, and reads
 1,900.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc.aio
@@ -94,13 +94,14 @@ async def rig(
     grace: float = 1.0,
     tls: TlsFiles | None = None,
     callers: Callers | None = None,
+    instance: str = "0",
 ) -> AsyncIterator[Rig]:
-    """Telemetry on free ports."""
+    """Telemetry on free ports; *instance* tells replicas apart."""
     logs = {service: (logs or {}).get(service) or FakeLog(service) for service in SERVICES}
     inventory = inventory or FakeInventory()
     anywhere = Listen("127.0.0.1", 0)
     given = Given(
-        own=TelemetrySettings(OWN, anywhere, collectors, anywhere, anywhere, 3600.0, tls),
+        own=TelemetrySettings(replace(OWN, instance=instance), anywhere, collectors, anywhere, anywhere, 3600.0, tls),
         server=ServerSettings("127.0.0.1:0", grace=grace),
         database=database,
         logs={service: (log, f"{service}:1") for service, log in logs.items()},
@@ -111,6 +112,7 @@ async def rig(
         page_tokens=PageTokens(b"key"),
         clock=SystemClock(),
         ids=RandomIds(),
+        pace=50.0,
     )
     failures: list[BaseException] = []
     async with AsyncExitStack() as later:

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One of several replicas at a time, whoever dies when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from services.kernel.errors import PeerUnavailable
+from services.runtime.database import Database, Transaction
+from telemetry.lease import Lease
+from telemetry.store import Store, leases
+from tests.telemetry.fakes import until
+
+T = TypeVar("T")
+PACE = 50.0
+"""A beat is a tenth of a second then, and a dead holder is waited for 0.6 seconds."""
+
+
+class Office:
+    """What only one may hold."""
+
+    def __init__(self) -> None:
+        self.holders: list[str] = []
+        self.history: list[str] = []
+
+    def duty(self, who: str) -> Callable[[], Awaitable[None]]:
+        async def do() -> None:
+            self.holders.append(who)
+            self.history.append(who)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.holders.remove(who)
+
+        return do
+
+
+class Cut(Store):
+    """A store that its user can be cut off from."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.away = False
+
+    async def write(self, fn: Callable[[Transaction], T], label: str) -> T:
+        self._look()
+        return await super().write(fn, label)
+
+    async def read(self, fn: Callable[[Transaction], T]) -> T:
+        self._look()
+        return await super().read(fn)
+
+    def _look(self) -> None:
+        if self.away:
+            msg = "cut off"
+            raise PeerUnavailable(msg, peer="database")
+
+
+def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+def start(store: Store, office: Office, who: str) -> asyncio.Task[None]:
+    return asyncio.create_task(Lease(store, "test", who, pace=PACE).keep(office.duty(who)))
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def crash(task: asyncio.Task[None], store: Cut) -> None:
+    """The process is gone and gave nothing back."""
+    store.away = True
+    await end(task)
+
+
+@pytest.fixture
+def shared(database: Database) -> Database:
+    """Of PostgreSQL alone: a SQLite file has one user."""
+    if database.read(lambda tx: tx.dialect) == "sqlite":
+        pytest.skip("a SQLite file belongs to one process")
+    return database
+
+
+def test_one_alone_begins_at_once(database: Database) -> None:
+    """
+    Nobody has it, so nobody is waited for.
+    """
+
+    async def scenario() -> None:
+        office = Office()
+        task = start(Store(database), office, "a")
+        await until(lambda: office.holders == ["a"])
+        await end(task)
+        assert office.holders == []
+        assert (await Store(database).read(lambda tx: leases.look(tx, "test"))).holder == ""
+
+    play(scenario)
+
+
+def test_never_two_and_never_back_and_forth(shared: Database) -> None:
+    """
+    While the holder lives the others wait; when it gives the lease back, another has it soon; no third change comes.
+    """
+
+    async def scenario() -> None:
+        office = Office()
+        tasks = {who: start(Cut(shared), office, who) for who in "abc"}
+        await until(lambda: len(office.holders) == 1)
+        first = office.holders[0]
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            assert office.holders == [first]
+        await end(tasks.pop(first))
+        await until(lambda: len(office.holders) == 1)
+        assert office.history == [first, office.holders[0]]
+        await end(*tasks.values())
+
+    play(scenario)
+
+
+def test_another_takes_over_from_the_dead(shared: Database) -> None:
+    """
+    A holder that gave nothing back is replaced when it has been still for long enough, with a higher fence.
+    """
+
+    async def scenario() -> None:
+        office, store = Office(), Cut(shared)
+        first = start(store, office, "a")
+        await until(lambda: office.holders == ["a"])
+        await crash(first, store)
+        fence = (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence
+        second = start(Cut(shared), office, "b")
+        await until(lambda: office.holders == ["b"])
+        assert (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence == fence + 1
+        await end(second)
+
+    play(scenario)
+
+
+def test_who_is_cut_off_stops_before_another_begins(shared: Database) -> None:
+    """
+    A holder without a database cannot say that it is there: it stops, and the other begins after that.
+    """
+
+    async def scenario() -> None:
+        office, store = Office(), Cut(shared)
+        first = start(store, office, "a")
+        await until(lambda: office.holders == ["a"])
+        second = start(Cut(shared), office, "b")
+        store.away = True
+        most = 0
+        while office.history != ["a", "b"]:
+            most = max(most, len(office.holders))
+            await asyncio.sleep(0.005)
+        assert most == 1
+        store.away = False
+        await asyncio.sleep(0.3)
+        assert office.history == ["a", "b"]
+        await end(first, second)
+
+    play(scenario)
+
+
+def test_a_short_absence_of_the_database_changes_nothing(database: Database) -> None:
+    """
+    Who is back in time goes on, undisturbed.
+    """
+
+    async def scenario() -> None:
+        office, store = Office(), Cut(database)
+        task = start(store, office, "a")
+        await until(lambda: office.holders == ["a"])
+        store.away = True
+        await asyncio.sleep(0.2)
+        store.away = False
+        await asyncio.sleep(0.6)
+        assert office.history == ["a"]
+        await end(task)
+
+    play(scenario)
+
+
+def test_what_fails_is_heard_of(database: Database) -> None:
+    """
+    A duty that fails ends the whole, so that somebody restarts it.
+    """
+
+    async def fail() -> None:
+        msg = "broken"
+        raise RuntimeError(msg)
+
+    async def scenario() -> None:
+        with pytest.raises(RuntimeError, match="broken"):
+            await Lease(Store(database), "test", "a", pace=PACE).keep(fail)
+        assert (await Store(database).read(lambda tx: leases.look(tx, "test"))).holder == ""
+
+    play(scenario)

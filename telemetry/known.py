@@ -19,9 +19,10 @@ from bms.inventory.v1 import server_pb2
 from telemetry.events import Followed
 from telemetry.standing import Standing, judge
 
-FOLD: Final = 1
+FOLD: Final = 2
 """Rises when events tell more than they did: what an older release put together is put together anew."""
 
+_GUESTS: Final = frozenset({"guest.observed", "guest.gone"})
 DELETED: Final = "server.deleted"
 """Inventory's last word on a server."""
 CREATED: Final = "server.created"
@@ -117,6 +118,7 @@ class Known:
         state_time: when it entered the state.
         power: Ironic's word; "" if unknown.
         instance: resource name of the instance that holds it.
+        guest: resource name of what others made in Nova on it.
         image, checksum: what was verified on its disk for that instance.
         ports: by resource name.
         event_type, event_time: the last event that told something.
@@ -133,6 +135,7 @@ class Known:
     power: str = ""
     maintenance: bool = False
     instance: str = ""
+    guest: str = ""
     image: str = ""
     checksum: str = ""
     ports: Mapping[str, Seen] = field(default_factory=dict)
@@ -140,6 +143,11 @@ class Known:
     event_time: int = 0
     standing: Standing = field(default_factory=Standing)
     fold: int = field(default=FOLD, compare=False)
+
+    @property
+    def holder(self) -> str:
+        """Resource name of the instance on it, whoever made that."""
+        return self.instance or self.guest
 
     @property
     def present(self) -> bool:
@@ -230,6 +238,8 @@ def _from_lifecycle(known: Known, event: Followed) -> Known:
     instance = "" if header.type == "instance.ended" else body.instance
     if instance != known.instance:
         known = replace(known, instance=instance, image="", checksum="")
+    if header.type in _GUESTS:
+        known = replace(known, guest=body.facts["guest"] if header.type == "guest.observed" else "")
     return _evidence(known, body.evidence)
 
 

@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     TAINTED = "tainted"
     """Two administrators forced something aside."""
     UNKNOWN = "unknown"
-    """Events are missing, or none were heard."""
+    """Events are missing, none were heard, or others used it."""
     FAIL = "fail"
     """The verifier found an invariant broken."""
 
@@ -33,7 +33,7 @@ _SOUND: Final = frozenset({"clean.passed", "server.adopted"})
 """From here on nothing that was before counts, as for the verifier."""
 _FORCED: Final = frozenset({"power.attested", "clean.skipped", "address.forced_free"})
 """What a forced action leads to; the action itself was `forced.approved`."""
-_TELLING: Final = _FORCED | {"forced.approved", "server.violated"}
+_TELLING: Final = _FORCED | {"forced.approved", "server.violated", "guest.observed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Cause:
 
     Attributes:
         event, type: its id and type.
-        kind: of a forced action its kind, of a violation the invariant, of missing events ``gap`` or ``log_restored``.
+        kind: of a forced action its kind, of a violation the invariant, of missing events ``gap`` or ``log_restored``,
+            of others' use ``guest``.
         text: a sentence: the administrator's reason, or what was found.
         requester, approver: logins of the two administrators, "" where nobody asked.
         action: the forced action's resource name.
@@ -105,6 +106,9 @@ def _told(standing: Standing, event: Followed) -> Standing:
     if header.type in _FORCED and standing.verdict is Verdict.PASS:
         cause = Cause(header.id, header.type, "", event.body.message, action=facts.get("action", ""))
         return worsened(standing, Verdict.TAINTED, event.time, cause)
+    if header.type == "guest.observed" and facts.get("state") != "deploying":
+        cause = Cause(header.id, header.type, "guest", event.body.message)
+        return worsened(standing, Verdict.UNKNOWN, event.time, cause)
     if header.type == "server.violated":
         cause = Cause(header.id, header.type, facts.get("invariant", ""), event.body.message)
         return worsened(standing, Verdict.FAIL, event.time, cause)

@@ -92,7 +92,7 @@ def ironic_node(uuid: str, known: Known) -> IronicNode:
         "provision_state": _text(known.provision_state or "enroll"),
         "power_state": _text(known.power),
         "driver": _text(facts.driver),
-        "instance_uuid": _text(known.instance.rpartition("/")[2]),
+        "instance_uuid": _text(known.holder.rpartition("/")[2]),
         "maintenance": known.maintenance,
         "provision_update_timestamp": _moment(known.state_time),
         "update_timestamp": _moment(known.event_time),
@@ -102,7 +102,7 @@ def ironic_node(uuid: str, known: Known) -> IronicNode:
         "event_type": _text(known.event_type),
         "network_interface": "neutron",
         "instance_info": {
-            "display_name": _text(known.instance.rpartition("/")[2]),
+            "display_name": _text(known.holder.rpartition("/")[2]),
             "image_source": _text(known.image),
             "image_checksum": _text(known.checksum),
         },

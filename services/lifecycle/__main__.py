@@ -33,6 +33,7 @@ from services.simulated.rack import Rack
 
 if TYPE_CHECKING:
     from services.lifecycle.backends.ironic_api import IronicApi
+    from services.lifecycle.backends.nova_servers import NovaServers
 
 _log = structlog.get_logger("bms.lifecycle")
 
@@ -94,31 +95,39 @@ def _hardware(
         from services.lifecycle.backends.ironic_listing import IronicNodes
 
         api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
-        ca, nodes = own.ironic.redfish_ca, IronicNodes(api, base.clock)
+        ca, nodes, nova = own.ironic.redfish_ca, IronicNodes(api, base.clock), _nova(own)
         return (
-            _through_nova(base, own, api) or (lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca)),
+            _through_nova(base, own, api, nova)
+            if nova is not None
+            else lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca),
             lambda: None,
-            lambda store: watch(base.database, store, nodes, base.clock, own.observing),
+            lambda store: watch(base.database, store, nodes, base.clock, own.observing, nova),
         )
     rack = Rack(base.settings.data.data_dir / "rack.sqlite")
     return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close, None
 
 
-def _through_nova(
-    base: Foundation, own: LifecycleSettings, api: IronicApi
-) -> Callable[[RememberedCredentials], Hardware] | None:
-    """The same where a Nova deploys some of the servers; None where none does."""
+def _nova(own: LifecycleSettings) -> NovaServers | None:
+    """The Nova that the settings name; None if they name none."""
     if not own.nova.cloud:
         return None
+    from services.lifecycle.backends.nova_cloud import NovaCloud
+
+    return NovaCloud(own.nova.cloud).servers()
+
+
+def _through_nova(
+    base: Foundation, own: LifecycleSettings, api: IronicApi, nova: NovaServers
+) -> Callable[[RememberedCredentials], Hardware]:
+    """The hardware where Nova deploys some of the servers."""
     from services.lifecycle.backends.nova import NovaHardware
-    from services.lifecycle.backends.nova_cloud import SETTING, NovaCloud
+    from services.lifecycle.backends.nova_cloud import SETTING
     from services.lifecycle.backends.nova_ports import NeutronPorts
     from services.runtime.neutron import open_neutron
 
-    servers = NovaCloud(own.nova.cloud).servers()
     ports = NeutronPorts(cache(lambda: open_neutron(own.nova.cloud, setting=SETTING)))
     trait, ca = own.nova.trait, own.ironic.redfish_ca
-    return lambda known: NovaHardware(api, known, base.clock, servers, ports, trait=trait, redfish_ca=ca)
+    return lambda known: NovaHardware(api, known, base.clock, nova, ports, trait=trait, redfish_ca=ca)
 
 
 def main() -> None:

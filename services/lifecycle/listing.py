@@ -28,6 +28,8 @@ _SERVER_COLUMNS = {
     "display_name": "display_name",
 }
 _INSTANCE_COLUMNS = {"state": "state", "server": "server", "flavor": "flavor", "image": "image"}
+_SHOWN = "name, project, flavor, image, state, server, operation, create_time, update_time, version, fence, doc"
+"""The columns that instances and guests have in common."""
 SERVER_FIELDS = frozenset(_SERVER_COLUMNS)
 """What servers can be filtered by."""
 INSTANCE_FIELDS = frozenset(_INSTANCE_COLUMNS)
@@ -74,13 +76,14 @@ def overdue(tx: Transaction, now: datetime, most: int) -> tuple[list[Server], in
 
 
 def list_instances(tx: Transaction, project: str | None, terms: Sequence[Term], page: PageRequest) -> Page[Instance]:
-    """One page of instances, by name; of one project, or of all (None)."""
+    """One page of instances and of what others made in Nova, by name; of one project, or of all (None)."""
     where, values = _where(terms, _INSTANCE_COLUMNS)
     if project is not None:
         where, values = where + " AND project = ?", [*values, project]
     rows = tx.all(
-        f"SELECT * FROM instances WHERE name > ?{where} ORDER BY name LIMIT ?",
-        (page.after, *values, page.size + 1),
+        f"SELECT {_SHOWN} FROM instances WHERE name > ?{where}"
+        f" UNION ALL SELECT {_SHOWN} FROM guests WHERE name > ?{where} ORDER BY name LIMIT ?",
+        (page.after, *values, page.after, *values, page.size + 1),
     )
     return _page([instance_of(row) for row in rows], page, lambda instance: instance.name)
 

@@ -206,7 +206,7 @@ class LifecycleServicer(
     def GetInstance(self, request: instance_pb2.GetInstanceRequest, context: Context) -> instance_pb2.Instance:
         """See the contract."""
         INSTANCE.parse(request.name)
-        return wire.instance(self._database.read(lambda tx: self._store.instance(tx, request.name)))
+        return wire.instance(self._database.read(lambda tx: self._store.shown_instance(tx, request.name)))
 
     def ListInstances(
         self, request: instance_pb2.ListInstancesRequest, context: Context

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.kernel.errors import AlreadyExists, NotFound, Stale
+from services.kernel.errors import AlreadyExists, NotFound, Stale, WrongState
 from services.kernel.events import Event
+from services.lifecycle.domain.guests import PREFIX
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Server
@@ -46,9 +47,9 @@ class Store:
             raise NotFound(msg, name=f"servers/{uuid}")
         return server_of(row)
 
-    def find_server(self, tx: Transaction, uuid: str) -> Server | None:
+    def find_server(self, tx: Transaction, uuid: str, *, lock: bool = False) -> Server | None:
         """The server, closed or not; None if it was never seen."""
-        row = tx.one("SELECT * FROM servers WHERE uuid = ?", (uuid,))
+        row = tx.one(f"SELECT * FROM servers WHERE uuid = ?{_lock(tx, lock=lock)}", (uuid,))
         return server_of(row) if row else None
 
     def holding_address(self, tx: Transaction, address: str) -> list[Server]:
@@ -123,10 +124,20 @@ class Store:
     def instance(self, tx: Transaction, name: str, *, lock: bool = False) -> Instance:
         """The instance; NotFound if there is none."""
         row = tx.one(f"SELECT * FROM instances WHERE name = ?{_lock(tx, lock=lock)}", (name,))
-        if row is None:
-            msg = f"{name} does not exist"
-            raise NotFound(msg, name=name)
-        return instance_of(row)
+        if row is not None:
+            return instance_of(row)
+        if tx.one("SELECT name FROM guests WHERE name = ?", (name,)):
+            made = name.rpartition("/")[2].removeprefix(PREFIX)
+            msg = f"{name} was made in Nova: it is shown here, and changed there"
+            raise WrongState(msg, remedy=f"Ask Nova for it: openstack server show {made}.", subject=name, holder=made)
+        msg = f"{name} does not exist"
+        raise NotFound(msg, name=name)
+
+    def shown_instance(self, tx: Transaction, name: str) -> Instance:
+        """The instance, or what others made in Nova by that name; NotFound if there is neither."""
+        ours = self.find_instance(tx, name)
+        row = tx.one("SELECT * FROM guests WHERE name = ?", (name,)) if ours is None else None
+        return ours or (instance_of(row) if row else self.instance(tx, name))
 
     def find_instance(self, tx: Transaction, name: str) -> Instance | None:
         """The instance, or None."""

@@ -80,6 +80,8 @@ class ServerTrial:
             self.verdict, self.reason = Verdict.PASS, ""
         if kind == "server.adopt_requested":
             self._worsen(Verdict.UNKNOWN, "it was in use before anybody looked; its evidence begins when it is adopted")
+        if kind == "guest.observed" and body.facts["state"] != "deploying":
+            self._worsen(Verdict.UNKNOWN, "somebody used it through Nova; what he did there is in no log of ours")
         if kind in _FORCED or (kind[:7] == "forced." and kind not in _NO_FORCE):
             self._worsen(Verdict.TAINTED, f"administrators forced it: {body.reason or kind}")
         if found and self.verdict is not Verdict.UNKNOWN:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from bms.lifecycle.v1 import server_status_pb2
+from services.lifecycle.guests.watching import Guests
 from telemetry.events import Followed
 from telemetry.known import Known, learn
 from telemetry.standing import Verdict
+from tests.lifecycle.observing.fake_nodes import watched
 from tests.lifecycle.rig import BLUE, Rig
 from tests.lifecycle.test_forcing import (
     ATTEST,
@@ -24,9 +27,11 @@ from tests.lifecycle.test_forcing import (
     status,
     unreadable,
 )
+from tests.lifecycle.test_guests import NOVA, Hosts, guest_on
 from tests.lifecycle.test_judging import expose, hear
 from tests.support.judging import judged, stored_events
 from tests.support.stores import MakeDatabase
+from tests.support.wire import admin
 
 
 @pytest.fixture
@@ -106,3 +111,35 @@ def test_what_the_verifier_finds_is_a_fail(rig: Rig) -> None:
 
     standing = read(rig, uuid)[-1][1].standing
     assert (standing.verdict, standing.cause.kind) == (Verdict.FAIL, "I1")
+
+
+def test_what_others_ran_on_it_is_unknown_until_it_is_cleaned_again(rig: Rig) -> None:
+    """
+    Held alone says nothing; once it ran nobody knows, also after it went; recovered, which erases it, it is as good as
+    new.
+    """
+    uuid = rig.available()
+    site, hosts = watched(rig), Hosts()
+    guests = Guests(rig.database, rig.store, hosts, rig.clock)
+
+    def look(state: str, nova: str) -> Known:
+        site.nodes.lead(uuid, state, holder=NOVA if nova else "", power="off")
+        hosts.guests = {NOVA: guest_on(uuid, nova)} if nova else {}
+        site.see()
+        rig.clock.advance(61)
+        guests.tick(rig.clock.now())
+        site.see()
+        return agrees(rig, uuid)
+
+    assert look("available", "").standing.verdict is Verdict.PASS
+    building = look("deploying", "BUILD")
+    assert (building.standing.verdict, building.holder) == (Verdict.PASS, guest_on(uuid, "BUILD").name)
+    running = look("active", "ACTIVE")
+    assert (running.standing.verdict, running.standing.cause.kind) == (Verdict.UNKNOWN, "guest")
+    assert running.standing.cause.text.startswith("made in Nova as his")
+    gone = look("available", "")
+    assert (gone.standing.verdict, gone.holder, gone.state) == (Verdict.UNKNOWN, "", "quarantined")
+
+    rig.ok("RecoverServer", server_status_pb2.RecoverServerRequest(name=f"servers/{uuid}"), admin())
+    rig.settle()
+    assert agrees(rig, uuid).standing.verdict is Verdict.PASS

@@ -87,6 +87,19 @@ def test_an_instance_takes_its_image_with_it() -> None:
     assert (ended.instance, ended.image, ended.checksum) == ("", "", "")
 
 
+def test_what_others_made_on_it_is_shown_until_it_goes() -> None:
+    """
+    Events of the server's own life say nothing of it; an instance of ours comes before it.
+    """
+    guest = "projects/demo/instances/nova-1"
+    there = learn(Known(), followed(type="guest.observed", facts={"guest": guest, "state": "active"}))
+    later = learn(there, followed(type="controller.observed"))
+    ours = learn(later, followed(instance=INSTANCE))
+    gone = learn(later, followed(type="guest.gone", facts={"guest": guest, "state": "active"}))
+
+    assert [one.holder for one in (there, later, ours, gone)] == [guest, guest, INSTANCE, ""]
+
+
 def test_only_ports_that_were_read_count() -> None:
     """
     What was only asked for is not what is.

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from services.kernel.errors import Exhausted, PeerUnavailable, WrongState
+from services.lifecycle.domain.guests import Guest
 from services.lifecycle.ports import NotNow
 from services.runtime.openstack import Refused, Transport, ask, shown
 
@@ -22,6 +24,7 @@ COMPUTE = "2.90"
 PLACEMENT = "1.10"
 PEER = "Nova"
 REQUEST = "bms_request"
+_NODE = "OS-EXT-SRV-ATTR:hypervisor_hostname"
 
 _PAGE = 200
 _LIMITS = (
@@ -105,6 +108,35 @@ class NovaServers:
     def stop(self, ident: str) -> None:
         """Has Nova take the server for stopped; one that is on its way there already is fine."""
         self._ask("POST", f"/servers/{quote(ident)}/action", {"os-stop": None}, fine=(404, 409))
+
+    def guest(self, holder: str, server: str) -> Guest | None:
+        """See `services.lifecycle.guests.watching.Hosts`."""
+        answer = self._ask("GET", f"/servers/{quote(holder)}", fine=(400, 404))
+        if answer is None:
+            # A login that lost its role, or asks at the wrong place, hears the same of whatever is there: not so here.
+            self._ask("GET", "/servers?all_tenants=1&limit=1", fine=())
+            return None
+        found = answer["server"]
+        if _NODE not in found:
+            msg = f"Nova shows of its server {holder} no more than that it is there: not on which node"
+            remedy = "Look at the role of our login in Nova, and at Nova's cells."
+            raise NotNow("REFUSED_BY_PEER", msg, remedy=remedy, peer="nova")
+        if found[_NODE] != server:
+            return None
+        faces = [face for network in (found.get("addresses") or {}).values() for face in network]
+        return Guest(
+            holder=str(found["id"]),
+            project=str(found["tenant_id"]),
+            server=server,
+            display_name=shown(str(found.get("name") or "")),
+            status=str(found.get("status") or ""),
+            create_time=datetime.fromisoformat(str(found["created"])),
+            flavor=shown(str((found.get("flavor") or {}).get("original_name") or "")),
+            image=str((found.get("image") or {}).get("id") or ""),
+            addresses=tuple((str(face["addr"]), str(face.get("OS-EXT-IPS-MAC:mac_addr") or "")) for face in faces),
+            fault=_booked(found).fault,
+            deleting=_booked(found).deleting,
+        )
 
     def delete(self, ident: str) -> None:
         """Has it deleted; one that is gone already is fine."""

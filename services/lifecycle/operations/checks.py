@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import InvalidField, WrongState
 from services.kernel.names import FLAVOR, IMAGE, NETWORK
+from services.lifecycle.domain.guests import GUEST_ID
 from services.lifecycle.domain.instance import Instance, NetworkWish
 from services.lifecycle.peers import Addresses, Inventory, Networks
 
@@ -26,6 +27,9 @@ _MAX_REASON = 1000
 
 def check_instance(instance: Instance, user_data: bytes) -> None:
     """The form of what a tenant asks for; every malformed field has its own refusal."""
+    if GUEST_ID.fullmatch(instance.name.rpartition("/")[2]):
+        what = "is of the form by which servers that others made in Nova are shown"
+        raise InvalidField("instance_id", what, remedy="Choose another id.")
     FLAVOR.parse(instance.flavor, "instance.flavor")
     IMAGE.parse(instance.image, "instance.image")
     if not instance.networks:

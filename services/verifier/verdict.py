@@ -15,7 +15,7 @@ class Verdict(StrEnum):
     TAINTED = "TAINTED"
     """Every invariant held but those that administrators forced aside."""
     UNKNOWN = "UNKNOWN"
-    """Something is missing, altered, withheld, or lies beyond the last checkpoint."""
+    """Something is missing, altered, withheld, lies beyond the last checkpoint, or others did what no log tells."""
     FAIL = "FAIL"
     """An invariant was broken; two events witness it."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -38,6 +39,7 @@ class Generator:
         messages: the UVE types we shall send, to be named in the handshake.
         tls: from `telemetry.sandesh.sockets.client_context`; plain TCP without.
         dscp: class of service of the connection, 0 to 63.
+        chance: see `ClientSession`.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Generator:
         *,
         tls: ssl.SSLContext | None = None,
         dscp: int | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._session = ClientSession(settings, messages)
+        self._session = ClientSession(settings, messages, chance)
         self._clock = clock
         self._tls = tls
         self._dscp = dscp

@@ -133,7 +133,7 @@ async def _live(site: Site, process: Process, loop: VirtualLoop) -> None:
             settings = GeneratorSettings(
                 identity=OWN, collectors=(Address("127.0.0.1", collector.port),), pid=1, http_port=0, start_time=now()
             )
-            generator = Generator(settings, now, (IRONIC_NODE_INFO,))
+            generator = Generator(settings, now, (IRONIC_NODE_INFO,), chance=lambda: 1.0)
             publisher = Publisher(generator, store, acknowledged=True)
             sink.committed = publisher.stored
             while True:

@@ -25,12 +25,13 @@ from services.runtime.settings import ServerSettings
 from services.runtime.times import to_micros
 from telemetry import server
 from telemetry.anchors import Anchors, Signed
+from telemetry.audit import Audit
 from telemetry.callers import AioCallers
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
 from telemetry.lease import Lease
 from telemetry.peers import Log
-from telemetry.publisher import Publisher
+from telemetry.publisher import GRACE_SECONDS, UNREAD_SECONDS, Publisher
 from telemetry.refold import catch_up
 from telemetry.rest import AnalyticsApi
 from telemetry.sandesh.collector import Collector, CollectorSettings
@@ -122,6 +123,11 @@ class _News:
         self._doubts[service] = what
         self._tell_health(service)
 
+    def read_back(self, complaint: str) -> None:
+        """Whether the site's analytics API answers."""
+        status = ConnectionStatus.DOWN if complaint else ConnectionStatus.UP
+        self._generator.connection(Connection("ApiServer", "analytics", status, (), complaint))
+
     def _tell_health(self, service: str) -> None:
         reachable, complaint = self._health.get(service, (False, ""))
         said = "; ".join(filter(None, (complaint, self._doubts.get(service, ""))))
@@ -160,7 +166,10 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         collector = await _collect(own, sink, now, parts, ending)
         collectors = own.collectors or (_own_collector(own, collector),)
         generator = _generator(own, collectors, now)
-        publisher = Publisher(generator, store, acknowledged=not own.collectors)
+        grace = UNREAD_SECONDS if own.analytics else GRACE_SECONDS
+        publisher = Publisher(
+            generator, store, acknowledged=not own.collectors, grace_seconds=grace / given.pace, clock=now
+        )
         sink.committed = publisher.stored
         news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
         enricher = Enricher(given.inventory, store, publisher.wake)
@@ -193,6 +202,9 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
                         telling.start(publisher.run(), "publisher")
                         telling.start(enricher.run(), "enricher")
                         telling.start(anchors.run(), "anchors")
+                        if own.analytics is not None:
+                            audit = Audit(publisher, own.analytics, store, now, news.read_back, pace=given.pace)
+                            telling.start(audit.run(), "audit")
                         telling.start(catch_up(store, publisher.wake), "refold")
                         await asyncio.get_running_loop().create_future()
                 finally:

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hands to a collector what is on its way: object logs from the outbox, and the UVEs of servers.
 
-An object log leaves the outbox when our own store has it (in the transaction that keeps it), or, with a genuine
-collector, when the session took it. Until then it is sent again: after every new session, and after a while. See
-docs/decisions/0020-once-in-our-store.md.
+An object log leaves the outbox when our own store has it (in the transaction that keeps it). A genuine collector says
+nothing: there it leaves when the session that took it still lives after a while, or when it was read back
+(`telemetry.audit`). Until then it is sent again in the next session. See docs/decisions/0020-once-in-our-store.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol
 
@@ -25,6 +26,7 @@ from telemetry.sandesh.schema import Message, at_level
 from telemetry.sandesh.verdict import BMS_SERVER_VERDICT_INFO
 from telemetry.store import Store, bridge
 from telemetry.translate import ironic_node, server_verdict
+from telemetry.underway import Sent, Underway
 from telemetry.wording import level
 
 BATCH: Final = 200
@@ -33,7 +35,14 @@ UVE_PACE: Final = 0.25
 WINDOW: Final = 1000
 """How many messages may be on their way: little enough that no session ever drops one for being slow."""
 AGAIN_SECONDS: Final = 10.0
-"""After how long a message that nobody acknowledged is sent again."""
+"""After how long a message that nobody acknowledged is sent again, if our own collector should have."""
+GRACE_SECONDS: Final = 35.0
+"""How long a session with a genuine collector must outlive a message: more than the 30 seconds after which TCP gives up
+a connection whose other end does not confirm what was sent (`telemetry.sandesh.sockets.KEEPALIVE`)."""
+UNREAD_SECONDS: Final = 900.0
+"""The same where messages are read back, if analytics cannot be asked for so long."""
+HELD: Final = 20_000
+"""How many messages may be on their way to a genuine collector: more than it is sent within the grace."""
 
 _log = structlog.get_logger("bms.publisher")
 
@@ -64,21 +73,34 @@ class Publisher:
     Args:
         acknowledged: whether the collector is our own, whose store takes messages off the outbox itself.
         again_seconds: see `AGAIN_SECONDS`.
+        grace_seconds: see `GRACE_SECONDS`; `UNREAD_SECONDS` where messages are read back.
+        clock: gives microseconds since 1970.
     """
 
     def __init__(
-        self, sender: Sender, store: Store, *, acknowledged: bool, again_seconds: float = AGAIN_SECONDS
+        self,
+        sender: Sender,
+        store: Store,
+        *,
+        acknowledged: bool,
+        again_seconds: float = AGAIN_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._sender = sender
         self._store = store
         self._acknowledged = acknowledged
         self._again = again_seconds
+        self._grace = grace_seconds
+        self._clock = clock
+        self._window = WINDOW if acknowledged else HELD
         self._news = asyncio.Event()
         self._changed: set[str] = set()
         self._told = asyncio.Event()
         self._session = 0
-        self._sent: set[int] = set()
         self._full = False
+        self.underway = Underway(clock)
+        """What a session took and nobody has confirmed. What is read back of it is told by whoever reads."""
 
     def wake(self, servers: frozenset[str] = frozenset()) -> None:
         """Says that there are object logs to send, and that more is known of *servers*."""
@@ -95,7 +117,7 @@ class Publisher:
     async def load(self) -> None:
         """Tells the generator of every server, so that its first session begins with all of them."""
         self._changed.clear()
-        self._sent.clear()
+        self.underway.repeat()
         after = ""
         while rows := await self._store.read(lambda tx, after=after: bridge.every_known(tx, after, BATCH)):  # type: ignore[misc]
             for uuid, known in rows:
@@ -116,8 +138,9 @@ class Publisher:
         while True:
             self._news.clear()
             if loop.time() >= again:
-                # What is still there was sent, but nobody has it: perhaps it was dropped on the way.
-                self._sent.clear()
+                if self._acknowledged:
+                    # What is still there was sent, but nobody has it: perhaps it was dropped on the way.
+                    self.underway.repeat()
                 again = loop.time() + self._again
             if await patiently(self.step, "publish"):
                 continue
@@ -133,22 +156,39 @@ class Publisher:
         if session != self._session:
             # What the session before took last may be lost with it.
             self._session = session
-            self._sent.clear()
-        sent = frozenset(self._sent)
+            self.underway.repeat()
+        if not self._acknowledged and (arrived := self.underway.older(self._grace)):
+            await self.confirm(arrived)
+        sent = self.underway.ids
         waiting, unsent = await self._store.read(lambda tx: _waiting(tx, sent))
         # Not a cursor: two logs are followed at once, and what has the lower number may be committed later.
         here, last = set(waiting), max(waiting, default=0)
-        self._sent = {number for number in sent if number in here or number > last > 0}
-        self._full = len(self._sent) + len(unsent) > WINDOW
-        taken = []
-        for message in unsent[: max(0, WINDOW - len(self._sent))]:
+        self.underway.keep({number for number in sent if number in here or number > last > 0})
+        self._full = len(self.underway) + len(unsent) > self._window
+        went = False
+        for message in unsent[: max(0, self._window - len(self.underway))]:
+            now = self._clock()
             if await self._deliver(message) != session:
                 break
-            self._sent.add(message.id)
-            taken.append(message.event_id)
-        if taken and not self._acknowledged:
-            await self._store.write(lambda tx: bridge.taken(tx, taken), "publish.taken")
-        return bool(taken)
+            self.underway.add(message.id, message.event_id, now)
+            went = True
+        return went
+
+    async def confirm(self, arrived: Sequence[Sent]) -> None:
+        """Takes messages off the outbox that a genuine collector has."""
+        event_ids = [sent.event_id for sent in arrived]
+        if not event_ids:
+            return
+        await self._store.write(lambda tx: bridge.taken(tx, event_ids), "publish.taken")
+        self.underway.done(sent.id for sent in arrived)
+        if self._full:
+            self._news.set()
+
+    def repeat(self, missing: Sequence[Sent]) -> None:
+        """Sends messages again that a genuine collector does not have."""
+        if missing:
+            self.underway.repeat(sent.id for sent in missing)
+            self._news.set()
 
     async def _deliver(self, message: bridge.Outgoing) -> int:
         fields = message.fields

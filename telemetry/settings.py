@@ -10,6 +10,10 @@ BMS_TELEMETRY_HOST_NAME           our generator's source; this machine's name
 BMS_TELEMETRY_INSTANCE_ID         tells replicas on one host apart; 0
 BMS_TELEMETRY_SANDESH_CERT, BMS_TELEMETRY_SANDESH_KEY, BMS_TELEMETRY_SANDESH_CA
                                   PEM files for TLS of Sandesh sessions, in both directions; without: no TLS
+BMS_TELEMETRY_ANALYTICS_URL       the API behind those collectors, http://host:8081, to read back what was sent
+BMS_TELEMETRY_ANALYTICS_CREDENTIALS_FILE
+                                  user:password (port 8181) or a token; without: none
+BMS_TELEMETRY_ANALYTICS_CA        PEM file of who signed its certificate; the system's
 BMS_TELEMETRY_SANDESH_DSCP        class of service of the sessions with collectors, 0 to 63; without: the system's
 """
 
@@ -22,8 +26,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from services.kernel.errors import InvalidField
+from services.runtime.secrets import private_file
+from telemetry.readback import Analytics
 from telemetry.sandesh.errors import IdentityError
 from telemetry.sandesh.header import Identity
 from telemetry.sandesh.settings import Address
@@ -64,6 +71,8 @@ class TelemetrySettings:
     """For Sandesh sessions, both as a client and as a server."""
     dscp: int | None = None
     """Class of service of the sessions with collectors."""
+    analytics: Analytics | None = None
+    """Where what was sent to genuine collectors is read back."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> TelemetrySettings:
@@ -81,12 +90,19 @@ class TelemetrySettings:
             message_seconds=_hours(environ) * 3600,
             tls=_tls(environ),
             dscp=_dscp(environ),
+            analytics=_analytics(environ),
         )
         if settings.collector is None and not settings.collectors:
             raise InvalidField(
                 _PREFIX + "COLLECTORS",
                 "is missing although our own collector is off",
                 remedy="Name a collector to send to, or let our own listen.",
+            )
+        if settings.analytics is not None and not settings.collectors:
+            raise InvalidField(
+                _PREFIX + "ANALYTICS_URL",
+                "is for what is sent to other collectors than our own",
+                remedy=f"Name them in {_PREFIX}COLLECTORS, or leave it out: our own store confirms what it has.",
             )
         return settings
 
@@ -132,6 +148,22 @@ def _hours(environ: Mapping[str, str]) -> float:
     if not 0 < hours < 1_000_000:
         raise InvalidField(_PREFIX + "MESSAGE_HOURS", f"{text[:40]!r} is not a number of hours above 0")
     return hours
+
+
+def _analytics(environ: Mapping[str, str]) -> Analytics | None:
+    url = _text(environ, "ANALYTICS_URL")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path.strip("/"):
+        raise InvalidField(
+            _PREFIX + "ANALYTICS_URL", "is not http://host:port or https://host:port", remedy="Give it without a path."
+        )
+    file, authority = _text(environ, "ANALYTICS_CREDENTIALS_FILE"), _text(environ, "ANALYTICS_CA")
+    credentials = private_file(Path(file).expanduser()).decode().strip() if file else ""
+    if authority and not os.access(Path(authority).expanduser(), os.R_OK):
+        raise InvalidField(_PREFIX + "ANALYTICS_CA", f"{Path(authority).name} cannot be read")
+    return Analytics(url, credentials, Path(authority).expanduser() if authority else None)
 
 
 def _dscp(environ: Mapping[str, str]) -> int | None:

@@ -55,16 +55,58 @@ def test_towards_our_own_store_nothing_leaves_the_outbox_by_sending(sqlite_store
     asyncio.run(play())
 
 
-def test_towards_a_genuine_collector_sending_is_all_there_is(sqlite_store: Store) -> None:
+class Clock:
+    """Seconds, moved by the test; gives microseconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000
+
+    def __call__(self) -> int:
+        return self.seconds * 1_000_000
+
+
+def test_a_genuine_collector_has_what_its_session_outlived(sqlite_store: Store) -> None:
     """
-    Without acknowledgements a message leaves the outbox when the session took it.
+    Without acknowledgements a message leaves the outbox when TCP would have noticed that it did not arrive.
     """
 
     async def play() -> None:
         await queued(sqlite_store, 1, 2, 3)
-        await Publisher(FakeSender(), sqlite_store, acknowledged=False).step()
-
+        clock, sender = Clock(), FakeSender()
+        publisher = Publisher(sender, sqlite_store, acknowledged=False, clock=clock)
+        assert await publisher.step()
+        clock.seconds += 34
+        assert not await publisher.step()
+        assert len(await waiting(sqlite_store)) == 3
+        clock.seconds += 1
+        assert not await publisher.step()
         assert await waiting(sqlite_store) == []
+        assert len(sender.logs) == 3
+
+    asyncio.run(play())
+
+
+def test_what_a_genuine_collector_took_last_is_sent_to_the_next(sqlite_store: Store) -> None:
+    """
+    A session that ends within that time may have lost it all: the next one gets it again.
+    """
+
+    async def play() -> None:
+        await queued(sqlite_store, 1, 2)
+        clock, sender = Clock(), FakeSender()
+        publisher = Publisher(sender, sqlite_store, acknowledged=False, clock=clock)
+        await publisher.step()
+        clock.seconds += 20
+        await queued(sqlite_store, 3)
+        await publisher.step()
+        clock.seconds += 20
+        assert not await publisher.step()
+        assert await waiting(sqlite_store) == [event_id("lifecycle", 3)]
+        sender.session += 1
+        await publisher.step()
+
+        sent = [log["position"] for log in sender.logs]
+        assert sent == [1, 2, 3, 3]
 
     asyncio.run(play())
 

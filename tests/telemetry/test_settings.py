@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import InvalidField
+from telemetry.readback import Analytics
 from telemetry.sandesh.settings import Address
 from telemetry.settings import Listen, TelemetrySettings
 
@@ -39,6 +40,9 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
     """
     for name in ("cert", "key", "ca"):
         (tmp_path / name).write_text("x")
+    secret = tmp_path / "analytics"
+    secret.touch(0o600)
+    secret.write_text("anna:hunter2\n")
     settings = read(
         COLLECTOR_ADDRESS="off",
         COLLECTORS="10.0.0.1, collector-2:8087,[2001:db8::1]:8086",
@@ -48,6 +52,9 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
         HOST_NAME="cfg-1",
         INSTANCE_ID="7",
         SANDESH_DSCP="46",
+        ANALYTICS_URL="https://10.0.0.9:8181",
+        ANALYTICS_CREDENTIALS_FILE=str(secret),
+        ANALYTICS_CA=str(tmp_path / "ca"),
         SANDESH_CERT=str(tmp_path / "cert"),
         SANDESH_KEY=str(tmp_path / "key"),
         SANDESH_CA=str(tmp_path / "ca"),
@@ -61,6 +68,7 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
     assert str(settings.identity) == "cfg-1:Config:bms-telemetry:7"
     assert settings.tls is not None
     assert settings.dscp == 46
+    assert settings.analytics == Analytics("https://10.0.0.9:8181", "anna:hunter2", tmp_path / "ca")
     assert settings.tls.key == tmp_path / "key"
 
 
@@ -78,6 +86,9 @@ def test_everything_can_be_told(tmp_path: Path) -> None:
         ("HOST_NAME", "a:b"),
         ("INSTANCE_ID", "<0>"),
         ("SANDESH_CERT", "/nowhere/cert.pem"),
+        ("ANALYTICS_URL", "10.0.0.1:8081"),
+        ("ANALYTICS_URL", "http://anna:hunter2@10.0.0.1:8081"),
+        ("ANALYTICS_URL", "http://10.0.0.1:8081"),
         ("SANDESH_DSCP", "64"),
         ("SANDESH_DSCP", "-1"),
     ],

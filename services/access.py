@@ -146,6 +146,7 @@ TELEMETRY: dict[str, Rule] = {
     "/bms.telemetry.v1.TelemetryService/QueryEvents": SIGNED_IN,
     "/bms.telemetry.v1.TelemetryService/GetUve": SITE_READERS,
     "/bms.telemetry.v1.TelemetryService/ListUves": SITE_READERS,
+    "/bms.telemetry.v1.TelemetryService/WatchUves": SITE_READERS,
     "/bms.telemetry.v1.TelemetryService/ListSandeshMessages": SITE_READERS,
     "/bms.telemetry.v1.TelemetryService/GetPipelineStatus": SITE_READERS,
 }

@@ -48,6 +48,7 @@ from telemetry.settings import Listen, TelemetrySettings
 from telemetry.sink import StoreSink
 from telemetry.store import Store
 from telemetry.store import events as kept
+from telemetry.uve_watch import UveHub
 from telemetry.watch import Hub
 
 GENERATING: Final = "generating"
@@ -160,7 +161,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
     await store.write(lambda tx: kept.add_logs(tx, given.logs, now()), "start")
     async with AsyncExitStack() as ending:
         parts = await ending.enter_async_context(_parts(failed))
-        hub = Hub(store)
+        hub, uve_hub = Hub(store), UveHub(store)
         await hub.start()
         sink = StoreSink(store, f"{own.identity.source}:{own.identity.instance}", own.message_seconds, now)
         collector = await _collect(own, sink, now, parts, ending)
@@ -170,14 +171,19 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         publisher = Publisher(
             generator, store, acknowledged=not own.collectors, grace_seconds=grace / given.pace, clock=now
         )
-        sink.committed = publisher.stored
+
+        def committed() -> None:
+            publisher.stored()
+            uve_hub.wake()
+
+        sink.committed = committed
         news = _News(hub, publisher, generator, {service: address for service, (_, address) in given.logs.items()})
         enricher = Enricher(given.inventory, store, publisher.wake)
         news.wake_enricher = enricher.wake
         callers = AioCallers(given.callers)
         ending.callback(callers.close)
         rest = await _listen(
-            AnalyticsApi(store, callers, given.ids, now).application(),
+            AnalyticsApi(store, uve_hub, callers, given.ids, now).application(),
             own.rest,
             "BMS_TELEMETRY_REST_ADDRESS",
             ending,
@@ -188,7 +194,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             "BMS_TELEMETRY_INTROSPECT_ADDRESS",
             ending,
         )
-        servicer = TelemetryServicer(store, hub, given.page_tokens, lambda: _session(generator))
+        servicer = TelemetryServicer(store, hub, uve_hub, given.page_tokens, lambda: _session(generator))
         guard = Guard(given.callers, given.rules, clock=given.clock, ids=given.ids, metrics=given.metrics)
         bound = server.build(given.server, servicer, guard, callers)
 
@@ -212,6 +218,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
 
         workers = await ending.enter_async_context(_parts(failed))
         workers.start(hub.run(), "watch")
+        workers.start(uve_hub.run(), "uves")
         workers.start(Lease(store, GENERATING, str(own.identity), pace=given.pace).keep(tell), "generating")
         for service, (log, _) in given.logs.items():
             workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
@@ -220,6 +227,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             yield Ports(bound.port, rest, collector, introspect)
         finally:
             hub.drain()
+            uve_hub.drain()
             await bound.stop(given.server.grace)
 
 

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc.aio
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.telemetry.v1 import telemetry_pb2, telemetry_service_pb2_grpc
@@ -23,7 +22,9 @@ from telemetry.events import SERVICES
 from telemetry.store import Store, analytics
 from telemetry.store import events as kept
 from telemetry.store.events import Chosen
-from telemetry.watch import Hub, sourced
+from telemetry.uve_changes import ChosenUves, Told, as_struct
+from telemetry.uve_watch import UveHub
+from telemetry.watch import Encoded, Hub, sourced
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,9 +49,17 @@ class TelemetryServicer(telemetry_service_pb2_grpc.TelemetryServiceServicer):
         session: tells how our own generator stands.
     """
 
-    def __init__(self, store: Store, hub: Hub, page_tokens: PageTokens, session: Callable[[], SessionView]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        uve_hub: UveHub,
+        page_tokens: PageTokens,
+        session: Callable[[], SessionView],
+    ) -> None:
         self._store = store
         self._hub = hub
+        self._uve_hub = uve_hub
         self._page_tokens = page_tokens
         self._session = session
 
@@ -129,6 +138,15 @@ class TelemetryServicer(telemetry_service_pb2_grpc.TelemetryServiceServicer):
             next_page_token=self._page_tokens.next(after, call, request.type),
         )
 
+    def WatchUves(
+        self, request: telemetry_pb2.WatchUvesRequest, context: _Context
+    ) -> AsyncIterator[telemetry_pb2.WatchUvesResponse]:
+        tables = frozenset(uves.type_of(name, "types").table for name in request.types)
+        filters = uves.Filters(tuple(request.keys) or None, dict.fromkeys(request.structs, ()) or None)
+        told = self._uve_hub.watch(request.after, ChosenUves(tables or None, filters))
+        # Bytes again, as for events.
+        return cast("AsyncIterator[telemetry_pb2.WatchUvesResponse]", _bytes(told))
+
     async def ListSandeshMessages(
         self, request: telemetry_pb2.ListSandeshMessagesRequest, context: _Context
     ) -> telemetry_pb2.ListSandeshMessagesResponse:
@@ -198,22 +216,13 @@ def _parse_uve(name: str) -> tuple[str, str]:
 
 
 def _uve(name: str, contents: dict[str, dict[str, Any]]) -> telemetry_pb2.Uve:
-    uve = telemetry_pb2.Uve(name=name)
-    json_format.ParseDict(_shown(contents), uve.contents)
-    return uve
+    return telemetry_pb2.Uve(name=name, contents=as_struct(contents))
 
 
-def _shown(value: Any) -> Any:
-    """*value* as a Struct can hold it: what any generator claims to be a number may be none that JSON knows."""
-    if isinstance(value, dict):
-        return {name: _shown(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_shown(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) and abs(value) >= 2**64:
-        return str(value)
-    return value
+async def _bytes(told: AsyncGenerator[Told, None]) -> AsyncGenerator[Encoded, None]:
+    async with aclosing(told):
+        async for batch in told:
+            yield batch.encoded
 
 
 def _message(row: analytics.MessageRow) -> telemetry_pb2.SandeshMessage:

@@ -188,8 +188,8 @@ class Hub:
             cursor += 1
             before, vector = vector, _later(vector, batch.vector)
             new = [
-                part
-                for row, part in zip(batch.rows, batch.encoded, strict=True)
+                entry
+                for row, entry in zip(batch.rows, batch.encoded, strict=True)
                 if row.position > before.get(row.service, 0) and (everything or chosen.admits(row))
             ]
             if new:
@@ -269,19 +269,20 @@ def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 def _response(entries: Sequence[bytes], vector: Mapping[str, int]) -> Encoded:
-    return Encoded(b"".join(entries) + _part(_TOKEN_TAG, to_token(vector).encode()))
+    return Encoded(b"".join(entries) + part(_TOKEN_TAG, to_token(vector).encode()))
 
 
 def _entry(row: EventRow) -> bytes:
-    return _part(_EVENTS_TAG, _content(row))
+    return part(_EVENTS_TAG, _content(row))
 
 
 def _content(row: EventRow) -> bytes:
     # By hand: serialising the parsed event again might order its bytes anew, and digests are over the stored ones.
-    return _part(_SERVICE_TAG, row.service.encode()) + _part(_EVENT_TAG, row.event)
+    return part(_SERVICE_TAG, row.service.encode()) + part(_EVENT_TAG, row.event)
 
 
-def _part(tag: bytes, content: bytes) -> bytes:
+def part(tag: bytes, content: bytes) -> bytes:
+    """*content* as a field of a message, behind the field's *tag*."""
     length, size = bytearray(), len(content)
     while size > 0x7F:
         length.append(size & 0x7F | 0x80)

@@ -9,6 +9,7 @@
     GET  /analytics/alarms                        objects with alarms, by type
     GET  /analytics/tables, /analytics/table/{table}[/schema]
     POST /analytics/query                         see telemetry.query and telemetry.rest.queries
+    GET  /analytics/uve-stream                    see telemetry.rest.streams; /analytics/alarm-stream likewise
 
 Only for administrators, services and auditors, by ``X-Auth-Token`` or ``Authorization: Bearer``.
 """
@@ -29,7 +30,9 @@ from telemetry.callers import AioCallers
 from telemetry.rest.answers import CALLER, answered, href, refusal
 from telemetry.rest.objects import Objects
 from telemetry.rest.queries import Queries
+from telemetry.rest.streams import Streams
 from telemetry.store import Store
+from telemetry.uve_watch import UveHub
 
 MOST_BYTES: Final = 1024 * 1024
 _MAY_READ: Final = frozenset({Role.ADMIN, Role.SERVICE, Role.READER})
@@ -46,16 +49,19 @@ class AnalyticsApi:
         clock: gives microseconds since 1970.
     """
 
-    def __init__(self, store: Store, callers: AioCallers, ids: Ids, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, uve_hub: UveHub, callers: AioCallers, ids: Ids, clock: Callable[[], int]) -> None:
         self._callers = callers
         self._ids = ids
         self._objects = Objects(store)
         self._queries = Queries(store, ids, clock)
+        self._streams = Streams(uve_hub)
 
     def application(self) -> web.Application:
         """The paths, behind one guard."""
         app = web.Application(middlewares=[self._guard], client_max_size=MOST_BYTES)
-        app.add_routes([web.get("/analytics", _root), *self._objects.routes(), *self._queries.routes()])
+        app.add_routes(
+            [web.get("/analytics", _root), *self._objects.routes(), *self._queries.routes(), *self._streams.routes()]
+        )
         app.on_cleanup.append(self._queries.close)
         return app
 
@@ -93,5 +99,5 @@ class AnalyticsApi:
 
 
 async def _root(request: web.Request) -> web.Response:
-    names = ("uves", "uve-types", "tables", "query", "alarms")
+    names = ("uves", "uve-types", "tables", "query", "alarms", "uve-stream", "alarm-stream")
     return answered([{"href": href(request, name), "name": name} for name in names])

@@ -17,7 +17,7 @@ from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
 from telemetry.sandesh.publication import object_names, uve_update
 from telemetry.sandesh.reception import Received
 from telemetry.sandesh.tree import Node
-from telemetry.store import bridge
+from telemetry.store import bridge, changes
 
 TIMESTAMP = "__T"
 """The attribute that holds the time of the last update."""
@@ -176,7 +176,8 @@ def _insert(tx: Transaction, message: Received, expire_time: int) -> int | None:
 
 
 def expire(tx: Transaction, now: int, limit: int) -> int:
-    """Drops at most *limit* messages whose time is over; answers how many."""
+    """Drops at most *limit* messages whose time is over; answers how many. So also what is long known to be gone."""
+    changes.forget_gone(tx, changes.KEPT, limit)
     rows = tx.all("SELECT id FROM messages WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", (now, limit))
     for row in rows:
         tx.execute("DELETE FROM message_objects WHERE message = ?", (row["id"],))
@@ -237,8 +238,17 @@ def uve_keys(tx: Transaction, table: str, after: str, limit: int) -> list[str]:
 
 
 def uves(tx: Transaction, table: str, keys: Sequence[str]) -> dict[str, list[Attribute]]:
-    """All that any generator says of each object of *keys*."""
-    return {key: uve(tx, table, key) for key in keys}
+    """All that any generator says of each object of *keys*, in their order."""
+    told: dict[str, list[Attribute]] = {key: [] for key in keys}
+    if keys:
+        rows = tx.all(
+            f"SELECT * FROM uve_attributes WHERE object_table = ? AND object_key IN ({', '.join('?' * len(keys))})"
+            " ORDER BY struct, generator, attribute",
+            (table, *keys),
+        )
+        for row in rows:
+            told[row["object_key"]].append(_attribute(row))
+    return told
 
 
 def uve_tables(tx: Transaction) -> list[str]:
@@ -256,6 +266,7 @@ def generators(tx: Transaction) -> list[GeneratorRow]:
 def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
     """Changes the UVEs that *messages* are of. An attribute given several times is written once, as it was last."""
     told: dict[tuple[str, str, str, str], dict[str, tuple[str, int]]] = {}
+    changed: set[tuple[str, str, str]] = set()
     for message, _ in messages:
         update = uve_update(message.message)
         if update is None:
@@ -263,11 +274,14 @@ def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
         object_ = (update.table, update.key, update.struct, str(message.generator))
         if update.deleted:
             told.pop(object_, None)
-            tx.execute(
+            gone = tx.execute(
                 "DELETE FROM uve_attributes WHERE object_table = ? AND object_key = ? AND struct = ? AND generator = ?",
                 object_,
             )
+            if gone:
+                changed.add(object_[:3])
         elif update.attributes:
+            changed.add(object_[:3])
             stamp = (TIMESTAMP, f'<{TIMESTAMP} type="u64">{update.timestamp}</{TIMESTAMP}>')
             given = ((name, (xml, update.timestamp)) for name, xml in (*update.attributes, stamp))
             told.setdefault(object_, {}).update(given)
@@ -282,10 +296,15 @@ def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
             for name, (xml, time) in attributes.items()
         ),
     )
+    changes.note(tx, changed)
 
 
 def _forget_uves(tx: Transaction, generator: str) -> None:
+    told = tx.all(
+        "SELECT DISTINCT object_table, object_key, struct FROM uve_attributes WHERE generator = ?", (generator,)
+    )
     tx.execute("DELETE FROM uve_attributes WHERE generator = ?", (generator,))
+    changes.note(tx, {(row["object_table"], row["object_key"], row["struct"]) for row in told})
 
 
 def _messages(tx: Transaction, condition: str, params: Iterable[object], order: str, limit: int) -> list[MessageRow]:

@@ -80,6 +80,7 @@ class World:
     faults: list[server_pb2.ImportFault] = field(default_factory=list)
     events: list[telemetry_pb2.SourcedEvent] = field(default_factory=list)
     streams: list[list[telemetry_pb2.WatchEventsResponse | grpc.StatusCode]] = field(default_factory=list)
+    uve_streams: list[list[telemetry_pb2.WatchUvesResponse | grpc.StatusCode]] = field(default_factory=list)
     brake: brake_pb2.Brake = field(default_factory=brake_pb2.Brake)
     steps: int = 2
     operation_error: BmsError | None = None
@@ -545,6 +546,13 @@ class Ipam(ipam_service_pb2_grpc.IpamServiceServicer):
         return lease
 
 
+def _played(scripts: list[Any], context: Any) -> Iterator[Any]:
+    for part in scripts.pop(0) if scripts else []:
+        if isinstance(part, grpc.StatusCode):
+            context.abort(part, "cut")
+        yield part
+
+
 class Telemetry(telemetry_service_pb2_grpc.TelemetryServiceServicer):
     """Events, UVEs, messages."""
 
@@ -556,11 +564,10 @@ class Telemetry(telemetry_service_pb2_grpc.TelemetryServiceServicer):
         return telemetry_pb2.QueryEventsResponse(events=rows, next_page_token=token)
 
     def WatchEvents(self, request: Any, context: Any) -> Iterator[Any]:
-        script = self.world.streams.pop(0) if self.world.streams else []
-        for part in script:
-            if isinstance(part, grpc.StatusCode):
-                context.abort(part, "cut")
-            yield part
+        yield from _played(self.world.streams, context)
+
+    def WatchUves(self, request: Any, context: Any) -> Iterator[Any]:
+        yield from _played(self.world.uve_streams, context)
 
     def GetUve(self, request: Any, context: Any) -> Any:
         uve = telemetry_pb2.Uve(name=request.name)

@@ -11,7 +11,7 @@ import pytest
 from bms.inventory.v1.catalogue_pb2 import Image
 from bms.ipam.v1.lease_pb2 import Owner
 from bms.network.v1 import network_pb2
-from bms.telemetry.v1.telemetry_pb2 import SourcedEvent, WatchEventsResponse
+from bms.telemetry.v1.telemetry_pb2 import SourcedEvent, UveChange, WatchEventsResponse, WatchUvesResponse
 from services.cli.nouns import Span
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
@@ -169,6 +169,32 @@ def test_a_watch_ends_by_time(bms: Shell, world: World) -> None:
 
     assert said.code == 0
     assert "--after t9" in said.err
+
+
+def test_uves_are_watched(bms: Shell, world: World) -> None:
+    """
+    A server by the name people use; each change a line, or JSON; a cut stream is taken up, and the end says how.
+    """
+    key = world.add_server("a").name.removeprefix("servers/")
+    there = UveChange(name=f"uves/server/{key}", struct="IronicNode")
+    there.contents.update({"power_state": "power on", "__T": 1})
+    gone = UveChange(name=f"uves/server/{key}", struct="IronicNode", gone=True)
+    script = [[WatchUvesResponse(token="4", changes=[there]), grpc.StatusCode.UNAVAILABLE]]
+    script.append([WatchUvesResponse(token="6", changes=[gone])])
+    world.uve_streams += script * 2
+
+    said = bms("uve watch server a --struct IronicNode --count 2")
+    machine = bms("--output json uve watch --count 2")
+
+    first, second = said.out.splitlines()
+    assert first.endswith(f'server/{key}  IronicNode  {{"power_state": "power on"}}')
+    assert second.endswith("IronicNode  gone, and with it the UVE")
+    assert f"bms uve watch server {key} --struct IronicNode --after 6" in said.err
+    assert [(asked.after, *asked.types, *asked.keys, *asked.structs) for asked in world.asked("WatchUves")[:2]] == [
+        ("", "server", key, "IronicNode"),
+        ("4", "server", key, "IronicNode"),
+    ]
+    assert [json.loads(line).get("gone") for line in machine.out.splitlines()] == [None, True]
 
 
 def test_uves_and_messages(bms: Shell, world: World) -> None:

@@ -27,6 +27,7 @@ from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG, IRONIC_NODE_INFO
 from telemetry.sandesh.reception import Received
 from telemetry.store import Store, analytics
 from telemetry.translate import object_log
+from telemetry.uve_watch import UveHub
 from telemetry.uves import TYPES
 from tests.telemetry.builders import OTHER, SENDER, SERVER, T0, followed, received
 from tests.telemetry.rig import KnownCallers
@@ -70,8 +71,9 @@ class Api:
 
 
 @asynccontextmanager
-async def api(store: Store) -> AsyncIterator[Api]:
-    app = AnalyticsApi(store, AioCallers(KnownCallers()), RandomIds(), lambda: T0).application()
+async def api(store: Store, hub: UveHub | None = None) -> AsyncIterator[Api]:
+    hub = hub or UveHub(store)
+    app = AnalyticsApi(store, hub, AioCallers(KnownCallers()), RandomIds(), lambda: T0).application()
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

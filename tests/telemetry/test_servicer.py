@@ -286,6 +286,43 @@ def test_a_drained_watch_ends_as_unavailable_with_its_token(sqlite_database: Dat
     asyncio.run(play())
 
 
+def test_uves_are_followed(sqlite_database: Database) -> None:
+    """
+    What there is, then what changes; tenants may not; at the end a token to go on from.
+    """
+
+    async def play() -> None:
+        logs = some_logs()
+        async with rig(sqlite_database, logs) as given:
+            await settled(given)
+            request = pb.WatchUvesRequest(types=["server"], keys=["9f*"], structs=["IronicNode"])
+            call = given.stub.WatchUves(request, metadata=bearer("auditor"))
+            names, token = set(), ""
+            while not token:
+                batch = await call.read()
+                token = batch.token
+                names |= {(change.name, change.struct) for change in batch.changes}
+            logs["lifecycle"].append(stored(position=5, type="server.state_changed", before="", after="active"))
+            async with asyncio.timeout(15):
+                while not any(change.contents["provision_state"] == "active" for change in batch.changes):
+                    batch = await call.read()
+            denied = await refusal(given.stub.WatchUves(request, metadata=bearer("demo-member")).read())
+            unknown = pb.WatchUvesRequest(types=["x"])
+            wrong = await refusal(given.stub.WatchUves(unknown, metadata=bearer("admin")).read())
+            reading = asyncio.create_task(refusal(call.read()))
+        code, status = await reading
+        info = detail(status, error_details_pb2.ErrorInfo)
+
+        assert names == {(f"uves/server/{key}", "IronicNode") for key in (SERVER, OTHER)}
+        assert denied[0] is grpc.StatusCode.PERMISSION_DENIED
+        assert fields(wrong[1]) == ["types"]
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert info is not None
+        assert int(info.metadata["token"]) >= int(token)
+
+    asyncio.run(play())
+
+
 def test_health_and_reflection_need_no_token(sqlite_database: Database) -> None:
     """
     Every port tells whether it serves and what, error details included.

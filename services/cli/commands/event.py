@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import click
 
 from services.cli.failures import BadUsage, CliError, ExitCode
 from services.cli.fleet import complete_server, find
+from services.cli.following import follow
 from services.cli.nouns import Noun, Since, Span, full_name
 from services.cli.screen import Column, Screen, as_dict, short, when
 from services.cli.session import Session, reads
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from bms.telemetry.v1.telemetry_pb2 import SourcedEvent
-
-_RETRY_SECONDS = 60.0
 
 
 @click.group("event", cls=Noun)
@@ -157,8 +155,6 @@ def watch(
     span: timedelta | None,
 ) -> ExitCode:
     """Follow events as they are committed, until Ctrl-C; without loss, also over restarts of the services."""
-    import grpc
-
     from bms.telemetry.v1.telemetry_pb2 import WatchEventsRequest
 
     request = WatchEventsRequest(
@@ -167,37 +163,16 @@ def watch(
         type_prefix=type_prefix,
         instance=_instance(session, instance),
     )
-    until = time.monotonic() + span.total_seconds() if span else None
-    silent_until = time.monotonic() + _RETRY_SECONDS
-    seen = 0
-    try:
-        while True:
-            left = None if until is None else max(0.1, until - time.monotonic())
-            try:
-                for batch in session.telemetry.WatchEvents(request, timeout=left, wait_for_ready=bool(request.after)):
-                    for each in batch.events:
-                        click.echo(_line(session.screen, each))
-                        seen += 1
-                        if count is not None and seen >= count:
-                            # The token is of the whole batch; if some of it was not seen, the one before is told.
-                            return _end(session, request.after if each is not batch.events[-1] else batch.token)
-                    request.after = batch.token or request.after
-                    silent_until = time.monotonic() + _RETRY_SECONDS
-            except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and until is not None:
-                    return _end(session, request.after)
-                lost = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-                if not lost or not request.after or time.monotonic() > silent_until:
-                    raise
-                session.screen.note("the stream was cut; going on where it was")
-    except KeyboardInterrupt:
-        return _end(session, request.after)
-
-
-def _end(session: Session, token: str) -> ExitCode:
-    if token:
-        session.screen.note(f"Go on from here: bms event watch --after {token}")
-    return ExitCode.OK
+    return follow(
+        session,
+        session.telemetry.WatchEvents,
+        request,
+        "events",
+        lambda each: _line(session.screen, each),
+        again="bms event watch",
+        count=count,
+        span=span,
+    )
 
 
 @event.command("proof")

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from services.cli.fleet import find
-from services.cli.nouns import Noun
-from services.cli.screen import Column, as_dict, short
+from services.cli.following import follow
+from services.cli.nouns import Noun, Span
+from services.cli.screen import Column, Screen, as_dict, short
 from services.cli.session import Session, reads
 
 if TYPE_CHECKING:
-    from bms.telemetry.v1.telemetry_pb2 import Uve
+    from datetime import timedelta
+
+    from bms.telemetry.v1.telemetry_pb2 import Uve, UveChange
+    from services.cli.failures import ExitCode
 
 
 @click.group("uve", cls=Noun)
@@ -63,3 +68,54 @@ def show(session: Session, type: str, key: str | None) -> None:  # noqa: A002 --
     else:
         # As the REST form of analytics has it.
         click.echo(json.dumps(contents, indent=2, ensure_ascii=False))
+
+
+def _line(screen: Screen, each: UveChange) -> str:
+    if screen.structured:
+        return json.dumps(as_dict(each), ensure_ascii=False)
+    if screen.format == "name":
+        return each.name
+    if each.HasField("contents"):
+        contents = as_dict(each)["contents"]
+        contents.pop("__T", None)
+        what = json.dumps(contents, ensure_ascii=False)
+    else:
+        what = "gone, and with it the UVE" if each.gone else "gone"
+    return f"{time.strftime('%H:%M:%S')}  {each.name.removeprefix('uves/')}  {each.struct}  {what}"
+
+
+@uve.command("watch")
+@click.argument("type", default="", metavar="[TYPE]")
+@click.argument("key", default="", metavar="[KEY]")
+@click.option("--struct", "structs", multiple=True, help="Only this struct, such as IronicNode; may be repeated.")
+@click.option("--after", default="", help="Go on behind this token.  [default: everything there is, first]")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many changes.")
+@click.option("--for", "span", type=Span(), help="End after this long.")
+@reads
+def watch(
+    session: Session,
+    type: str,  # noqa: A002 -- analytics' word
+    key: str,
+    structs: tuple[str, ...],
+    after: str,
+    count: int | None,
+    span: timedelta | None,
+) -> ExitCode:
+    """Follow UVEs, until Ctrl-C: those there are, then each as it changes. KEY may be a server's name, or have *."""
+    from bms.telemetry.v1.telemetry_pb2 import WatchUvesRequest
+
+    if key and type == "server" and "*" not in key:
+        key = short(find(session, key).name)
+    request = WatchUvesRequest(
+        after=after, types=[type] if type else [], keys=[key] if key else [], structs=list(structs)
+    )
+    return follow(
+        session,
+        session.telemetry.WatchUves,
+        request,
+        "changes",
+        lambda each: _line(session.screen, each),
+        again=" ".join(filter(None, ("bms uve watch", type, key, *(f"--struct {each}" for each in structs)))),
+        count=count,
+        span=span,
+    )

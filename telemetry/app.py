@@ -24,20 +24,24 @@ from services.runtime.page_tokens import PageTokens
 from services.runtime.settings import ServerSettings
 from services.runtime.times import to_micros
 from telemetry import server
+from telemetry.alarms import server_alarms
 from telemetry.anchors import Anchors, Signed
 from telemetry.audit import Audit
 from telemetry.callers import AioCallers
+from telemetry.desk import Desk
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
+from telemetry.lag import Lag
 from telemetry.lease import Lease
 from telemetry.peers import Log
 from telemetry.publisher import GRACE_SECONDS, UNREAD_SECONDS, Publisher
 from telemetry.refold import catch_up
 from telemetry.rest import AnalyticsApi
+from telemetry.sandesh.alarms import ALARM_TRACE
 from telemetry.sandesh.collector import Collector, CollectorSettings
 from telemetry.sandesh.generator import Generator
 from telemetry.sandesh.introspect_http import introspection
-from telemetry.sandesh.messages import IRONIC_NODE_INFO
+from telemetry.sandesh.messages import IRONIC_NODE_INFO, OBJECT_SERVER_TABLE
 from telemetry.sandesh.settings import Address, GeneratorSettings
 from telemetry.sandesh.sockets import client_context, server_context
 from telemetry.sandesh.states import State
@@ -167,10 +171,18 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         collector = await _collect(own, sink, now, parts, ending)
         collectors = own.collectors or (_own_collector(own, collector),)
         generator = _generator(own, collectors, now)
+        desk = Desk(generator, store, *_reached_at(own))
+        generator.session.acknowledge = lambda *alarm: desk.acknowledge(*alarm).value
         grace = UNREAD_SECONDS if own.analytics else GRACE_SECONDS
         publisher = Publisher(
-            generator, store, acknowledged=not own.collectors, grace_seconds=grace / given.pace, clock=now
+            generator,
+            store,
+            acknowledged=not own.collectors,
+            grace_seconds=grace / given.pace,
+            told=lambda uuid, known: desk.tell(OBJECT_SERVER_TABLE, uuid, server_alarms(known)),
+            clock=now,
         )
+        lag = Lag(publisher, desk, own.identity.source, now)
 
         def committed() -> None:
             publisher.stored()
@@ -201,6 +213,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         async def tell() -> None:
             """What one replica alone does: a generator's session, and all that feeds it."""
             anchors = Anchors(given.signed, store, generator.deliver, now, news.doubt)
+            await desk.load()
             await publisher.load()
             async with _sending(generator, failed):
                 try:
@@ -208,6 +221,8 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
                         telling.start(publisher.run(), "publisher")
                         telling.start(enricher.run(), "enricher")
                         telling.start(anchors.run(), "anchors")
+                        telling.start(desk.run(), "alarms")
+                        telling.start(lag.run(), "lag")
                         if own.analytics is not None:
                             audit = Audit(publisher, own.analytics, store, now, news.read_back, pace=given.pace)
                             telling.start(audit.run(), "audit")
@@ -293,8 +308,16 @@ def _generator(own: TelemetrySettings, collectors: tuple[Address, ...], now: Cal
         http_port=own.introspect.port if own.introspect else 0,
         start_time=time.time_ns() // 1000,
     )
-    told = (IRONIC_NODE_INFO, BMS_SERVER_VERDICT_INFO)
+    told = (IRONIC_NODE_INFO, BMS_SERVER_VERDICT_INFO, ALARM_TRACE)
     return Generator(settings, now, told, tls=client_context(own.tls) if own.tls else None, dscp=own.dscp)
+
+
+def _reached_at(own: TelemetrySettings) -> tuple[str, int]:
+    """Where analytics finds our introspection; port 0 if it cannot."""
+    if own.introspect is None:
+        return "", 0
+    host = own.introspect.host
+    return (own.identity.source if host in {"0.0.0.0", "::", ""} else host), own.introspect.port
 
 
 @asynccontextmanager

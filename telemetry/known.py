@@ -19,10 +19,11 @@ from bms.inventory.v1 import server_pb2
 from telemetry.events import Followed
 from telemetry.standing import Standing, judge
 
-FOLD: Final = 2
+FOLD: Final = 3
 """Rises when events tell more than they did: what an older release put together is put together anew."""
 
 _GUESTS: Final = frozenset({"guest.observed", "guest.gone"})
+OVERDUE: Final = "server.overdue"
 DELETED: Final = "server.deleted"
 """Inventory's last word on a server."""
 CREATED: Final = "server.created"
@@ -106,6 +107,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Overdue:
+    """That something lasts longer than it may: since when that is said (microseconds), in which step, and why."""
+
+    time: int
+    step: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """One server; times are microseconds, 0 and "" mean: never heard of.
 
@@ -123,6 +133,7 @@ class Known:
         ports: by resource name.
         event_type, event_time: the last event that told something.
         standing: what its isolation is worth.
+        overdue: that the present step lasts longer than it may.
         fold: which release's reading of the events this is; see `FOLD`.
     """
 
@@ -142,6 +153,7 @@ class Known:
     event_type: str = ""
     event_time: int = 0
     standing: Standing = field(default_factory=Standing)
+    overdue: Overdue | None = None
     fold: int = field(default=FOLD, compare=False)
 
     @property
@@ -168,6 +180,8 @@ class Known:
         seen = values.get("ports", {})
         values["ports"] = {name: Seen(port["port_class"], tuple(port["networks"])) for name, port in seen.items()}
         values["standing"] = Standing.of_json(values["standing"]) if "standing" in values else Standing()
+        if values.get("overdue") is not None:
+            values["overdue"] = Overdue(**values["overdue"])
         return cls(**{"fold": 0, **values})
 
 
@@ -230,7 +244,7 @@ def _from_lifecycle(known: Known, event: Followed) -> Known:
             fold=known.fold,
         )
     known = replace(known, closed=False, event_type=header.type, event_time=event.time, standing=standing)
-    known = _state(known, event)
+    known = _state(_overdue(known, event), event)
     if header.type.endswith(".maintenance_set"):
         known = replace(known, maintenance=True)
     elif header.type.endswith(".maintenance_cleared"):
@@ -241,6 +255,17 @@ def _from_lifecycle(known: Known, event: Followed) -> Known:
     if header.type in _GUESTS:
         known = replace(known, guest=body.facts["guest"] if header.type == "guest.observed" else "")
     return _evidence(known, body.evidence)
+
+
+def _overdue(known: Known, event: Followed) -> Known:
+    header, body = event.header, event.body
+    if header.type == OVERDUE:
+        return replace(known, overdue=Overdue(event.time, body.cause.step, body.message or body.reason))
+    if known.overdue is None:
+        return known
+    # It is over when the server goes on, to another step or another state.
+    another = bool(header.state_after) and header.state_after != (header.state_before or known.state)
+    return replace(known, overdue=None) if another or body.cause.step != known.overdue.step else known
 
 
 def _state(known: Known, event: Followed) -> Known:

@@ -74,6 +74,7 @@ class Publisher:
         acknowledged: whether the collector is our own, whose store takes messages off the outbox itself.
         again_seconds: see `AGAIN_SECONDS`.
         grace_seconds: see `GRACE_SECONDS`; `UNREAD_SECONDS` where messages are read back.
+        told: called with each server of which something is told.
         clock: gives microseconds since 1970.
     """
 
@@ -85,6 +86,7 @@ class Publisher:
         acknowledged: bool,
         again_seconds: float = AGAIN_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
+        told: Callable[[str, Known], None] = lambda _uuid, _known: None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._sender = sender
@@ -92,6 +94,7 @@ class Publisher:
         self._acknowledged = acknowledged
         self._again = again_seconds
         self._grace = grace_seconds
+        self._told_of = told
         self._clock = clock
         self._window = WINDOW if acknowledged else HELD
         self._news = asyncio.Event()
@@ -174,6 +177,12 @@ class Publisher:
             went = True
         return went
 
+    async def oldest_unsent(self) -> int | None:
+        """When the event was recorded whose object log is to be sent next (microseconds); None if all were sent."""
+        sent = self.underway.ids
+        _, unsent = await self._store.read(lambda tx: _waiting(tx, sent))
+        return min((int(message.fields.get("time", 0)) for message in unsent), default=None)
+
     async def confirm(self, arrived: Sequence[Sent]) -> None:
         """Takes messages off the outbox that a genuine collector has."""
         event_ids = [sent.event_id for sent in arrived]
@@ -235,6 +244,7 @@ class Publisher:
                     self._sender.delete(message, {"name": uuid})
         except EncodeError as error:
             _log.exception("uve.not_encoded", server=uuid, field=error.field, reason=error.reason)
+        self._told_of(uuid, known)
 
 
 def _waiting(tx: Transaction, sent: AbstractSet[int]) -> tuple[list[int], list[bridge.Outgoing]]:

@@ -10,7 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
-from telemetry.sandesh.introspect import PAGES, STYLE_SHEET, form_page, index_page, reply
+from telemetry.sandesh.introspect import PAGES, reply
+from telemetry.sandesh.introspect_form import STYLE_SHEET, form_page, index_page
 from telemetry.sandesh.session import ClientSession
 
 IRONIC_NOTIFICATION_MANAGER_PORT: Final = 8110

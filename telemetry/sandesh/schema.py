@@ -197,7 +197,7 @@ class Message:
     def __post_init__(self) -> None:
         _check(self.name, self.fields)
         shape = [(field.name, isinstance(field.type, Struct)) for field in self.fields]
-        if self.kind is Kind.UVE and shape != [("data", True)]:
+        if self.kind in {Kind.UVE, Kind.ALARM} and shape != [("data", True)]:
             # A collector publishes the first child of `data` and nothing else.
             msg = f"{self.name}: a UVE has one field, the struct `data`"
             raise SchemaError(msg)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from telemetry.sandesh.actions import Action, CancelTimer, Connect, Disconnect, Fate, SetTimer, Write
 from telemetry.sandesh.decode import Decoded, decode
@@ -42,6 +42,9 @@ RESYNC_ROOM: Final = 512 * KIB
 """A queue is short below this many bytes, and a batch ends with the object that reaches it."""
 _MICROSECONDS: Final = 1_000_000
 
+Acknowledge: TypeAlias = Callable[[str, str, str, int], str]
+"""Takes a person's word that he knows of an alarm (table, name, type, since when); answers what is wrong with it."""
+
 
 class ClientSession:
     """One generator. All times are microseconds since 1970.
@@ -63,6 +66,7 @@ class ClientSession:
         self.established = 0
         self.fates: Counter[Fate] = Counter()
         self.sent: Counter[str] = Counter()
+        self.acknowledge: Acknowledge = lambda _table, _name, _type, _since: "Could not process Alarm Ack request"
         self._settings = settings
         self._chance = chance
         self._collectors = settings.collectors

@@ -195,6 +195,21 @@ class UveCache:
             if type_.message.data.name == struct:
                 yield from (Ref(type_.message.name, name) for name in type_.entries if key in {"", name})
 
+    def alarms(self, table: str, name: str = "") -> Iterator[Ref]:
+        """The objects in *table* that have alarms; only the one called *name* if that is given."""
+        for type_ in self._types.values():
+            if type_.message.kind is Kind.ALARM:
+                for key, entry in type_.entries.items():
+                    if name in {"", key} and entry.message.keys[0].table == table:
+                        yield Ref(type_.message.name, key)
+
+    @property
+    def alarm_tables(self) -> tuple[str, ...]:
+        """The tables of objects that have alarms."""
+        messages = (known.message for known in self._types.values() if known.message.kind is Kind.ALARM)
+        entries = (entry for message in messages for entry in self._types[message.name].entries.values())
+        return tuple(sorted({entry.message.keys[0].table or "" for entry in entries}))
+
     def stale(self, known: Mapping[str, int]) -> Iterator[Ref]:
         """What a collector lacks.
 

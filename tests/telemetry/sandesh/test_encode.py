@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from telemetry.sandesh import messages, verdict
+from telemetry.sandesh import alarms, messages, verdict
 from telemetry.sandesh.decode import decode
 from telemetry.sandesh.encode import body_text, encode
 from telemetry.sandesh.errors import EncodeError, FrameError, IdentityError
@@ -25,7 +25,7 @@ from telemetry.sandesh.tree import fields
 from tests.telemetry.sandesh.values import arrived, values_of
 from tests.telemetry.sandesh.vectors import FULL, TRUTH_ALL_UVE
 
-SCHEMAS = (messages, verdict)
+SCHEMAS = (alarms, messages, verdict)
 SENDER = Identity("host", "module", "Config", "0")
 HEADER = header_of(TRUTH_ALL_UVE, SENDER, 1, 1)
 

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from lxml import etree
 
 from telemetry.sandesh.decode import parse_fragment
-from telemetry.sandesh.introspect import PAGES, cache_reply, form_page, index_page, reply, types_reply
+from telemetry.sandesh.introspect import PAGES, cache_reply, reply, types_reply
+from telemetry.sandesh.introspect_form import form_page, index_page
 from telemetry.sandesh.introspect_http import introspection
 from telemetry.sandesh.messages import IRONIC_NODE_INFO, NODE_STATUS_UVE, OBJECT_CONFIG_NODE
 from telemetry.sandesh.schema import Field, Message, Scalar, Struct, uve

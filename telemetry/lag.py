@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far behind what analytics was sent is, and telemetry's own alarms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from telemetry.alarms import own_alarms
+from telemetry.desk import Desk
+from telemetry.patience import patiently
+from telemetry.publisher import Publisher
+from telemetry.sandesh.messages import OBJECT_CONFIG_NODE
+
+LOOK_SECONDS: Final = 10.0
+
+
+class Lag:
+    """Looks again and again.
+
+    Args:
+        host: the key of our alarms in ``ObjectConfigNode``.
+        clock: gives microseconds since 1970.
+
+    Attributes:
+        seconds: the age of the oldest event that was not sent yet; 0 if all were.
+    """
+
+    def __init__(self, publisher: Publisher, desk: Desk, host: str, clock: Callable[[], int]) -> None:
+        self._publisher = publisher
+        self._desk = desk
+        self._host = host
+        self._clock = clock
+        self.seconds = 0.0
+
+    async def run(self) -> None:
+        """Looks until it is cancelled."""
+        while True:
+            await patiently(self.look, "lag")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Looks once."""
+        oldest, now = await self._publisher.oldest_unsent(), self._clock()
+        self.seconds = 0.0 if oldest is None else max(0.0, (now - oldest) / 1_000_000)
+        self._desk.tell(OBJECT_CONFIG_NODE, self._host, own_alarms(oldest, now))

@@ -49,8 +49,10 @@ Action: TypeAlias = Connect | Disconnect | Write | SetTimer | CancelTimer
 
 
 class Fate(Enum):
-    """What became of a message."""
+    """What became of a message; the value is the end of the reference's counter."""
 
     QUEUED = "queued"
     NO_SESSION = "no_session"
     QUEUE_LEVEL = "queue_level"
+    RATE_LIMITED = "rate_limited"
+    SENDING_DISABLED = "sending_disabled"

@@ -24,6 +24,8 @@ from telemetry.sandesh.status import Connection
 _READ: Final = 64 * 1024
 _FLUSH: Final = 5.0
 """Seconds that a last flush may take."""
+_AGAIN: Final = 0.1
+"""Seconds until a message that could not be sent is tried again."""
 _log = structlog.get_logger(__name__)
 
 
@@ -53,6 +55,7 @@ class Generator:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._session = ClientSession(settings, messages, chance)
+        self._session.ledger.echo = lambda name, sequence: _log.info("sandesh.sent", message=name, sequence=sequence)
         self._clock = clock
         self._tls = tls
         self._dscp = dscp
@@ -147,7 +150,8 @@ class Generator:
                     return number
             else:
                 await self._drained()
-                await asyncio.sleep(0)
+                # Switched off, or the queue is long: nobody says when that ends.
+                await asyncio.sleep(_AGAIN)
 
     def connection(self, connection: Connection) -> None:
         """Tells how another connection of this process is; it becomes part of our node's status."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from telemetry.sandesh import introspect_alarms
+from telemetry.sandesh import introspect_alarms, introspect_sending, introspect_trace
 from telemetry.sandesh.introspect_form import Page, fields_of, reply_of
 from telemetry.sandesh.schema import Field, Kind, ListOf, Scalar, Struct, request, response
 from telemetry.sandesh.session import ClientSession
@@ -22,7 +22,6 @@ _NO_PERIOD: Final = -1
 CACHE_REQUEST: Final = request("SandeshUVECacheReq", fields_of((1, "tname", Scalar.STRING), (2, "key", Scalar.STRING)))
 TYPES_REQUEST: Final = request("SandeshUVETypesReq")
 COLLECTOR_REQUEST: Final = request("CollectorInfoRequest")
-STATISTICS_REQUEST: Final = request("SandeshMessageStatsReq")
 
 _CACHE_RESPONSE = response("SandeshUVECacheResp", fields_of((1, "returned", Scalar.U32), (2, "period", Scalar.I32)))
 _TYPE_INFO = Struct(
@@ -36,17 +35,6 @@ _TYPES_RESPONSE = response("SandeshUVETypesResp", fields_of((1, "type_info", Lis
 _COLLECTOR_RESPONSE = response(
     "CollectorInfoResponse", fields_of((1, "ip", Scalar.STRING), (2, "port", Scalar.I32), (3, "status", Scalar.STRING))
 )
-_MESSAGE_STATISTICS = Struct(
-    "SandeshMessageStats", fields_of((1, "messages_sent", Scalar.U64), (5, "messages_sent_dropped", Scalar.U64))
-)
-_TYPE_STATISTICS = Struct(
-    "SandeshMessageTypeStats", fields_of((1, "message_type", Scalar.STRING), (2, "stats", _MESSAGE_STATISTICS))
-)
-_GENERATOR_STATISTICS = Struct(
-    "SandeshGeneratorStats",
-    fields_of((1, "type_stats", ListOf(_TYPE_STATISTICS)), (2, "aggregate_stats", _MESSAGE_STATISTICS)),
-)
-_STATISTICS_RESPONSE = response("SandeshMessageStatsResp", fields_of((1, "stats", _GENERATOR_STATISTICS)))
 
 
 def cache_reply(cache: UveCache, struct: str, key: str = "") -> str:
@@ -75,13 +63,6 @@ def collector_reply(session: ClientSession) -> str:
     return reply_of((), _COLLECTOR_RESPONSE, values)
 
 
-def statistics_reply(session: ClientSession) -> str:
-    """Messages sent, by type, and messages dropped."""
-    rows = [{"message_type": name, "stats": {"messages_sent": count}} for name, count in sorted(session.sent.items())]
-    total = {"messages_sent": session.sent.total(), "messages_sent_dropped": session.dropped}
-    return reply_of((), _STATISTICS_RESPONSE, {"stats": {"type_stats": rows, "aggregate_stats": total}})
-
-
 PAGES: Final = (
     Page(
         "sandesh_uve",
@@ -92,10 +73,11 @@ PAGES: Final = (
             ),
             (TYPES_REQUEST, lambda session, _: types_reply(session.cache)),
             (COLLECTOR_REQUEST, lambda session, _: collector_reply(session)),
-            (STATISTICS_REQUEST, lambda session, _: statistics_reply(session)),
+            *introspect_sending.REQUESTS,
         ),
     ),
     introspect_alarms.PAGE,
+    introspect_trace.PAGE,
 )
 """What we answer."""
 

@@ -21,6 +21,11 @@ def fields_of(*rows: tuple[int, str, Scalar | Struct | ListOf]) -> tuple[Field, 
     return tuple(Field(name, type_, identifier) for identifier, name, type_ in rows)
 
 
+def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """A switch of a request; *default* where none is given, or something that is no switch."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(query.get(name, "").lower(), default)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Requests that belong together, as one form page.

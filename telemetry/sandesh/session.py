@@ -12,7 +12,7 @@ says what became of each.
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
@@ -22,6 +22,7 @@ from telemetry.sandesh.encode import Values, body_text
 from telemetry.sandesh.errors import DecodeError, FrameError
 from telemetry.sandesh.framing import FrameReader, frame
 from telemetry.sandesh.header import header_of, header_text
+from telemetry.sandesh.ledger import Ledger
 from telemetry.sandesh.messages import (
     NODE_STATUS_UVE,
     SANDESH_CTRL_CLIENT_TO_SERVER,
@@ -29,6 +30,7 @@ from telemetry.sandesh.messages import (
     SANDESH_MODULE_CLIENT_TRACE,
 )
 from telemetry.sandesh.schema import Hint, Level, Message
+from telemetry.sandesh.sending import Sending
 from telemetry.sandesh.settings import Address, GeneratorSettings
 from telemetry.sandesh.states import Event, State, after
 from telemetry.sandesh.status import Connection, ConnectionStatus, client_state, node_status
@@ -64,8 +66,8 @@ class ClientSession:
         self.state = State.STOPPED
         self.attempt = 0
         self.established = 0
-        self.fates: Counter[Fate] = Counter()
-        self.sent: Counter[str] = Counter()
+        self.ledger = Ledger()
+        self.sending = Sending()
         self.acknowledge: Acknowledge = lambda _table, _name, _type, _since: "Could not process Alarm Ack request"
         self._settings = settings
         self._chance = chance
@@ -82,19 +84,24 @@ class ClientSession:
         self._backlog: deque[Ref] = deque()
         self._resync_due = False
         self._connections: dict[tuple[str, str], Connection] = {}
-        self._longest = 0
+        self.longest = 0
 
     # --- what is asked of us ---------------------------------------------------------------------
 
     @property
     def unsent(self) -> bool:
         """Whether a resync has something to send: call `pump` when the queue is short."""
-        return self._resync_due or bool(self._backlog)
+        return self.sending.open and (self._resync_due or bool(self._backlog))
 
     @property
-    def dropped(self) -> int:
-        """Messages that were not sent when they were asked to be."""
-        return self.fates[Fate.NO_SESSION] + self.fates[Fate.QUEUE_LEVEL]
+    def level(self) -> int:
+        """Messages of this level and less urgent are dropped now; see `Watermarks`."""
+        return self._marks.level
+
+    @property
+    def waiting(self) -> int:
+        """Objects that a resync has yet to send."""
+        return len(self._backlog)
 
     @property
     def collector(self) -> Address | None:
@@ -139,16 +146,13 @@ class ClientSession:
         """
         body = body_text(message, values)
         self._marks.observe(queued)
-        if self.state is not State.ESTABLISHED:
-            fate = Fate.NO_SESSION
-        elif not self._marks.admits(message.level):
-            fate = Fate.QUEUE_LEVEL
-        else:
-            fate = Fate.QUEUED
-        self.fates[fate] += 1
-        if fate is not Fate.QUEUED:
+        fate: Fate | None = Fate.NO_SESSION
+        if self.state is State.ESTABLISHED:
+            fate = self.sending.refuses(message, now) if self._marks.admits(message.level) else Fate.QUEUE_LEVEL
+        if fate is not None:
+            self.ledger.drop(message, fate, now)
             return fate, []
-        return fate, [self._write(Outgoing(message, body, self.cache.next_number(message)), now)]
+        return Fate.QUEUED, [self._write(Outgoing(message, body, self.cache.next_number(message)), now)]
 
     def connection(self, connection: Connection, now: int, queued: int) -> list[Action]:
         """Tells of another connection of this process; it becomes part of our node's status."""
@@ -222,6 +226,8 @@ class ClientSession:
         if state is None:
             return []
         before, self.state = self.state, state
+        if before is not state:
+            self.ledger.moved(f"{before} to {state} on {event.value}", now)
         match before, state:
             case State.ESTABLISHED, State.ESTABLISHED:
                 actions = self._stay(event, now, known)
@@ -322,27 +328,31 @@ class ClientSession:
             self._marks.observe(queued)
         if self.state is not State.ESTABLISHED:
             return []
-        if self._marks.admits(Level.SYS_UVE):
-            self.fates[Fate.QUEUED] += len(messages)
+        full = not self._marks.admits(Level.SYS_UVE)
+        if self.sending.open and not full:
             return [self._write(message, now) for message in messages]
-        self.fates[Fate.QUEUE_LEVEL] += len(messages)
+        for message in messages:
+            self.ledger.drop(message.message, Fate.QUEUE_LEVEL if full else Fate.SENDING_DISABLED, now)
         self._resync_due = True
+        if not full:
+            return []
         return self._happen(Event.OVERFLOW, now) if self._marks.may_close(now) else []
 
     def _write(self, outgoing: Outgoing, now: int) -> Write:
         header = header_of(outgoing.message, self._settings.identity, now, outgoing.sequence, sync=outgoing.sync)
-        self.sent[outgoing.message.name] += 1
-        return Write(frame((header_text(header) + outgoing.body).encode()))
+        data = frame((header_text(header) + outgoing.body).encode())
+        self.ledger.wrote(outgoing.message, outgoing.sequence, len(data), now)
+        return Write(data)
 
     def _resync(self, known: Mapping[str, int]) -> None:
         self._resync_due = False
         self._backlog = deque(self.cache.stale(known))
-        self._longest = max(self._longest, len(self._backlog))
+        self.longest = max(self.longest, len(self._backlog))
 
     def _batch(self, now: int) -> list[Action]:
         batch: list[Action] = []
         size = 0
-        while self._backlog and len(batch) < RESYNC_BATCH and size < RESYNC_ROOM:
+        while self.sending.open and self._backlog and len(batch) < RESYNC_BATCH and size < RESYNC_ROOM:
             outgoing = self.cache.again(self._backlog.popleft())
             if outgoing is not None:
                 write = self._write(outgoing, now)
@@ -383,7 +393,7 @@ class ClientSession:
             collector=self._address,
             collectors=self._collectors,
             queued=len(self._backlog),
-            longest=self._longest,
-            sent=self.sent,
+            longest=self.longest,
+            sent=self.ledger.sent,
         )
         return (self.cache.update(SANDESH_MODULE_CLIENT_TRACE, state),)

@@ -10,18 +10,23 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from lxml import etree
 
+from telemetry.sandesh.actions import Fate
 from telemetry.sandesh.decode import parse_fragment
 from telemetry.sandesh.introspect import PAGES, cache_reply, reply, types_reply
 from telemetry.sandesh.introspect_form import form_page, index_page
 from telemetry.sandesh.introspect_http import introspection
-from telemetry.sandesh.messages import IRONIC_NODE_INFO, NODE_STATUS_UVE, OBJECT_CONFIG_NODE
-from telemetry.sandesh.schema import Field, Message, Scalar, Struct, uve
+from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG, IRONIC_NODE_INFO, NODE_STATUS_UVE, OBJECT_CONFIG_NODE
+from telemetry.sandesh.schema import Field, Kind, Message, Scalar, Struct, uve
+from telemetry.sandesh.session import ClientSession
 from telemetry.sandesh.states import State
 from telemetry.sandesh.tree import fields
 from telemetry.sandesh.uve import UveCache
-from tests.telemetry.sandesh.test_session import bring
+from telemetry.sandesh.watermarks import MIB
+from tests.telemetry.sandesh.test_session import NOW, bring
+from tests.telemetry.sandesh.test_session import names as sent_names
 from tests.telemetry.sandesh.vectors import BY_NAME, GOLDEN
 
+OBJECT_LOG = Message("Log", Kind.OBJECT, (Field("text", Scalar.STRING, 1),))
 SAMPLES = GOLDEN / "introspect"
 MODULE = "ironic-notification-manager"
 
@@ -131,8 +136,151 @@ def test_collector_and_statistics() -> None:
     statistics = part(reply(found, "SandeshMessageStatsReq", {}) or "")
 
     assert collector == {"ip": "10.0.0.1", "port": 8086, "status": "Established"}
-    assert {"message_type": "NodeStatusUVE", "stats": {"messages_sent": 1}} in statistics["stats"]["type_stats"]
-    assert statistics["stats"]["aggregate_stats"] == {"messages_sent": 3, "messages_sent_dropped": 0}
+    sent = {row["message_type"]: row["stats"]["messages_sent"] for row in statistics["stats"]["type_stats"]}
+    total = statistics["stats"]["aggregate_stats"]
+    assert sent == {"NodeStatusUVE": 1, "SandeshCtrlClientToServer": 1, "SandeshModuleClientTrace": 1}
+    assert (total["messages_sent"], total["messages_sent_dropped"]) == (3, 0)
+    assert total["bytes_sent"] == found.ledger.sent_bytes.total() > 3000
+    assert statistics["send_queue_stats"] == {"enqueues": 3, "count": 0, "max_count": 2}
+    assert statistics["sending_level"] == "INVALID"
+
+
+def test_drops_are_counted_by_reason() -> None:
+    """
+    Why messages were not sent can be seen, of each type and of all.
+    """
+    found = bring(State.ESTABLISHED)
+    found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 25 * MIB)
+    found.sending.object_logs = False
+    found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 0)
+    found.closed(found.attempt, NOW)
+    found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 0)
+
+    (row,) = [
+        row["stats"]
+        for row in part(reply(found, "SandeshMessageStatsReq", {}) or "")["stats"]["type_stats"]
+        if row["message_type"] == "BmsLifecycleEventLog"
+    ]
+
+    assert row == {
+        "messages_sent": 0,
+        "bytes_sent": 0,
+        "messages_sent_dropped": 3,
+        "messages_sent_dropped_no_session": 1,
+        "messages_sent_dropped_queue_level": 1,
+        "messages_sent_dropped_sending_disabled": 1,
+    }
+
+
+def unsent(found: ClientSession) -> bool:
+    return found.unsent
+
+
+def test_what_is_switched_off_waits() -> None:
+    """
+    UVEs that were held back by either switch are sent whole when all is on again.
+    """
+    for request, off, on in (
+        ("SandeshSendingParamsSet", {"disable_all_logs": "true"}, {"disable_all_logs": "false"}),
+        ("SandeshSendQueueSet", {"enable": "0"}, {"enable": "1"}),
+        ("SandeshSendQueueSet", {"x": "false"}, {"x": "true"}),
+    ):
+        found = bring(State.ESTABLISHED)
+        reply(found, request, off)
+        assert found.uve(IRONIC_NODE_INFO, {"name": "n", "driver": "ipmi"}, NOW, 0) == []
+        assert not unsent(found)
+        assert found.pump(NOW, 0) == []
+        reply(found, request, on)
+        assert unsent(found)
+        assert "IronicNodeInfo" in sent_names(found.pump(NOW, 0))
+
+
+def test_parameters() -> None:
+    """
+    Setting answers with all of them; nonsense changes nothing.
+    """
+    found = bring(State.ESTABLISHED)
+
+    def ask(name: str, **query: str) -> Any:
+        return part(reply(found, name, query) or "")
+
+    assert ask("SandeshSendingParamsStatus") == {
+        "system_logs_rate_limit": 10,
+        "disable_object_logs": False,
+        "disable_all_logs": False,
+    }
+    changed = ask("SandeshSendingParamsSet", system_logs_rate_limit="7", disable_object_logs="true")
+    assert changed == {"system_logs_rate_limit": 7, "disable_object_logs": True, "disable_all_logs": False}
+    assert ask("SandeshSendingParamsSet", system_logs_rate_limit="-1", disable_all_logs="perhaps") == changed
+    assert ask("SandeshSendQueueStatus") == {"enable": True}
+    assert ask("SandeshLoggingParamsStatus") == {"enable": False, "category": "", "log_level": "SYS_INFO"}
+    wanted = {"enable": True, "category": "BMS", "log_level": "SYS_DEBUG"}
+    assert ask("SandeshLoggingParamsSet", enable="true", category="BMS", log_level="SYS_DEBUG") == wanted
+    assert ask("SandeshLoggingParamsSet", log_level="SYS_LOUD") == wanted
+
+
+def test_messages_are_logged_if_asked_for() -> None:
+    """
+    Those of a category and level, as they are written.
+    """
+    found = bring(State.ESTABLISHED)
+    heard: list[str] = []
+    found.ledger.echo = lambda name, _: heard.append(name)
+    reply(found, "SandeshLoggingParamsSet", {"enable": "true", "category": "BMS"})
+
+    found.uve(IRONIC_NODE_INFO, {"name": "n"}, NOW, 0)
+    found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 0)
+
+    assert heard == ["BmsLifecycleEventLog"]
+
+
+def test_traces() -> None:
+    """
+    The last messages and states in words, the newest few if so asked; a trace that is off stays as it was.
+    """
+    found = bring(State.ESTABLISHED)
+
+    def ask(name: str, **query: str) -> Any:
+        return part(reply(found, name, query) or "")
+
+    names = ask("SandeshTraceBufferListRequest")["trace_buffer_list"]
+    assert names == [{"trace_buf_name": "Messages"}, {"trace_buf_name": "States"}]
+    states = [line.split(" ", 1)[1] for line in ask("SandeshTraceRequest", buf_name="States")["traces"]]
+    assert states == [
+        "Stopped to Connect on EvStart",
+        "Connect to ClientInit on EvTcpConnected",
+        "ClientInit to Established on EvSandeshCtrlMessageRecv",
+    ]
+    (last,) = ask("SandeshTraceRequest", x="Messages", count="1")["traces"]
+    assert last == "2023-11-14T22:13:20+00:00 NodeStatusUVE 3"
+    assert ask("SandeshTraceRequest", buf_name="None")["traces"] == []
+    off = ask("SandeshTraceBufferEnableDisableReq", trace_buf_name="Messages", enable="false")
+    assert off == {"enable_disable_status": "Trace buffer Disabled"}
+    found.uve(IRONIC_NODE_INFO, {"name": "n"}, NOW, 0)
+    assert ask("SandeshTraceRequest", buf_name="Messages", count="1")["traces"] == [last]
+    rows = ask("SandeshTraceBufStatusReq")["trace_buf_status_list"]
+    assert [(row["enable_disable"], row["buffer_length"]) for row in rows] == [("Disabled", 1000), ("Enabled", 1000)]
+    assert ask("SandeshTraceBufferEnableDisableReq", x="None") == {"enable_disable_status": "Invalid Trace buffer"}
+    assert ask("SandeshTraceEnableDisableReq") == {"enable_disable_status": "Sandesh Trace Disabled"}
+    assert ask("SandeshTraceEnableDisableReq", enable="1") == {"enable_disable_status": "Sandesh Trace Enabled"}
+
+
+def test_system_logs_are_limited() -> None:
+    """
+    Of each type so many a second, none if the limit is 0; other messages are not.
+    """
+    found = bring(State.ESTABLISHED)
+    one, other = (Message(name, Kind.SYSTEM, (Field("text", Scalar.STRING, 1),)) for name in ("One", "Other"))
+
+    def fates(message: Message, now: int, count: int) -> list[Fate]:
+        return [found.log(message, {"text": "x"}, now, 0)[0] for _ in range(count)]
+
+    assert fates(one, NOW, 12) == [Fate.QUEUED] * 10 + [Fate.RATE_LIMITED] * 2
+    assert fates(other, NOW, 1) == [Fate.QUEUED]
+    assert fates(one, NOW + 1_000_000, 1) == [Fate.QUEUED]
+    assert fates(OBJECT_LOG, NOW, 50) == [Fate.QUEUED] * 50
+    found.sending.system_logs = 0
+    assert fates(one, NOW + 2_000_000, 1) == [Fate.SENDING_DISABLED]
 
 
 def serve(scenario: Callable[[TestClient[web.Request, web.Application]], Coroutine[Any, Any, None]]) -> None:

@@ -481,7 +481,7 @@ def test_without_a_session(state: State) -> None:
     assert found.uve(IRONIC_NODE_INFO, {"name": "n"}, NOW, 0) == []
     assert found.log(BMS_LIFECYCLE_EVENT_LOG, EVENT, NOW, 0) == (Fate.NO_SESSION, [])
     assert found.cache.number(BMS_LIFECYCLE_EVENT_LOG) == 0
-    assert found.dropped == 1
+    assert found.ledger.dropped == {("BmsLifecycleEventLog", Fate.NO_SESSION): 1}
 
 
 def test_with_a_session() -> None:

@@ -108,6 +108,10 @@ simulate: dev ## play seeds of the simulated site, faults and all (SEED, SEEDS, 
 races: dev ## replicas of each service race over one PostgreSQL, killed and stopped meanwhile (MINUTES of load, SEED)
 	@BMS_RACES_MINUTES="$(MINUTES)" BMS_RACES_SEED="$(or $(SEED),1)" $(BIN)/python -m pytest -n 0 -m races -s $(call marked,races) $(PYTEST_ARGS)
 
+.PHONY: kills
+kills: dev ## telemetry, another generator and the database killed while events come (MINUTES, SEED)
+	@BMS_KILL_MINUTES="$(MINUTES)" BMS_KILL_SEED="$(or $(SEED),1)" $(BIN)/python -m pytest -n 0 -s tests/telemetry/kills $(PYTEST_ARGS)
+
 .PHONY: story
 story: dev ## the whole story as a test, with processes killed on the way
 	@$(BIN)/python -m pytest -m story --timeout=1800 $(call marked,story) $(PYTEST_ARGS)

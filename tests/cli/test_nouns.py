@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import stat
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 import pytest
@@ -179,7 +180,7 @@ def test_uves_are_watched(bms: Shell, world: World) -> None:
     there = UveChange(name=f"uves/server/{key}", struct="IronicNode")
     there.contents.update({"power_state": "power on", "__T": 1})
     gone = UveChange(name=f"uves/server/{key}", struct="IronicNode", gone=True)
-    script = [[WatchUvesResponse(token="4", changes=[there]), grpc.StatusCode.UNAVAILABLE]]
+    script: list[Any] = [[WatchUvesResponse(token="4", changes=[there]), grpc.StatusCode.UNAVAILABLE]]
     script.append([WatchUvesResponse(token="6", changes=[gone])])
     world.uve_streams += script * 2
 

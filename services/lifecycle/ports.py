@@ -325,8 +325,8 @@ class Hardware(Protocol):
         """
         ...
 
-    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
-        """Asks for power *on* or off (hard).
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> PowerSeen:
+        """Asks for power *on* or off (hard), and reads it afresh; asking for what is changes nothing.
 
         Raises:
             PeerUnavailable: the BMC does not answer.

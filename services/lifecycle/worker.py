@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -205,18 +205,20 @@ class Worker:
             msg = f"the claim on servers/{claim.key} was taken over"
             raise Stale(msg)
         self._rounds.walked(server.uuid)
+        stepped = False
         if claim.taken_over:
             server = self._look_first(server, claim)
         while True:
             now = self._clock.now()
             if server.intent is None:
-                self._at_rest(server, claim, now)
+                self._at_rest(server, claim, now, look=not stepped)
                 return
             instance = self._instance_of(server)
             if remedies.is_due(server, self._pace.budget, now):
                 trying = remedies.begin_try(server, server.wait.code if server.wait else "", self._pace.budget, now)
                 server = self._commit(trying, now, due=now, fence=claim.fence, release=False).server
             change, due = self._step(server, instance, now)
+            stepped = True
             if isinstance(change, Fallen):
                 fallen = self._fall(change, now, fence=claim.fence)
                 if fallen is None:
@@ -301,7 +303,7 @@ class Worker:
         if holding.is_putting_back(server) and self._database.read(self._patrol.brakes.is_pulled):
             # Shown as what it is; and no remedy runs by itself as long as the brake is pulled.
             outcome = replace(outcome, code=holding.CODE, reason=f"what was changed is put back: {outcome.reason}")
-        next_try = now + self._delay(server, outcome, now)
+        next_try = _together(now + self._delay(server, outcome, now), min(outcome.least, self._pace.most))
         return walk.wait(server, left, outcome.events, now, outcome.code, outcome.reason, next_try), next_try
 
     def _failed(self, outcome: Failed, instance: Instance | None, now: datetime) -> Change | Fallen:
@@ -363,8 +365,12 @@ class Worker:
         least = max(self._pace.least, min(self._pace.most, outcome.least))
         return max(least, min(self._pace.most, age / 4), min(_SELDOM, age / 100))
 
-    def _at_rest(self, server: Server, claim: Claim, now: datetime) -> None:
-        """No intent: inventory is told what it does not know yet; then the server is looked at now and then."""
+    def _at_rest(self, server: Server, claim: Claim, now: datetime, *, look: bool) -> None:
+        """No intent: others are told what they do not know yet; then the server is looked at now and then.
+
+        Args:
+            look: now; one that has just come to the end of its plan was read by that.
+        """
         if server.closed:
             self._commit(Change(server), now, due=None, fence=claim.fence, release=True)
             return
@@ -378,10 +384,14 @@ class Worker:
                 change, due = Change(server), now + self._pace.most
             self._commit(change, now, due=due, fence=claim.fence, release=True)
             return
-        look = self._patrol.visit(server, self._instance_of(server), now)
+        if not look:
+            due = next_look(now, self._pace.patrol)
+            self._commit(Change(server), now, due=due, fence=claim.fence, release=True)
+            return
+        seen = self._patrol.visit(server, self._instance_of(server), now)
 
         def conclude(tx: Transaction) -> Change:
-            change = self._patrol.conclude(tx, look, now)
+            change = self._patrol.conclude(tx, seen, now)
             due = now if change.server.intent is not None else next_look(now, self._pace.patrol)
             return self._store.write(tx, change, now, due=due, fence=claim.fence, release=True)
 
@@ -399,6 +409,12 @@ class Worker:
         )
 
 
+def _together(due: datetime, beat: timedelta) -> datetime:
+    """*due*, or up to a *beat* later, when others are due as well whose controller answers for many at once."""
+    return due + -(due - _DAWN) % beat if beat else due
+
+
+_DAWN = datetime(2000, 1, 1, tzinfo=UTC)
 _FOUND_ON = "it was found powered on by whoever took over, and nobody here had powered it on"
 
 _TELLING = frozenset(

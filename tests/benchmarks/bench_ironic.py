@@ -3,7 +3,8 @@
 
 Both deploy so many nodes of one genuine Ironic and give them back, cleaning included, so many at a time. The hardware
 takes no time. The loop is what a script on openstacksdk would do; ours are instances of a tenant, with an address,
-ports read back and every step in the log. Calls are counted inside Ironic.
+ports read back and every step in the log. Calls are counted inside Ironic. It prints ratios and fails by none: what
+each call is for, and why there are not fewer, is told in docs/decisions/0051-calls-to-ironic.md.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ from tests.site.rig import running_site
 
 NODES = 50
 AT_A_TIME = 8
-WALL = 1.5
-MORE_CALLS = 2.0
 _PATIENCE = 900.0
 
 
@@ -191,8 +190,8 @@ def _make(nodes: Sequence[str]) -> None:
         cloud.set_node_power_state(node, "power off", wait=True)
 
 
-def main(counts: Sequence[str]) -> int:
-    """Runs it; 1 if a promise is not kept.
+def main(counts: Sequence[str]) -> None:
+    """Runs it.
 
     Args:
         counts: another number of nodes than 50.
@@ -219,25 +218,22 @@ def main(counts: Sequence[str]) -> int:
             wait_for("all are available", lambda: _available(admin) == count, _PATIENCE, every=0.5)
             through = ours(bench, tenant, admin, count)
         alone = bare(bench, nodes)
-    return _told(count, alone, through)
+    _tell(count, alone, through)
 
 
-def _told(count: int, alone: Cost, through: Cost) -> int:
+def _tell(count: int, alone: Cost, through: Cost) -> None:
     for kind in sorted(alone.asked | through.asked):
         sys.stdout.write(f"  {kind:44} {alone.asked[kind] / count:6.1f} {through.asked[kind] / count:6.1f}\n")
     calls = [sum(each.asked.values()) / count for each in (alone, through)]
-    wall, more = through.wall / alone.wall, calls[1] - calls[0]
     sys.stdout.write(
-        f"{count} nodes deployed and given back, {AT_A_TIME} at a time:"
+        f"{count} nodes deployed and given back, {AT_A_TIME} at a time, load {os.getloadavg()[0]:.0f}:"
         f" {alone.wall:.0f} s by the loop, {through.wall:.0f} s through us\n"
-        f"time: {wall:.2f} times the loop's (at most {WALL}): {'as promised' if wall <= WALL else 'MISSED'}\n"
-        f"calls a node: {calls[0]:.1f} and {calls[1]:.1f}, {more:+.1f} (at most {MORE_CALLS:+.0f}):"
-        f" {'as promised' if more <= MORE_CALLS else 'MISSED'}\n"
+        f"time: {through.wall / alone.wall:.2f} times the loop's\n"
+        f"calls a node: {calls[0]:.1f} and {calls[1]:.1f}, {calls[1] - calls[0]:+.1f}\n"
     )
-    return 0 if wall <= WALL and more <= MORE_CALLS else 1
 
 
 _CLOUD: Any = None
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

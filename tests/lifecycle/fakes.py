@@ -150,11 +150,12 @@ class FakeHardware:
             now = self._clock.now()
             return PowerSeen("on" if machine.on else "off", now, hashlib.sha256(f"{now}{machine.on}".encode()).digest())
 
-    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> PowerSeen:
         with effect("bmc.set_power"):
             machine = self._answering(target)
             machine.on = on or machine.stuck_on
             self.history.append((target.server, "on" if machine.on else "off"))
+        return self.read_power(target)
 
     def reboot(self, target: Target, *, request_id: str) -> None:
         with effect("bmc.reboot"):

@@ -10,6 +10,7 @@ import pytest
 from bms.lifecycle.v1 import brake_pb2, instance_pb2
 from bms.lifecycle.v1 import server_status_pb2 as srv
 from services.kernel.errors import BmsError, PeerUnavailable, WrongState
+from services.kernel.events import PowerSeen
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.server import PortClass, Tag
 from services.lifecycle.domain.states import State
@@ -208,11 +209,11 @@ def test_a_start_that_cannot_power_on_leaves_no_port_on_a_network(rig: Rig) -> N
     rig.settle()
     set_power = rig.hardware.set_power
 
-    def dying(*arguments: object, **named: object) -> None:
-        rig.hardware.machine(uuid).silent = True
-        set_power(*arguments, **named)  # type: ignore[arg-type]  # as it was called
+    def dying(*arguments: object, **named: object) -> PowerSeen:
+        rig.hardware.machine(uuid).silent |= bool(named["on"])
+        return set_power(*arguments, **named)  # type: ignore[arg-type]  # as it was called
 
-    rig.hardware.set_power = dying  # type: ignore[method-assign]  # a BMC that dies of a command
+    rig.hardware.set_power = dying  # type: ignore[method-assign]  # a BMC that dies of being switched on
     operation = call(rig, "Start")
     rig.pass_time(600)
     assert rig.operation(operation)[0].HasField("error")

@@ -8,6 +8,7 @@ import pytest
 
 from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from services.kernel.events import PowerSeen
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.instance import InstanceState
@@ -143,12 +144,12 @@ def test_a_lost_power_command_is_asked_for_again_and_told(rig: Rig) -> None:
     lost = 2
     set_power = rig.hardware.set_power
 
-    def losing(target: Target, *, on: bool, request_id: str) -> None:
+    def losing(target: Target, *, on: bool, request_id: str) -> PowerSeen:
         nonlocal lost
         if lost:
             lost -= 1
-            return
-        set_power(target, on=on, request_id=request_id)
+            return rig.hardware.read_power(target)
+        return set_power(target, on=on, request_id=request_id)
 
     rig.hardware.set_power = losing  # type: ignore[method-assign]  # a BMC that loses commands
     operation = stop(rig)

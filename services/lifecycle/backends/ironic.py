@@ -12,7 +12,6 @@ import base64
 import json
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,7 +27,7 @@ from services.lifecycle.backends import ironic_holds as holds
 from services.lifecycle.backends.ironic_adopt import adopt
 from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, NoNode, needs
 from services.lifecycle.backends.ironic_console import close_console, open_console
-from services.lifecycle.backends.ironic_describe import describe, unlease
+from services.lifecycle.backends.ironic_describe import describe, unleased
 from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark, without_args
@@ -60,9 +59,6 @@ _POWER_CHANGED = "last_power_state_change"
 _AGAIN = timedelta(seconds=1)
 """Between two looks at a job: Ironic's own agents report every few seconds, and each look is a call to its API."""
 
-_JUST_NOW = 10.0
-"""Seconds for which it counts that the conductor asked a BMC."""
-
 # The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
 # out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on.
 _NO_BOOT = [{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]
@@ -80,7 +76,6 @@ class IronicHardware:
         self._credentials = credentials
         self._clock = clock
         self._redfish_ca = redfish_ca
-        self._asked: dict[str, tuple[int, float]] = {}
 
     def verify(self, target: Target) -> None:
         """See `Hardware.verify`. A node that Ironic does not have is made."""
@@ -141,44 +136,37 @@ class IronicHardware:
         """See `Hardware.read_power`.
 
         Ironic shows what it last knew. "Off" proves something and so is only answered once the conductor has asked the
-        BMC again, which Ironic does for nothing but a wish for the same, the one that `set_power` made a moment ago
-        perhaps; a server that it then found on is answered as on, and is switched off by that. "On" is answered as
-        shown: to ask for it could switch a server on.
+        BMC again, which Ironic does for nothing but a wish for the same; a server that it then found on is answered as
+        on, and is switched off by that. "On" is answered as shown: to ask for it could switch a server on.
         """
         with asking("read_power", target) as deadline:
             node = self._api.settled(target.server, deadline)
             if node.text("fault") == "power failure":
                 raise _silent(target.server, node.text("maintenance_reason"))
             if node.text("power_state") == "power off" and not node.busy and node.state not in _CLEANING:
-                if self._was_asked(target):
-                    return self._seen("off", node)
                 changed = node.internal.get(_POWER_CHANGED)
-                self._api.power(target.server, "power off", deadline)
-                node = self._api.settled(target.server, deadline)
+                node = self._asked(target.server, "power off", deadline)
                 if node.internal.get(_POWER_CHANGED) != changed:
                     # The conductor had something to switch off: it was on, whatever Ironic had shown.
                     return self._seen("on", node)
-                if node.text("last_error") and not node.busy:
-                    raise _silent(target.server, node.error)
-                off = node.text("power_state") == "power off" and not node.busy
-                return self._seen("off" if off else "unknown", node)
-            # Off and not asked for again, or coming on: not known. "On" holds until off was seen.
-            on = node.text("power_state") == "power on" and node.text("target_power_state") != "power on"
-            return self._seen("on" if on else "unknown", node)
+                return self._off(node)
+            # Off and not asked for again: not known.
+            return self._on(node)
 
-    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
-        """See `Hardware.set_power`. A rescued node is switched on by ending its rescue."""
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> PowerSeen:
+        """See `Hardware.set_power`. A rescued node is switched on by ending its rescue.
+
+        The conductor asks the BMC for what is wished, so what it shows afterwards is as fresh as the wish.
+        """
         with asking("set_power", target) as deadline:
-            if on and self._api.settled(target.server, deadline).state in ("rescue", "unrescue failed"):
-                self._api.provision(target.server, "unrescue", deadline)
-                return
-            self._asked.pop(target.server, None)
-            self._api.power(target.server, "power on" if on else "power off", deadline)
+            if not on:
+                return self._off(self._asked(target.server, "power off", deadline))
             node = self._api.settled(target.server, deadline)
-            if node.text("last_error") and not node.busy:
-                raise _silent(target.server, node.error)
-            if not on and not node.busy:
-                self._asked[target.server] = (target.fence, time.monotonic())
+            self._before_on(node, deadline)
+            if node.state in ("rescue", "unrescue failed"):
+                self._api.provision(target.server, "unrescue", deadline)
+                return self._on(self._api.settled(target.server, deadline))
+            return self._on(self._asked(target.server, "power on", deadline))
 
     def reboot(self, target: Target, *, request_id: str) -> None:
         """See `Hardware.reboot`. That a noted wish got lost is seen by Ironic's power not having moved."""
@@ -204,10 +192,14 @@ class IronicHardware:
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`. PeerUnavailable also while Ironic is led to where the job may start."""
         with asking("start_job", target) as deadline:
-            while True:
-                node = self._api.settled(target.server, deadline)
+
+            def is_started(node: Node) -> bool:
                 job = node.ours.get("job") or {}
-                if job.get("id") == request_id and (job.get("refused") or begun(node, job)):
+                return job.get("id") == request_id and bool(job.get("refused") or begun(node, job))
+
+            while True:
+                node = self._api.settled(target.server, deadline, enough=is_started)
+                if is_started(node):
                     return
                 gates.out_of_maintenance(self._api, node, deadline)
                 way = road(order.kind, node.state)
@@ -266,8 +258,7 @@ class IronicHardware:
                 elif node.ours:
                     # Before our notes go: without them nobody could tell whose the hold was.
                     holds.let_go(self._api, target.server, deadline)
-                    left = [*unlease(node), {"op": "add", "path": "/extra/bms", "value": {}}]
-                    self._api.call("PATCH", f"/nodes/{target.server}", deadline, left)
+                    self._api.patch(target.server, {"/extra/bms": {}}, deadline, also=unleased(node)[1])
             except NoNode:
                 return
 
@@ -305,10 +296,27 @@ class IronicHardware:
                 raise _silent(server, error.text) from None
             raise _refusal(server, bmc, error.text) from None
 
-    def _was_asked(self, target: Target) -> bool:
-        """Whether the conductor has just asked the BMC for us, by a wish for power off; true once for each wish."""
-        fence, when = self._asked.pop(target.server, (0, 0.0))
-        return fence == target.fence and time.monotonic() - when < _JUST_NOW
+    def _before_on(self, node: Node, deadline: Deadline) -> None:
+        """What others have to be told before *node* is switched on; nobody, where there is Ironic alone."""
+
+    def _asked(self, server: str, wish: str, deadline: Deadline) -> Node:
+        """The node after the conductor asked its BMC for *wish*; still busy if that takes longer than a call may."""
+        self._api.power(server, wish, deadline)
+        node = self._api.settled(server, deadline, at_work=True)
+        if node.text("last_error") and not node.busy:
+            raise _silent(server, node.error)
+        return node
+
+    def _off(self, node: Node) -> PowerSeen:
+        """What a node shows whose BMC was asked for "off"; "on" holds until off was seen."""
+        if node.text("power_state") == "power off" and not node.busy and node.state not in _CLEANING:
+            return self._seen("off", node)
+        return self._on(node)
+
+    def _on(self, node: Node) -> PowerSeen:
+        """What a node shows of "on"; one that is coming on is not known."""
+        on = node.text("power_state") == "power on" and node.text("target_power_state") != "power on"
+        return self._seen("on" if on else "unknown", node)
 
     def _read(self, node: Node, request_id: str, deadline: Deadline) -> JobReading:
         """The job of *request_id* as *node* shows it."""
@@ -355,9 +363,10 @@ class IronicHardware:
         if order.kind is JobKind.RESCUE:
             # Ironic wants one; the rescue system is entered with the instance's keys.
             more = {"rescue_password": secrets.token_urlsafe(24)}
-        if order.kind in (JobKind.CLEAN, JobKind.INSPECT) and (ended := unlease(node)):
-            self._api.call("PATCH", f"/nodes/{server}", deadline, ended)
-        self._api.patch(server, {**fields, "/extra/bms": {**node.ours, "job": job}}, deadline)
+        kept, ended = node.ours, list[dict[str, object]]()
+        if order.kind in (JobKind.CLEAN, JobKind.INSPECT):
+            kept, ended = unleased(node)
+        self._api.patch(server, {**fields, "/extra/bms": {**kept, "job": job}}, deadline, also=ended)
         try:
             self._api.provision(server, verb, deadline, **more)
         except Refused as error:

@@ -6,16 +6,16 @@ The SDK is imported when the first call is made, and not before: it is heavy, an
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.kernel.errors import PeerUnavailable
+from services.lifecycle.backends.ironic_node import FIELDS, Node, node_of
+from services.lifecycle.backends.ironic_readings import Readings
 from services.lifecycle.ports import NotNow
 from services.runtime.keystone.clouds import Login, NoCloud, shared_login
 from services.runtime.openstack import Refused, quieten, shown
@@ -37,15 +37,11 @@ CALL_SECONDS = 12.0
 """A claim holds 60 s and a walk starts no step after 20; the longest step makes three calls."""
 
 _ONE_SECONDS = 6.0
+_LIST_SECONDS = 6.0
 _LOCKED_SECONDS = 4.0
 _PAUSE = 0.2
 _LONGEST_PAUSE = 1.0
-_FIELDS = (
-    "uuid", "driver", "provision_state", "provision_updated_at", "power_state", "target_power_state", "reservation",
-    "maintenance", "maintenance_reason", "fault", "last_error", "extra", "properties", "driver_internal_info",
-    "inspection_finished_at", "protected", "protected_reason", "retired", "retired_reason", "owner", "lessee", "name",
-    "resource_class", "instance_uuid", "network_interface",
-)  # fmt: skip
+_BEAT = 0.25
 _BUSY, _SILENT, _REFUSED = "CONTROLLER_BUSY", "CONTROLLER_SILENT", "REFUSED_BY_PEER"
 _HELD = re.compile(r"is associated with instance")
 """A 409 that no waiting ends: somebody else has the node, and is not just at something with it."""
@@ -58,10 +54,10 @@ class NoNode(Exception):
 
 
 class Deadline:
-    """The end of one call to the backend, whatever it asks of Ironic until then."""
+    """The end of one call to the backend, whatever it asks of Ironic until then; by default after `CALL_SECONDS`."""
 
-    def __init__(self) -> None:
-        self._end = time.monotonic() + CALL_SECONDS
+    def __init__(self, seconds: float | None = None) -> None:
+        self._end = time.monotonic() + (CALL_SECONDS if seconds is None else seconds)
 
     @property
     def left(self) -> float:
@@ -74,54 +70,6 @@ class Deadline:
             return False
         time.sleep(seconds)
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node as Ironic answered.
-
-    Attributes:
-        data: its fields.
-        digest: SHA-256 over the answer's bytes.
-    """
-
-    data: Mapping[str, Any]
-    digest: bytes
-
-    @property
-    def state(self) -> str:
-        """The provision state."""
-        return self.text("provision_state")
-
-    @property
-    def moved(self) -> str:
-        """When the provision state last changed, as Ironic writes it; empty if it never did."""
-        return self.text("provision_updated_at")
-
-    @property
-    def busy(self) -> bool:
-        """Whether a conductor holds it, or its power is on the way to another state."""
-        return bool(self.text("reservation") or self.text("target_power_state"))
-
-    @property
-    def ours(self) -> dict[str, Any]:
-        """What we keep with it: ``extra.bms``."""
-        found = (self.data.get("extra") or {}).get("bms")
-        return dict(found) if isinstance(found, dict) else {}
-
-    @property
-    def internal(self) -> Mapping[str, Any]:
-        """``driver_internal_info``."""
-        return self.data.get("driver_internal_info") or {}
-
-    @property
-    def error(self) -> str:
-        """``last_error``, short and without secrets."""
-        return shown(self.text("last_error"))
-
-    def text(self, field: str) -> str:
-        """One field; empty for null."""
-        return str(self.data.get(field) or "")
 
 
 class IronicApi:
@@ -149,6 +97,7 @@ class IronicApi:
         self._setting = setting
         self._making = threading.Lock()
         self._made: tuple[Proxy, Version] | None = None
+        self._readings = Readings(self.latest)
 
     def version(self, deadline: Deadline) -> Version:
         """The microversion that is spoken: ours, or the server's newest if that is older.
@@ -159,13 +108,22 @@ class IronicApi:
         return self._client(deadline)[1]
 
     def node(self, uuid: str, deadline: Deadline) -> Node:
-        """The node now.
+        """The node now; where many are asked for at once, by a listing.
 
         Raises:
             NoNode: there is none.
         """
-        raw = self.call("GET", f"/nodes/{uuid}?fields={','.join(_FIELDS)}", deadline)
-        return Node(_object(raw), hashlib.sha256(raw).digest())
+
+        def alone() -> Node:
+            return node_of(_object(self.call("GET", f"/nodes/{uuid}?fields={FIELDS}", deadline)))
+
+        return self._readings.read(uuid, alone)
+
+    def latest(self, most: int) -> Mapping[str, Node]:
+        """Up to *most* nodes now, those that changed last, by UUID."""
+        path = f"/nodes?fields={FIELDS}&sort_key=updated_at&sort_dir=desc&limit={most}"
+        rows = self.get(path, Deadline(_LIST_SECONDS)).get("nodes") or []
+        return {str(row["uuid"]): node_of(row) for row in rows}
 
     def get(self, path: str, deadline: Deadline) -> Mapping[str, Any]:
         """The object at *path*."""
@@ -181,18 +139,45 @@ class IronicApi:
             _, _, rest = str(page.get("next") or "").partition("/v1/")
             following = f"/{rest}" if rest else ""
 
-    def settled(self, uuid: str, deadline: Deadline) -> Node:
-        """The node once nothing holds it, or as it is when the time is over; looked at ever more seldom."""
+    def settled(
+        self,
+        uuid: str,
+        deadline: Deadline,
+        *,
+        at_work: bool = False,
+        enough: Callable[[Node], bool] | None = None,
+    ) -> Node:
+        """The node once nothing holds it, or as it is when the time is over; looked at ever more seldom.
+
+        Args:
+            at_work: it was just given something to do, so that it makes no sense to look at once.
+            enough: of a node that is held yet: there is nothing more to wait for.
+        """
         pause = _PAUSE
+        if at_work:
+            deadline.pause(_to_a_beat(pause))
         while True:
             node = self.node(uuid, deadline)
-            if not node.busy or not deadline.pause(pause):
+            if not node.busy or (enough is not None and enough(node)) or not deadline.pause(_to_a_beat(pause)):
                 return node
-            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def patch(self, uuid: str, values: Mapping[str, object], deadline: Deadline, *, secret: bool = False) -> None:
-        """Sets fields, by their paths (``/extra/bms``); *secret* keeps what Ironic says about them to itself."""
-        operations = [{"op": "add", "path": path, "value": value} for path, value in values.items()]
+    def patch(
+        self,
+        uuid: str,
+        values: Mapping[str, object],
+        deadline: Deadline,
+        *,
+        also: Sequence[Mapping[str, object]] = (),
+        secret: bool = False,
+    ) -> None:
+        """Sets fields, by their paths (``/extra/bms``), in one request.
+
+        Args:
+            also: operations that come first.
+            secret: keeps what Ironic says about them to itself.
+        """
+        operations = [*also, *({"op": "add", "path": path, "value": value} for path, value in values.items())]
         self.call("PATCH", f"/nodes/{uuid}", deadline, operations, secret=secret)
 
     def provision(self, uuid: str, target: str, deadline: Deadline, **more: object) -> None:
@@ -341,6 +326,11 @@ def needs(spoken: Version, wanted: Version, what: str) -> str:
     return f"{what} is there from Ironic's API {wanted[0]}.{wanted[1]} on, and this one speaks {spoken[0]}.{spoken[1]}"
 
 
+def _to_a_beat(seconds: float) -> float:
+    """So many seconds, and on to a moment at which others who wait look as well: one reading is for all of them."""
+    return seconds + -(time.monotonic() + seconds) % _BEAT
+
+
 def _newest_of(root: Mapping[str, Any]) -> Version:
     version = root.get("version")
     said = str(version.get("version") if isinstance(version, Mapping) else version or "")
@@ -389,3 +379,6 @@ def _fault(content: bytes) -> str:
         return str(found.get("faultstring", "")) if isinstance(found, dict) else str(found)
     except (ValueError, AttributeError):
         return ""
+
+
+__all__ = ["Deadline", "IronicApi", "NoNode", "Node", "Version", "needs"]

@@ -15,10 +15,6 @@ from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, No
 from services.lifecycle.backends.ironic_ports import rewire
 from services.lifecycle.ports import ServerCard
 
-_FIELDS = (
-    "uuid,name,resource_class,properties,traits,lessee,extra,provision_state,maintenance,maintenance_reason,"
-    "instance_uuid"
-)
 _TRAIT = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
 _NAME = re.compile(r"(?!.*[.]{2})[A-Za-z0-9](?:[A-Za-z0-9._~-]{0,253}[A-Za-z0-9])?")
 _UUID_LIKE = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
@@ -34,9 +30,8 @@ def describe(api: IronicApi, server: str, card: ServerCard, project: str, deadli
     Raises:
         NoNode: there is none.
     """
-    node = api.get(f"/nodes/{server}?fields={_FIELDS}", deadline)
-    ours = (node.get("extra") or {}).get("bms")
-    ours = dict(ours) if isinstance(ours, dict) else {}
+    found = api.node(server, deadline)
+    node, ours = found.data, found.ours
     before: Told = ours.get("card") or {}
     now: Told = {}
     operations: list[dict[str, object]] = [
@@ -166,7 +161,10 @@ def _lessee(node: Mapping[str, Any], project: str, before: Told, now: Told) -> l
     return [{"op": "remove", "path": "/lessee"}] if told and told == there else []
 
 
-def unlease(node: Node) -> list[dict[str, object]]:
-    """What takes the lessee that we set from *node*: its instance has ended, or it leaves our care."""
-    told = (node.ours.get("card") or {}).get("lessee")
-    return [{"op": "remove", "path": "/lessee"}] if told and told == node.text("lessee") else []
+def unleased(node: Node) -> tuple[dict[str, Any], list[dict[str, object]]]:
+    """What we keep with *node* without the lessee that we set, and what takes him from it: its instance has ended."""
+    card: Told = dict(node.ours.get("card") or {})
+    told = card.pop("lessee", None)
+    if not told or told != node.text("lessee"):
+        return node.ours, []
+    return {**node.ours, "card": card}, [{"op": "remove", "path": "/lessee"}]

@@ -32,17 +32,17 @@ def rewire(api: IronicApi, node: Row, card: ServerCard, deadline: Deadline) -> N
     set into it for these requests. One in use is left until it is given back.
     """
     uuid, state = str(node["uuid"]), str(node.get("provision_state"))
+    in_maintenance = bool(node.get("maintenance"))
+    if not in_maintenance and state not in _MAY_REWIRE and (state not in _LOOSE or node.get("instance_uuid")):
+        return
     groups = list(api.pages(f"/nodes/{uuid}/portgroups?fields={_GROUP_FIELDS}", "portgroups", deadline))
     ports = list(api.pages(f"/nodes/{uuid}/ports?fields={_PORT_FIELDS}", "ports", deadline))
     wanted = {label: _group(uuid, label, mode, card) for label, mode in card.port_groups}
     known = {_label(row, uuid): row for row in groups}
     stale = [str(row["uuid"]) for label, row in known.items() if label not in wanted and _is_ours(row)]
-    in_maintenance = bool(node.get("maintenance"))
     left = in_maintenance and node.get("maintenance_reason") == REWIRING
     if _group_changes(known, wanted) or _port_changes(ports, card, uuid, _ids(known)) or stale:
         if not in_maintenance and state not in _MAY_REWIRE:
-            if state not in _LOOSE or node.get("instance_uuid"):
-                return
             api.call("PUT", f"/nodes/{uuid}/maintenance", deadline, {"reason": REWIRING})
             left = True
         for request in _group_changes(known, wanted):

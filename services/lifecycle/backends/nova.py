@@ -107,20 +107,13 @@ class NovaHardware(IronicHardware):
                 self._leave(node, deadline)
             holds.let_go(self._api, target.server, deadline)
 
-    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
-        """See `Hardware.set_power`. Nova is told first of a server that is off while it takes it for running.
+    def _before_on(self, node: Node, deadline: Deadline) -> None:
+        """See `IronicHardware._before_on`. Nova is told of a server that is off while it takes it for running.
 
         So it is after a deployment that left out booting; its own look at powers would stop it, perhaps just after it
         was switched on, and would not follow what Ironic tells of it.
         """
-        if on:
-            with asking("set_power", target) as deadline:
-                self._told_off(target.server, deadline)
-        super().set_power(target, on=on, request_id=request_id)
-
-    def _told_off(self, server: str, deadline: Deadline) -> None:
-        node = self._api.settled(server, deadline)
-        note = Note.of(node)
+        note, server = Note.of(node), node.text("uuid")
         if note is None or not note.server or node.text("power_state") != "power off":
             return
         asked = False

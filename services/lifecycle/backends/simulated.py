@@ -97,11 +97,12 @@ class SimulatedHardware:
             raise
         return PowerSeen("on" if answer.on else "off", now, answer.digest)
 
-    def set_power(self, target: Target, *, on: bool, request_id: str) -> None:
+    def set_power(self, target: Target, *, on: bool, request_id: str) -> PowerSeen:
         """See `Hardware.set_power`. Asking for what is changes nothing, so no BMC needs to know the request's id."""
         bmc = self._bmc(target)
         with effect("hardware.set_power"):
             self._rack.set_power(target.server, bmc, self._clock.now(), on=on)
+        return self.read_power(target)
 
     def reboot(self, target: Target, *, request_id: str) -> None:
         """See `Hardware.reboot`."""

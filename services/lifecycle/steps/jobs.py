@@ -70,21 +70,17 @@ class JobSteps:
     ) -> Outcome:
         server, intent = ctx.server, ctx.intent
         target, identity = Target(server.uuid, server.fence), request_id(intent, server.uuid)
+        wanted = None if intent.acted else _ordered(ctx, order)
         try:
-            reading = self.hardware.read_job(target, request_id=identity)
-            if reading.phase is JobPhase.ABSENT:
-                if intent.acted:
-                    return Failed(server, "JOB_LOST", "the controller forgot the work it was given", may_retry=True)
-                try:
-                    wanted = order()
-                except (PeerUnavailable, DeadlineExceeded) as error:
-                    return Waiting(server, "INVENTORY_SILENT", str(error))
-                except BmsError as error:
-                    return Failed(server, "PEER_REFUSED", str(error), cause=error)
+            if isinstance(wanted, JobOrder):
+                # One that was started already is left as it is, so nobody needs to look first.
                 self.hardware.start_job(target, wanted, request_id=identity)
-                reading = self.hardware.read_job(target, request_id=identity)
+            reading = self.hardware.read_job(target, request_id=identity)
         except PeerUnavailable as error:
             return Waiting(server, wait_for(error), str(error))
+        if reading.phase is JobPhase.ABSENT and not isinstance(wanted, JobOrder):
+            lost = Failed(server, "JOB_LOST", "the controller forgot the work it was given", may_retry=True)
+            return wanted or lost
         started = replace(server, intent=replace(intent, acted=True, within=reading.percent))
         if reading.phase is JobPhase.PASSED:
             return passed(replace(ctx, server=started), reading)
@@ -141,6 +137,16 @@ class JobSteps:
         if read.power is not Power.ON:
             return Waiting(read, "POWER_NOT_ON", f"the rescue system was started, the BMC reads {seen.power}")
         return Done(read, (note(server, read, "rescue.booted", ctx.now, evidence=Evidence(power=seen)),))
+
+
+def _ordered(ctx: Context, order: Callable[[], JobOrder]) -> JobOrder | Waiting | Failed:
+    """What to start; or why that cannot be said, which is for him whose job was not started before either."""
+    try:
+        return order()
+    except (PeerUnavailable, DeadlineExceeded) as error:
+        return Waiting(ctx.server, "INVENTORY_SILENT", str(error))
+    except BmsError as error:
+        return Failed(ctx.server, "PEER_REFUSED", str(error), cause=error)
 
 
 def holder(ctx: Context) -> Instance:

@@ -62,8 +62,8 @@ class MeanwhileSteps:
         try:
             seen = self.hardware.read_power(target)
             if seen.power != Power.OFF.value:
-                self.hardware.set_power(target, on=False, request_id=call_id(intent, server.fence, server.uuid, "off"))
-                seen = self.hardware.read_power(target)
+                wish = call_id(intent, server.fence, server.uuid, "off")
+                seen = self.hardware.set_power(target, on=False, request_id=wish)
         except PeerUnavailable as error:
             unknown = replace(server, power=Power.UNKNOWN)
             return replace(waiting, server=unknown, reason=f"{waiting.reason}; nor can it be powered off: {error}")

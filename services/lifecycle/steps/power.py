@@ -83,14 +83,14 @@ class PowerSteps:
     def _to(self, ctx: Context, wanted: Power, code: str) -> Outcome:
         server = ctx.server
         try:
-            seen = self.hardware.read_power(_target(server))
-            asking = seen.power != wanted.value and (not ctx.intent.acted or ctx.intent.cure == code)
-            if asking:
-                # Once in a step; that a BMC may lose a command is what the step's remedy is for, which is counted.
-                self.hardware.set_power(
+            if not ctx.intent.acted or ctx.intent.cure == code:
+                # Once in a step, and without looking first: asking for what is changes nothing, and reads it as well.
+                # That a BMC may lose a command is what the step's remedy is for, which is counted.
+                seen = self.hardware.set_power(
                     _target(server), on=wanted is Power.ON, request_id=call_id(ctx.intent, server.fence, server.uuid)
                 )
                 server = replace(server, intent=replace(ctx.intent, acted=True))
+            else:
                 seen = self.hardware.read_power(_target(server))
         except PeerUnavailable as error:
             return self._silent(ctx, replace(server, power=Power.UNKNOWN), error)

@@ -159,6 +159,8 @@ class Fake:
         if words[0] == "deploy_templates":
             steps = self.templates.get(words[1])
             return (200, {"name": words[1], "steps": steps}) if steps else _fault(404, "no such template")
+        if words == ["nodes"]:
+            return 200, {"nodes": [self._look(["nodes", uuid])[1] for uuid in self.nodes]}
         node = self.nodes.get(words[1])
         if node is None:
             return _fault(404, "no such node")

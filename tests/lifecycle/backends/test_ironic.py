@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from services.lifecycle.ports import (
     JobPhase,
     JobReading,
     NotNow,
+    ServerCard,
     Target,
     wait_for,
 )
@@ -400,22 +401,63 @@ def test_a_server_found_on_is_read_as_on(fake: Fake, hardware: IronicHardware) -
     assert [hardware.read_power(TARGET).power for _ in range(2)] == ["on", "off"]
 
 
-def test_the_wish_that_was_just_made_proves_the_next_reading(fake: Fake, hardware: IronicHardware) -> None:
+def test_the_lessee_goes_with_the_note_of_the_clean(fake: Fake, hardware: IronicHardware) -> None:
     """
-    The conductor asked the BMC for it: one reading under the same claim needs no second wish; later ones do.
+    One request does both, and what we keep says so: when the server rests there is nothing left to write.
     """
-    fake.add(SERVER, "active", power_state="power on")
-    hardware.set_power(TARGET, on=False, request_id="p")
-    seen = [hardware.read_power(TARGET).power]
+    node = fake.add(SERVER, "active")
+    hardware.describe(TARGET, ServerCard(), project="demo")
+    assert node["lessee"] == "demo"
+    fake.asked.clear()
+    hardware.start_job(TARGET, ORDERS[JobKind.CLEAN], request_id="j1")
+    assert [method for method, _, _ in fake.asked] == ["PATCH", "PUT"]
+    assert not node["lessee"]
+
+    while hardware.read_job(TARGET, request_id="j1").phase is JobPhase.RUNNING:
+        pass
+    fake.asked.clear()
+    hardware.describe(TARGET, ServerCard(), project="")
+    assert fake.asked == []
+
+
+def test_a_job_that_is_under_way_is_seen_at_once(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    Started again, nobody waits until Ironic lets go of the node.
+    """
+    node = fake.add(SERVER, "available")
+    fake.looks = 1000
+    for _ in range(2):
+        hardware.start_job(TARGET, ORDERS[JobKind.DEPLOY], request_id="j1")
+
+    assert node["reservation"]
+    assert fake.verbs() == ["active"]
+    assert fake.pending[SERVER][0] > 990
+
+
+def test_a_wish_is_a_reading(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    The conductor asked the BMC for it, and so what it shows then is fresh; a reading of "off" is a wish of its own.
+    """
+    fake.add(SERVER, "active", power_state="power off")
+    fake.power = "power on"
+    seen = [hardware.set_power(TARGET, on=on, request_id="p") for on in (False, True, False)]
     wishes = [len(fake.asked)]
-    seen.append(hardware.read_power(TARGET).power)
-    wishes.append(len(fake.asked))
-    hardware.set_power(TARGET, on=False, request_id="q")
-    hardware.read_power(Target(TARGET.server, TARGET.fence + 1))
+    seen.append(hardware.read_power(TARGET))
     wishes.append(len(fake.asked))
 
-    assert seen == ["off", "off"]
-    assert wishes == [1, 2, 4]
+    assert [each.power for each in seen] == ["off", "on", "off", "off"]
+    assert wishes == [3, 4]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_wish_that_takes_longer_than_a_call_proves_nothing(fake: Fake, hardware: IronicHardware, on: bool) -> None:
+    """
+    While Ironic is still on its way there, or somebody else holds the node, power is not known.
+    """
+    there = "power on" if on else "power off"
+    fake.add(SERVER, "active", power_state=there, target_power_state=there, reservation="other")
+
+    assert hardware.set_power(TARGET, on=on, request_id="p").power == "unknown"
 
 
 def test_a_server_that_comes_back_on_after_the_wish_reads_on(fake: Fake, hardware: IronicHardware) -> None:
@@ -459,10 +501,12 @@ def test_a_silent_bmc_is_no_reading(fake: Fake, hardware: IronicHardware) -> Non
     """
     node = fake.add(SERVER, "active")
     fake.bmc = "silent"
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: hardware.read_power(TARGET),
         lambda: hardware.set_power(TARGET, on=False, request_id="p"),
-    ):
+        lambda: hardware.set_power(TARGET, on=True, request_id="q"),
+    )
+    for call in calls:
         with pytest.raises(PeerUnavailable, match="does not answer"):
             call()
     node |= {"maintenance": True, "fault": "power failure", "power_state": None}

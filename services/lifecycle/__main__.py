@@ -33,6 +33,7 @@ from services.simulated.rack import Rack
 
 if TYPE_CHECKING:
     from services.lifecycle.backends.ironic_api import IronicApi
+    from services.lifecycle.backends.neutron_ports import Ports
     from services.lifecycle.backends.nova_servers import NovaServers
 
 _log = structlog.get_logger("bms.lifecycle")
@@ -95,11 +96,11 @@ def _hardware(
         from services.lifecycle.backends.ironic_listing import IronicNodes
 
         api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
-        ca, nodes, nova = own.ironic.redfish_ca, IronicNodes(api, base.clock), _nova(own)
+        ca, nodes, nova, vifs = own.ironic.redfish_ca, IronicNodes(api, base.clock), _nova(own), _vifs(own)
         return (
             _through_nova(base, own, api, nova)
             if nova is not None
-            else lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca),
+            else lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca, vifs=vifs),
             lambda: None,
             lambda store: watch(base.database, store, nodes, base.clock, own.observing, nova),
         )
@@ -122,12 +123,24 @@ def _through_nova(
     """The hardware where Nova deploys some of the servers."""
     from services.lifecycle.backends.nova import NovaHardware
     from services.lifecycle.backends.nova_cloud import SETTING
-    from services.lifecycle.backends.nova_ports import NeutronPorts
+
+    ports = _ports(own.nova.cloud, SETTING)
+    trait, ca, moves = own.nova.trait, own.ironic.redfish_ca, bool(own.neutron_cloud)
+    return lambda known: NovaHardware(
+        api, known, base.clock, nova, ports, trait=trait, redfish_ca=ca, moves_ports=moves
+    )
+
+
+def _vifs(own: LifecycleSettings) -> Ports | None:
+    """The ports of leases, where Ironic moves ports; None where we do."""
+    return _ports(own.neutron_cloud, "BMS_LIFECYCLE_NEUTRON_CLOUD") if own.neutron_cloud else None
+
+
+def _ports(cloud: str, setting: str) -> Ports:
+    from services.lifecycle.backends.neutron_ports import NeutronPorts
     from services.runtime.neutron import open_neutron
 
-    ports = NeutronPorts(cache(lambda: open_neutron(own.nova.cloud, setting=SETTING)))
-    trait, ca = own.nova.trait, own.ironic.redfish_ca
-    return lambda known: NovaHardware(api, known, base.clock, nova, ports, trait=trait, redfish_ca=ca)
+    return NeutronPorts(cache(lambda: open_neutron(cloud, setting=setting)))
 
 
 def main() -> None:

@@ -126,6 +126,8 @@ class JobOrder:
             logged.
         steps: MANUAL_CLEAN: what to run, in order.
         booking: DEPLOY: Nova shall do it, as this says; None: whoever holds the server does.
+        instance, leases: DEPLOY without a booking: whose it is, and the names of its leases on untagged networks, for a
+            controller that moves ports.
     """
 
     kind: JobKind
@@ -134,6 +136,8 @@ class JobOrder:
     config_drive: bytes = b""
     steps: tuple[CleanStep, ...] = ()
     booking: Booking | None = None
+    instance: str = ""
+    leases: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Leaves out the config drive, which is secret."""
@@ -252,6 +256,15 @@ class Hardware(Protocol):
 
     Where PeerUnavailable is raised, it may be `NotNow`: then the server's BMC is not what keeps silent.
     """
+
+    @property
+    def moves_ports(self) -> bool:
+        """Whether the controller puts a server's ports onto private networks within its own jobs.
+
+        Then they are asked for before a job and read there within it; a clean takes them off again, a deployment and a
+        rescue leave them.
+        """
+        ...
 
     def verify(self, target: Target) -> None:
         """Proves that the BMC answers and takes the stored login. May be called again.

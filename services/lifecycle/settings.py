@@ -7,6 +7,10 @@ BMS_LIFECYCLE_IRONIC_ENDPOINT  ironic: instead, the URL of an Ironic without aut
 BMS_LIFECYCLE_REDFISH_CA       ironic: a file on its conductors with the CA of Redfish certificates; none: not verified
 BMS_LIFECYCLE_NOVA_CLOUD       ironic: the cloud in clouds.yaml whose Nova deploys what flavors ask it to; none
 BMS_LIFECYCLE_NOVA_TRAIT       the trait by which flavors ask for that, and the deploy template's name; CUSTOM_BMS_HELD
+BMS_LIFECYCLE_NEUTRON_MODE     ironic: who moves ports, as with network: flip (we do, nodes have interface noop) or
+                               observed (Ironic does, by its interface neutron); flip
+BMS_LIFECYCLE_NEUTRON_CLOUD    ironic: in mode observed, the cloud in clouds.yaml whose Neutron has the leases' ports;
+                               that of Nova or Ironic
 BMS_LIFECYCLE_IRONIC_LIST_SECONDS  ironic: how often nodes that changed are listed; 30
 BMS_LIFECYCLE_IRONIC_NOTIFICATIONS, _FILE  ironic: the URL of the broker that its notifications go to, or a file with it
                                (rabbit://USER:PASSWORD@HOST:5672,.../VHOST, amqps:// for TLS); none: listings alone
@@ -38,6 +42,7 @@ from services.lifecycle.worker import Pace
 
 _HELD = "CUSTOM_BMS_HELD"
 _BACKENDS = ("simulated", "ironic")
+_MODES = ("flip", "observed")
 _TRAIT = re.compile(r"CUSTOM_[A-Z0-9_]{1,248}")
 
 
@@ -77,6 +82,8 @@ class LifecycleSettings:
     """Of backend ironic alone."""
     nova: NovaSettings = NovaSettings()
     """Of backend ironic alone."""
+    neutron_cloud: str = ""
+    """In whose Neutron Ironic moves ports; empty: we move them, wherever they are."""
     brake: Policy = field(default_factory=Policy)
     """How far it goes by itself with servers in use."""
     observing: Observing = field(default_factory=Observing)
@@ -94,6 +101,8 @@ class LifecycleSettings:
             raise InvalidField(
                 "BMS_LIFECYCLE_BACKEND", f"{backend[:40]!r} is unknown", remedy=f"Give one of: {', '.join(_BACKENDS)}."
             )
+        ironic = _ironic(environ) if backend == "ironic" else IronicSettings()
+        nova = _nova(environ) if backend == "ironic" else NovaSettings()
         scale = _number(environ, "BMS_LIFECYCLE_LIMIT_SCALE", 1, least=0.0001, most=1000)
         return cls(
             backend=backend,
@@ -104,8 +113,9 @@ class LifecycleSettings:
                 limit_scale=scale,
                 budget=_budget(environ, scale, resets_bmc=backend == "simulated"),
             ),
-            ironic=_ironic(environ) if backend == "ironic" else IronicSettings(),
-            nova=_nova(environ) if backend == "ironic" else NovaSettings(),
+            ironic=ironic,
+            nova=nova,
+            neutron_cloud=_observed(environ, nova.cloud or ironic.cloud) if backend == "ironic" else "",
             brake=Policy(
                 most=_count(environ, "BMS_LIFECYCLE_BRAKE_MOST", 3, least=0, most=100_000),
                 share=_number(environ, "BMS_LIFECYCLE_BRAKE_SHARE", 0.05, least=0, most=1),
@@ -144,6 +154,24 @@ def _nova(environ: Mapping[str, str]) -> NovaSettings:
             "BMS_LIFECYCLE_NOVA_TRAIT", f"{trait[:40]!r} is no trait that a template can have", remedy=remedy
         )
     return NovaSettings(environ.get("BMS_LIFECYCLE_NOVA_CLOUD", "").strip(), trait)
+
+
+def _observed(environ: Mapping[str, str], default: str) -> str:
+    """The cloud in whose Neutron Ironic moves ports; empty in mode flip."""
+    mode = environ.get("BMS_LIFECYCLE_NEUTRON_MODE", "").strip() or _MODES[0]
+    if mode not in _MODES:
+        name, remedy = "BMS_LIFECYCLE_NEUTRON_MODE", f"Give one of: {', '.join(_MODES)}."
+        raise InvalidField(name, f"{mode[:40]!r} is not a mode", remedy=remedy)
+    cloud = environ.get("BMS_LIFECYCLE_NEUTRON_CLOUD", "").strip() or default
+    if mode == _MODES[0]:
+        return ""
+    if not cloud:
+        raise InvalidField(
+            "BMS_LIFECYCLE_NEUTRON_CLOUD",
+            "is missing: Ironic is told which of Neutron's ports are a server's",
+            remedy="Name a cloud of clouds.yaml that has Neutron.",
+        )
+    return cloud
 
 
 def _count(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:

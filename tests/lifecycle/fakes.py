@@ -25,7 +25,7 @@ from services.kernel.errors import (
 )
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Reading, Registered
+from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Purpose, Reading, Registered
 from services.lifecycle.ports import (
     Bmc,
     Booking,
@@ -76,15 +76,34 @@ class Machine:
     adopted_with: ImageOrder | None = None
 
 
+_RUNS_ON = {
+    JobKind.CLEAN: PortClass.CLEANING,
+    JobKind.MANUAL_CLEAN: PortClass.CLEANING,
+    JobKind.DEPLOY: PortClass.PROVISIONING,
+    JobKind.RESCUE: PortClass.RESCUE,
+}
+
+
 class FakeHardware:
-    """BMCs and what they do; jobs end at once unless slow."""
+    """BMCs and what they do; jobs end at once unless slow.
+
+    With a fabric that it moves ports on, a job lasts one look longer: it is on its network until then, and a clean is
+    not any more when it has ended.
+    """
 
     def __init__(self, clock: Clock) -> None:
+        self.fabric: FakeNetworks | None = None
+        self.unplugged = False
+        self._looked: set[str] = set()
         self.machines: dict[str, Machine] = {}
         self.history: list[tuple[str, str]] = []
         self.deaf = False
         self.undescribable = False
         self._clock = clock
+
+    @property
+    def moves_ports(self) -> bool:
+        return self.fabric is not None
 
     def machine(self, server: str) -> Machine:
         return self.machines.setdefault(server, Machine())
@@ -184,6 +203,8 @@ class FakeHardware:
                 assert machine.holders == (), "booked while it is held"
                 machine.holders = (request_id,)
             self.history.append((target.server, order.kind.value))
+            if self.fabric is not None and order.kind in _RUNS_ON and not self.unplugged:
+                self.fabric.moved(target.server, _RUNS_ON[order.kind])
             machine.on = order.kind is not JobKind.INSPECT
             outcome = self._outcome(machine, order)
             hold = request_id if order.booking is not None else ""
@@ -229,6 +250,12 @@ class FakeHardware:
             known = machine.jobs.get(request_id)
             if known is None:
                 return JobReading(JobPhase.ABSENT)
+            if self.fabric is not None and not machine.slow and known[1].phase is JobPhase.PASSED:
+                if request_id not in self._looked:
+                    self._looked.add(request_id)
+                    return JobReading(JobPhase.RUNNING, percent=50, stage="at work")
+                if _RUNS_ON.get(known[0].kind) is PortClass.CLEANING:
+                    self.fabric.moved(target.server, PortClass.QUARANTINE)
             return JobReading(JobPhase.RUNNING, percent=50, stage="at work") if machine.slow else known[1]
 
     def mark(self, target: Target, marks: Marks) -> None:
@@ -284,7 +311,16 @@ class FakeNetworks:
         self.dead_switches: set[str] = set()
         self.left: dict[tuple[str, str], PortClass] = {}
         self.history: list[tuple[str, PortClass]] = []
+        self.observes = False
         self._clock = clock
+
+    def moved(self, server: str, to: PortClass) -> None:
+        """The controller moves the server's boot port by itself."""
+        boot = min(name for name, port in self.ports.items() if port.server == server)
+        port, network = self.ports[boot], self.private_networks.get(to)
+        if (port.port_class in _RUNS_ON.values()) or to is not PortClass.QUARANTINE:
+            port.port_class, port.networks = to, (Tag(network),) if network else ()
+            self.history.append((boot, to))
 
     def usable(self, network: str, project: str) -> None:
         with effect("network.get"):
@@ -333,7 +369,7 @@ class FakeNetworks:
                 if not port.asked or port.wish != (wish.port_class, wish.networks):
                     port.asked, port.seen = max(port.asked, 1) + 1, None
                     port.wish = wish.port_class, wish.networks
-                if wish.port in self.deaf:
+                if wish.port in self.deaf or (self.observes and wish.purpose is Purpose.STEP):
                     continue
                 if (port.port_class, port.networks) != (wish.port_class, wish.networks):
                     self.history.append((wish.port, wish.port_class))

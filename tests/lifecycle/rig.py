@@ -47,15 +47,21 @@ class Crash(BaseException):
 
 
 class World:
-    """What is around lifecycle; a deep copy of it is another world in the same state."""
+    """What is around lifecycle; a deep copy of it is another world in the same state.
 
-    def __init__(self) -> None:
+    Args:
+        observed: the controller moves ports for its jobs, and network acts only for what is cut and given back.
+    """
+
+    def __init__(self, *, observed: bool = False) -> None:
         self.clock = FakeClock()
         self.hardware = FakeHardware(self.clock)
         self.networks = FakeNetworks(self.clock)
         self.addresses = FakeAddresses(self.clock, self.networks)
         self.inventory = FakeInventory()
         self.networks.tenant_networks = {BLUE, GREEN}
+        self.networks.observes = observed
+        self.hardware.fabric = self.networks if observed else None
 
 
 class Rig:

@@ -20,7 +20,7 @@ from services.lifecycle.domain.states import State
 from services.lifecycle.ports import JobKind
 from services.runtime.database import open_database
 from tests.lifecycle.portrait import Portrait, assert_sound, portrait
-from tests.lifecycle.rig import BLUE, GREEN, WEB, Crash, Rig
+from tests.lifecycle.rig import BLUE, GREEN, WEB, Crash, Rig, World
 from tests.support.stores import _sqlite_copy
 from tests.support.wire import admin
 
@@ -224,13 +224,17 @@ CASES = {
 
 
 class Prepared:
-    """A state that was reached once and is gone on from many times."""
+    """A state that was reached once and is gone on from many times.
 
-    def __init__(self, folder: Path, case: Case) -> None:
+    Args:
+        world: in which; an ordinary one.
+    """
+
+    def __init__(self, folder: Path, case: Case, world: World | None = None) -> None:
         self._folder = folder
         self._file = folder / "prepared.sqlite"
         database = open_database(_sqlite_copy("services.lifecycle", self._file))
-        rig = Rig(database)
+        rig = Rig(database, world=world)
         self.uuid = case.before(rig)
         self._world = rig.world
         database.close()

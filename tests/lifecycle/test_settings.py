@@ -48,6 +48,7 @@ WHOLE = {"BMS_LIFECYCLE_WORKERS", "BMS_LIFECYCLE_REMEDY_TRIES", "BMS_LIFECYCLE_B
 WORDS = {
     *("BMS_LIFECYCLE_BACKEND", "BMS_LIFECYCLE_IRONIC_CLOUD", "BMS_LIFECYCLE_IRONIC_ENDPOINT"),
     *("BMS_LIFECYCLE_REDFISH_CA", "BMS_LIFECYCLE_NOVA_CLOUD", "BMS_LIFECYCLE_NOVA_TRAIT"),
+    *("BMS_LIFECYCLE_NEUTRON_MODE", "BMS_LIFECYCLE_NEUTRON_CLOUD"),
     # Of backend ironic alone: tests/lifecycle/observing/test_brokers.py
     "BMS_LIFECYCLE_IRONIC_LIST_SECONDS",
     *(f"BMS_LIFECYCLE_IRONIC_NOTIFICATIONS{part}" for part in ("", "_CA", "_DURABLE")),
@@ -173,3 +174,33 @@ def test_nova_is_asked_where_a_cloud_is_named() -> None:
     with pytest.raises(InvalidField) as refused:
         LifecycleSettings.read({**named, "BMS_LIFECYCLE_NOVA_TRAIT": "held"})
     assert "BMS_LIFECYCLE_NOVA_TRAIT" in str(refused.value)
+
+
+def test_who_moves_ports_is_said_of_ironic_alone() -> None:
+    """
+    Nobody but us unless told; then the cloud whose Neutron has the leases' ports is Nova's, Ironic's, or named.
+    """
+    ironic = {"BMS_LIFECYCLE_BACKEND": "ironic", "BMS_LIFECYCLE_IRONIC_CLOUD": "bare"}
+    observed = {**ironic, "BMS_LIFECYCLE_NEUTRON_MODE": "observed"}
+    assert LifecycleSettings.read(ironic).neutron_cloud == ""
+    assert LifecycleSettings.read(observed).neutron_cloud == "bare"
+    assert LifecycleSettings.read({**observed, "BMS_LIFECYCLE_NOVA_CLOUD": "bms"}).neutron_cloud == "bms"
+    assert LifecycleSettings.read({**observed, "BMS_LIFECYCLE_NEUTRON_CLOUD": "net"}).neutron_cloud == "net"
+    assert LifecycleSettings.read({**observed, "BMS_LIFECYCLE_BACKEND": "simulated"}).neutron_cloud == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "field"),
+    [
+        ({"BMS_LIFECYCLE_IRONIC_CLOUD": "bare", "BMS_LIFECYCLE_NEUTRON_MODE": "neutron"}, "NEUTRON_MODE"),
+        ({"BMS_LIFECYCLE_IRONIC_ENDPOINT": "http://x", "BMS_LIFECYCLE_NEUTRON_MODE": "observed"}, "NEUTRON_CLOUD"),
+    ],
+)
+def test_who_moves_ports_is_said_clearly(environ: dict[str, str], field: str) -> None:
+    """
+    Another word than the two, and an Ironic without a cloud beside it that would have Neutron.
+    """
+    with pytest.raises(InvalidField) as refused:
+        LifecycleSettings.read({"BMS_LIFECYCLE_BACKEND": "ironic", **environ})
+    assert f"BMS_LIFECYCLE_{field}" in str(refused.value)
+    assert refused.value.remedy

@@ -12,7 +12,7 @@ import base64
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -31,6 +31,8 @@ from services.lifecycle.backends.ironic_describe import describe, unleased
 from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import phase, road
 from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark, without_args
+from services.lifecycle.backends.ironic_vifs import keep_vifs
+from services.lifecycle.backends.neutron_ports import Ports
 from services.lifecycle.ports import (
     Bmc,
     Booking,
@@ -60,8 +62,9 @@ _AGAIN = timedelta(seconds=1)
 """Between two looks at a job: Ironic's own agents report every few seconds, and each look is a call to its API."""
 
 # The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
-# out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on.
-_NO_BOOT = [{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]
+# out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on. Where
+# Ironic moves the ports, the step before would bring the server onto the tenant's network straight from ours.
+BOOT, SWITCH = "boot_instance", "switch_to_tenant_network"
 
 
 class IronicHardware:
@@ -69,13 +72,22 @@ class IronicHardware:
 
     Args:
         redfish_ca: see `ironic_facts.login`.
+        vifs: the ports of leases, if Ironic moves ports (nodes have network interface ``neutron``); None: we do.
     """
 
-    def __init__(self, api: IronicApi, credentials: Credentials, clock: Clock, *, redfish_ca: str = "") -> None:
+    def __init__(
+        self, api: IronicApi, credentials: Credentials, clock: Clock, *, redfish_ca: str = "", vifs: Ports | None = None
+    ) -> None:
         self._api = api
         self._credentials = credentials
         self._clock = clock
         self._redfish_ca = redfish_ca
+        self._vifs = vifs
+
+    @property
+    def moves_ports(self) -> bool:
+        """See `Hardware.moves_ports`."""
+        return self._vifs is not None
 
     def verify(self, target: Target) -> None:
         """See `Hardware.verify`. A node that Ironic does not have is made."""
@@ -205,7 +217,7 @@ class IronicHardware:
                 way = road(order.kind, node.state)
                 node = close_console(self._api, node, order, deadline)
                 node = unmark(self._api, node, order, way.verb, deadline)
-                gates.check(node, order.kind, way.verb)
+                gates.check(node, order.kind, way.verb, moves_ports=self.moves_ports)
                 if way.blocked:
                     self._note_refusal(node, order, request_id, way.blocked, deadline)
                     return
@@ -353,13 +365,20 @@ class IronicHardware:
             more = clean_steps(order)
         if order.kind is JobKind.DEPLOY and order.image is not None:
             job |= {"image": order.image.image, "checksum": order.image.checksum}
+            left_out = (BOOT,) if self._vifs is None else (BOOT, SWITCH)
             fields |= {f"/instance_info/{key}": value for key, value in facts.image(order.image).items()}
             try:
-                more = {"deploy_steps": _NO_BOOT, "configdrive": _config_drive(order.config_drive)}
+                more = {"deploy_steps": without(left_out), "configdrive": _config_drive(order.config_drive)}
             except UnicodeDecodeError:
                 refused = "Ironic takes user data that is text, and this is not"
                 self._note_refusal(node, order, request_id, refused, deadline)
                 return
+            if self._vifs is not None:
+                try:
+                    keep_vifs(self._api, server, self._vifs.of(order.instance, order.leases), deadline)
+                except WrongState as error:
+                    self._note_refusal(node, order, request_id, f"{error}. {error.remedy}", deadline)
+                    return
         if order.kind is JobKind.RESCUE:
             # Ironic wants one; the rescue system is entered with the instance's keys.
             more = {"rescue_password": secrets.token_urlsafe(24)}
@@ -417,6 +436,11 @@ def asking(what: str, target: Target) -> Iterator[Deadline]:
         msg = f"Ironic refuses ({error.status}): {error.text}".removesuffix(": ")
         code = "CONTROLLER_SILENT" if error.status >= 500 else "REFUSED_BY_PEER"
         raise NotNow(code, msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
+
+
+def without(steps: Iterable[str]) -> list[dict[str, object]]:
+    """What has Ironic leave these steps of its deploy interface out of a deploy: its ``deploy_steps``."""
+    return [{"interface": "deploy", "step": step, "args": {}, "priority": 0} for step in steps]
 
 
 def stand(node: Node) -> list[str]:

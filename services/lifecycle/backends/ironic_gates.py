@@ -55,14 +55,41 @@ def require_isolation(node: Node) -> None:
     )
 
 
-def check(node: Node, kind: JobKind, verb: str) -> None:
+def require_mover(node: Node, *, moves_ports: bool) -> None:
+    """Refuses a node whose ports Ironic would move although we do, or would not although nobody else does.
+
+    Args:
+        moves_ports: lifecycle was told that Ironic moves ports.
+
+    Raises:
+        NotNow: its network interface is ``neutron`` or is not.
+    """
+    found = node.text("network_interface")
+    if not found or (found == "neutron") is moves_ports:
+        return
+    server, wanted = node.text("uuid"), "neutron" if moves_ports else "noop"
+    who = "Ironic moves ports (BMS_LIFECYCLE_NEUTRON_MODE=observed)" if moves_ports else "we move ports"
+    raise NotNow(
+        "CONTROLLER_MOVES_PORTS",
+        f"the node's network interface in Ironic is {found}, and lifecycle was told that {who}",
+        remedy=f"While nobody has it: openstack baremetal node set {server} --network-interface {wanted}.",
+        peer="ironic",
+        server=server,
+    )
+
+
+def check(node: Node, kind: JobKind, verb: str, *, moves_ports: bool = False) -> None:
     """Refuses, before it is asked, what Ironic would refuse *verb* for, and what would prove nothing.
+
+    Args:
+        moves_ports: lifecycle was told that Ironic moves ports.
 
     Raises:
         NotNow: the node is protected and would be undeployed, or is retired and would be offered, or is kept apart from
-            nobody.
+            nobody, or another moves its ports than was said.
     """
     require_isolation(node)
+    require_mover(node, moves_ports=moves_ports)
     server = node.text("uuid")
     if verb in _UNDEPLOYS and node.data.get("protected"):
         why = shown(node.text("protected_reason")) or "no reason is given"

@@ -22,9 +22,9 @@ from services.kernel.errors import WrongState
 from services.lifecycle.backends import ironic_facts as facts
 from services.lifecycle.backends import ironic_gates as gates
 from services.lifecycle.backends import ironic_holds as holds
-from services.lifecycle.backends.ironic import IronicHardware, asking, begun, stand
+from services.lifecycle.backends.ironic import BOOT, SWITCH, IronicHardware, asking, begun, stand, without
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
-from services.lifecycle.backends.nova_ports import Ports
+from services.lifecycle.backends.neutron_ports import LeasePort, Ports
 from services.lifecycle.backends.nova_servers import REQUEST, Booked, NovaServers
 from services.lifecycle.backends.nova_user_data import user_data
 from services.lifecycle.domain.server import TAKEN
@@ -44,8 +44,6 @@ from services.runtime.openstack import Refused
 _BUSY = "CONTROLLER_BUSY"
 _MOST_USER_DATA = 65535
 """Bytes in base64: what Nova's column takes."""
-
-_BOOT = ("deploy", "boot_instance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,14 @@ class NovaHardware(IronicHardware):
 
     Args:
         trait: the deploy template's name, and the trait by which flavors ask for it.
+        moves_ports: see `Hardware.moves_ports`.
     """
 
     def __init__(
         self, api: IronicApi, credentials: Credentials, clock: Clock, nova: NovaServers, ports: Ports, *,
-        trait: str, redfish_ca: str = "",
+        trait: str, redfish_ca: str = "", moves_ports: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(api, credentials, clock, redfish_ca=redfish_ca)
+        super().__init__(api, credentials, clock, redfish_ca=redfish_ca, vifs=ports if moves_ports else None)
         self._nova = nova
         self._ports = ports
         self._trait = trait
@@ -143,7 +142,7 @@ class NovaHardware(IronicHardware):
                 self._leave(node, deadline)
                 node = self._api.settled(target.server, deadline)
             gates.out_of_maintenance(self._api, node, deadline)
-            gates.check(node, JobKind.DEPLOY, "active")
+            gates.check(node, JobKind.DEPLOY, "active", moves_ports=self.moves_ports)
             holds.refuse_others(node)
             if node.state != "available":
                 msg = f"Ironic shows the node {node.state}; Nova can have it once it is available"
@@ -185,7 +184,7 @@ class NovaHardware(IronicHardware):
         job: dict[str, object] = {"id": request_id, "kind": JobKind.DEPLOY.value, "seen": stand(node)}
         job |= {"image": image.image, "checksum": image.checksum}
         try:
-            wanted = _server(node, booking, drive, request_id, self._ports.of(booking))
+            wanted = _server(node, booking, drive, request_id, self._ports.of(booking.instance, booking.leases))
         except WrongState as error:
             self._note(node, note, {**job, "refused": str(error)}, deadline)
             return
@@ -243,19 +242,20 @@ class NovaHardware(IronicHardware):
         except NoNode:
             found = {}
         steps = found.get("steps") or []
-        left_out = any((one.get("interface"), one.get("step")) == _BOOT and one.get("priority") == 0 for one in steps)
-        if left_out:
+        left_out = {one.get("step") for one in steps if one.get("interface") == "deploy" and one.get("priority") == 0}
+        wanted = (BOOT, SWITCH) if self.moves_ports else (BOOT,)
+        if left_out.issuperset(wanted):
             return
-        msg = f"Ironic shows our login no deploy template {self._trait} that leaves out deploy.boot_instance"
+        names = " and ".join(f"deploy.{step}" for step in wanted)
+        msg = f"Ironic shows our login no deploy template {self._trait} that leaves out {names}"
         remedy = (
             f"As administrator of the system: openstack baremetal deploy template create {self._trait} --steps "
-            '\'[{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]\'; and let our login '
-            "read it."
+            f"'{json.dumps(without(wanted))}'; and let our login read it."
         )
         raise WrongState(msg, remedy=remedy, subject=self._trait)
 
 
-def _server(node: Node, booking: Booking, drive: bytes, request_id: str, ports: list[str]) -> dict[str, object]:
+def _server(node: Node, booking: Booking, drive: bytes, request_id: str, ports: list[LeasePort]) -> dict[str, object]:
     """What Nova is asked for; it holds secrets.
 
     Raises:
@@ -270,7 +270,7 @@ def _server(node: Node, booking: Booking, drive: bytes, request_id: str, ports: 
         "name": name,
         "flavorRef": booking.flavor,
         "imageRef": booking.image,
-        "networks": [{"port": port} for port in ports],
+        "networks": [{"port": port.id} for port in ports],
         "config_drive": True,
         "hypervisor_hostname": node.text("uuid"),
         "metadata": {REQUEST: request_id, "bms_instance": booking.instance},

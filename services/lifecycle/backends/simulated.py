@@ -48,6 +48,9 @@ class SimulatedHardware:
         self._clock = clock
         self._known: dict[str, tuple[str, datetime]] = {}
 
+    moves_ports = False
+    """See `Hardware.moves_ports`."""
+
     def verify(self, target: Target) -> None:
         """See `Hardware.verify`. The login is fetched anew, whatever is remembered."""
         self._known.pop(target.server, None)

@@ -345,6 +345,15 @@ _ALL = (
         ("bms server port list {server}", *_RECOVER),
     ),
     Blocker(
+        "PORTS_UNSEEN",
+        _K.FAULT,
+        "A job was over, and its server's boot port was never read on the private network that it was to run on.",
+        "network administrator",
+        "See which networks the controller (Ironic) uses for that job and whether network has them in that class; then "
+        "recover.",
+        ("bms network list", *_RECOVER),
+    ),
+    Blocker(
         "PEER_REFUSED",
         _K.FAULT,
         "Another service refused a step.",

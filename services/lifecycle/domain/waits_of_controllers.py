@@ -40,6 +40,17 @@ OF_CONTROLLERS = (
         sla=5 * _MINUTE,
     ),
     Blocker(
+        "CONTROLLER_MOVES_PORTS",
+        Kind.WAIT,
+        "The server's node has network interface neutron in the controller (Ironic), which then moves its ports, and "
+        "lifecycle was told that we do; or another interface, and it was told that Ironic does.",
+        "administrator",
+        "While nobody has the server, give its node the interface that BMS_LIFECYCLE_NEUTRON_MODE says: noop for flip, "
+        "neutron for observed. No job starts before that.",
+        (_SHOW + "network_interface", "openstack baremetal node set {server} --network-interface noop"),
+        sla=5 * _MINUTE,
+    ),
+    Blocker(
         "CONTROLLER_MAINTENANCE",
         Kind.WAIT,
         "Somebody else set the server's node into maintenance in the controller (Ironic); the reason says why.",

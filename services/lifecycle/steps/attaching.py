@@ -26,6 +26,9 @@ _ASIDE = frozenset({
 })  # fmt: skip
 """What takes a server off whatever it is on, whoever put it there."""
 _PRIVATE = frozenset({PortClass.PROVISIONING, PortClass.CLEANING, PortClass.RESCUE})
+_FOR_A_JOB = frozenset({StepName.ATTACH_PROVISIONING, StepName.ATTACH_CLEANING, StepName.ATTACH_RESCUE})
+_TO_RUN = frozenset({IntentKind.ATTACH, IntentKind.ATTACH_RESTART})
+"""What brings an instance onto one more network than its controller knows of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,33 @@ class AttachingSteps:
             return Waiting(settled.server, wait_for(error), str(error), events, settled.instance)
 
     def attach(self, ctx: Context) -> Outcome:
-        """The ports are what the step asked for, read back; every other port is what it was."""
-        return self._settle(ctx)
+        """The ports are what the step asked for, read back; every other port is what it was.
+
+        What a job is to run on is only asked for where the controller moves the ports within it: see `seen_within`.
+        """
+        settled = self._settle(ctx)
+        if self.hardware.moves_ports and ctx.intent.step.name in _FOR_A_JOB and _is_late(settled):
+            return Done(settled.server)
+        return settled
+
+    def seen_within(self, ctx: Context) -> Outcome | None:
+        """The ports as a job is under way whose controller moves them: Done when they are first read where they shall.
+
+        What was asked for before the job is out until then. None: it is not, or nobody but network moves ports.
+        """
+        server = ctx.server
+        if not self.hardware.moves_ports or all(port.requested is None for port in server.ports):
+            return None
+        try:
+            readings = self.networks.read(server.uuid, server.fence)
+        except (PeerUnavailable, DeadlineExceeded) as error:
+            return Waiting(server, "NETWORK_SILENT", str(error))
+        within = judge(ctx, {reading.port: reading for reading in readings})
+        if _is_late(within) and all(port.requested in (None, port.observed) for port in server.ports):
+            # Whoever took over from a worker that died read them there, which the log has; now they are gone.
+            ports = tuple(replace(port, requested=None, wanted=()) for port in within.server.ports)
+            return Done(replace(within.server, ports=ports))
+        return within
 
     def _settle(self, ctx: Context, *, register: bool = False) -> Outcome:
         server = ctx.server
@@ -134,14 +162,22 @@ class AttachingSteps:
 def purpose_of(server: Server, wanted: PortClass) -> Purpose:
     """Whom it is meant for that ports of *server* shall be *wanted*, where a controller moves ports too.
 
-    What a tenant's server is on is cut by network, and given back by it before the server is powered on again: no
-    controller does either by itself. What a controller's own work put on a private network it takes off again.
+    What a tenant's server is on is cut by network, and given back by it before the server is powered on: the only
+    controller that would do either by itself does both in one, with no quarantine between that could be read. What a
+    clean put on a private network its controller takes off again; what a deployment or a rescue did stays there.
     """
     intent = server.task
+    if intent.kind is IntentKind.PLACE_ANEW:
+        # Somebody else's controller has it by now.
+        return Purpose.STEP
     if intent.step.name is StepName.DETACH_ALL and wanted is PortClass.QUARANTINE:
-        tenants = any(port.observed in (PortClass.TENANT, PortClass.UNKNOWN) for port in server.linked_ports)
-        return Purpose.CUT if tenants or intent.kind in _ASIDE else Purpose.STEP
-    return Purpose.RESTORE if intent.kind is IntentKind.START and wanted is PortClass.TENANT else Purpose.STEP
+        left = any(port.observed not in (PortClass.QUARANTINE, PortClass.CLEANING) for port in server.linked_ports)
+        return Purpose.CUT if left or intent.kind in _ASIDE else Purpose.STEP
+    return Purpose.RESTORE if wanted is PortClass.TENANT and intent.kind not in _TO_RUN else Purpose.STEP
+
+
+def _is_late(outcome: Outcome) -> bool:
+    return isinstance(outcome, Waiting) and outcome.code == "PORTS_NOT_SETTLED"
 
 
 def cut_as_known(networks: Networks, ctx: Context) -> tuple[Reading, ...]:

@@ -23,7 +23,7 @@ from services.lifecycle.ports import (
     wait_for,
 )
 from services.lifecycle.steps.identity import image_job
-from services.lifecycle.steps.jobs import ConfigDrive, holder
+from services.lifecycle.steps.jobs import ConfigDrive, holder, untagged_leases
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
 
@@ -96,6 +96,5 @@ class BookingSteps:
                 msg = f"{name} is not in {place}, through which it would be deployed"
                 remedy = f"Its mirror says why it is not in {place}: bms {name.split('/')[0][:-1]} show {name}."
                 raise WrongState(msg, remedy=remedy, subject=name)
-        untagged = {wish.network for wish in instance.networks if not wish.vlan_tag}
-        leases = tuple(lease.name for lease in ctx.server.leases if lease.network in untagged)
+        leases = untagged_leases(ctx.server, instance)
         return Booking(instance.name, instance.project, flavor.nova_id, image.glance_id, leases), image

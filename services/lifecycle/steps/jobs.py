@@ -11,10 +11,11 @@ from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import DEPLOYS
-from services.lifecycle.domain.server import Power
+from services.lifecycle.domain.server import Power, Server
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory
 from services.lifecycle.ports import Hardware, JobKind, JobOrder, JobPhase, JobReading, Marks, Target, wait_for
+from services.lifecycle.steps.attaching import AttachingSteps
 from services.lifecycle.steps.identity import request_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 from services.lifecycle.steps.power import with_power
@@ -30,6 +31,7 @@ class JobSteps:
     hardware: Hardware
     inventory: Inventory
     config_drive: ConfigDrive
+    ports: AttachingSteps
 
     def inspect(self, ctx: Context) -> Outcome:
         """What the hardware is, and all its disks."""
@@ -51,7 +53,8 @@ class JobSteps:
 
         def order() -> JobOrder:
             image = self.inventory.image(instance.image, instance.project)
-            return JobOrder(JobKind.DEPLOY, image=image, config_drive=self.config_drive(instance))
+            drive, leases = self.config_drive(instance), untagged_leases(ctx.server, instance)
+            return JobOrder(JobKind.DEPLOY, image=image, config_drive=drive, instance=instance.name, leases=leases)
 
         return self._job(ctx, order, self._written, "IMAGE_WRITE_FAILED")
 
@@ -82,12 +85,14 @@ class JobSteps:
             lost = Failed(server, "JOB_LOST", "the controller forgot the work it was given", may_retry=True)
             return wanted or lost
         started = replace(server, intent=replace(intent, acted=True, within=reading.percent))
-        if reading.phase is JobPhase.PASSED:
-            return passed(replace(ctx, server=started), reading)
         if reading.phase is JobPhase.FAILED:
             reason = reading.reason if reading.reason in BLOCKERS else failed
             return Failed(started, reason, reading.message or reading.reason, may_retry=True)
-        return Waiting(started, "JOB_RUNNING", reading.stage or intent.step.description, least=reading.again)
+        running = Waiting(started, "JOB_RUNNING", reading.stage or intent.step.description, least=reading.again)
+        over = reading.phase is JobPhase.PASSED
+        if (within := self.ports.seen_within(replace(ctx, server=started))) is not None:
+            return _on_its_network(within, running, over=over)
+        return passed(replace(ctx, server=started), reading) if over else running
 
     def _inspected(self, ctx: Context, reading: JobReading) -> Outcome:
         if not reading.disks:
@@ -139,6 +144,23 @@ class JobSteps:
         return Done(read, (note(server, read, "rescue.booted", ctx.now, evidence=Evidence(power=seen)),))
 
 
+def _on_its_network(within: Outcome, running: Waiting, *, over: bool) -> Outcome:
+    """What the ports were read to be, with the job under way or just over, on which they were to be moved.
+
+    One that is over and was never read where it was to run proves nothing of where it ran.
+    """
+    if isinstance(within, Failed):
+        return within
+    if isinstance(within, Done):
+        return replace(running, server=within.server, events=within.events, instance=within.instance, at_once=over)
+    if not over:
+        return replace(running, server=within.server)
+    if within.code != "PORTS_NOT_SETTLED":
+        return within
+    unseen = f"it is over, and was never read on its network: {within.reason}"
+    return Failed(within.server, "PORTS_UNSEEN", unseen, may_retry=True)
+
+
 def _ordered(ctx: Context, order: Callable[[], JobOrder]) -> JobOrder | Waiting | Failed:
     """What to start; or why that cannot be said, which is for him whose job was not started before either."""
     try:
@@ -147,6 +169,12 @@ def _ordered(ctx: Context, order: Callable[[], JobOrder]) -> JobOrder | Waiting 
         return Waiting(ctx.server, "INVENTORY_SILENT", str(error))
     except BmsError as error:
         return Failed(ctx.server, "PEER_REFUSED", str(error), cause=error)
+
+
+def untagged_leases(server: Server, instance: Instance) -> tuple[str, ...]:
+    """The names of the server's leases on the networks that *instance* is on without a tag."""
+    untagged = {wish.network for wish in instance.networks if not wish.vlan_tag}
+    return tuple(lease.name for lease in server.leases if lease.network in untagged)
 
 
 def holder(ctx: Context) -> Instance:

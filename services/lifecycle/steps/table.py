@@ -28,7 +28,7 @@ def steps(
 ) -> StepTable:
     """The steps over these ports."""
     power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory, hardware)
-    jobs, address = JobSteps(hardware, inventory, config_drive), AddressSteps(addresses, networks)
+    jobs, address = JobSteps(hardware, inventory, config_drive, attaching), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
     booking = BookingSteps(hardware, inventory, config_drive)
     meanwhile, reserving = MeanwhileSteps(attaching, inventory, hardware), ReservingSteps(hardware)

@@ -68,6 +68,8 @@ class Fake:
         console: where nodes' consoles are; empty: their driver has none.
         complains: what it says of what ends badly.
         templates: steps of deploy templates, by name.
+        vifs: of each node, its VIFs, by id the port of the node that was named, or "".
+        ports: the ports of nodes.
         asked: every request to change something: method, path, body.
     """
 
@@ -89,6 +91,8 @@ class Fake:
     console: str = ""
     complains: str = f"the ramdisk failed, password={'hunter2'}"
     templates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    vifs: dict[str, dict[str, str]] = field(default_factory=dict)
+    ports: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     pending: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     clock: datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,6 +137,8 @@ class Fake:
         if self.locked:
             self.locked -= 1
             return _fault(409, f"Node {words[1] if len(words) > 1 else ''} is locked by host other")
+        if words[2:3] == ["vifs"]:
+            return self._vif(method, words, body)
         if method == "POST":
             self.add(body["uuid"], "enroll", **{key: body[key] for key in ("driver", "driver_info", "extra")})
             self.nodes[body["uuid"]]["power_state"] = None
@@ -164,6 +170,10 @@ class Fake:
         node = self.nodes.get(words[1])
         if node is None:
             return _fault(404, "no such node")
+        if words[2:] == ["vifs"]:
+            return 200, {"vifs": [{"id": ident} for ident in self.vifs.get(words[1], {})]}
+        if words[2:] == ["ports"]:
+            return 200, {"ports": [port for port in self.ports if port["node"] == words[1]]}
         if words[2:] == ["inventory"]:
             return 200, {"inventory": INVENTORY, "plugin_data": {}}
         if words[2:] == ["management", "boot_device"]:
@@ -176,6 +186,15 @@ class Fake:
         shown = json.loads(json.dumps(node))
         self._pass(node)
         return 200, shown
+
+    def _vif(self, method: str, words: list[str], body: Any) -> Answer:
+        there = self.vifs.setdefault(words[1], {})
+        if method == "DELETE":
+            return (204, {}) if there.pop(words[3], None) is not None else _fault(400, "no such VIF")
+        if body["id"] in there:
+            return _fault(409, "the VIF is attached already")
+        there[body["id"]] = body.get("port_uuid", "")
+        return 204, {}
 
     def _pass(self, node: dict[str, Any]) -> None:
         if node["uuid"] not in self.pending:

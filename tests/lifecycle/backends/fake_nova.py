@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from services.kernel.errors import PeerUnavailable, WrongState
-from services.lifecycle.ports import Booking
+from services.lifecycle.backends.neutron_ports import LeasePort
 from services.runtime.openstack import Answer
 from tests.lifecycle.backends.fake_ironic import Fake
 
@@ -159,11 +160,12 @@ class FakePorts:
     """Ports of leases: one for each but those that are `missing`."""
 
     missing: set[str] = field(default_factory=set)
+    mac_address: str = "52:54:00:00:00:01"
 
-    def of(self, booking: Booking) -> list[str]:
-        """See `nova_ports.Ports`."""
-        for lease in booking.leases:
+    def of(self, instance: str, leases: Sequence[str]) -> list[LeasePort]:
+        """See `neutron_ports.Ports`."""
+        for lease in leases:
             if lease in self.missing:
                 msg = f"{lease} has no port in Neutron"
                 raise WrongState(msg)
-        return [f"port of {lease}" for lease in booking.leases]
+        return [LeasePort(f"port of {lease}", self.mac_address) for lease in leases]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which ports of Neutron's Nova is given, and what is said where they cannot be had."""
+"""Which ports of Neutron's Nova or Ironic is given, and what is said where they cannot be had."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.kernel.errors import PeerUnavailable, WrongState
-from services.lifecycle.backends.nova_ports import NeutronPorts
-from services.lifecycle.ports import Booking, NotNow
+from services.lifecycle.backends.neutron_ports import LeasePort, NeutronPorts
+from services.lifecycle.ports import NotNow
 from services.runtime.neutron import LEASE, Neutron
 from services.runtime.openstack import Answer
 
@@ -32,27 +32,28 @@ class Ports:
 
 def listed(ident: str, **more: Any) -> Answer:
     """A listing of one port."""
-    return Answer(200, {"ports": [{"id": ident, "tags": [LEASE], **more}]})
+    return Answer(200, {"ports": [{"id": ident, "mac_address": f"52:54:00:00:00:{ident}", "tags": [LEASE], **more}]})
 
 
-def asked(*answers: Answer | PeerUnavailable, leases: tuple[str, ...] = (FIRST, SECOND)) -> list[str]:
+def asked(*answers: Answer | PeerUnavailable, leases: tuple[str, ...] = (FIRST, SECOND)) -> list[LeasePort]:
     """The ports of a booking's leases, of a Neutron that answers so."""
-    booking = Booking("projects/demo/instances/web", "demo", "f", "g", leases)
     neutron = Neutron(Ports(*answers), "own")
-    return NeutronPorts(lambda: neutron).of(booking)
+    return NeutronPorts(lambda: neutron).of("projects/demo/instances/web", leases)
 
 
 def test_each_lease_has_its_port_in_their_order() -> None:
     """
     The order is that of the instance's networks.
     """
-    assert asked(listed("p1"), listed("p2")) == ["p1", "p2"]
+    assert asked(listed("p1"), listed("p2")) == [
+        LeasePort("p1", "52:54:00:00:00:p1"), LeasePort("p2", "52:54:00:00:00:p2"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("answers", "leases"), [((Answer(200, {"ports": []}),), (FIRST,)), ((), ())])
-def test_without_a_port_nova_is_not_asked(answers: tuple[Answer, ...], leases: tuple[str, ...]) -> None:
+def test_without_a_port_nobody_is_asked(answers: tuple[Answer, ...], leases: tuple[str, ...]) -> None:
     """
-    Its driver fails without any; what would help is said.
+    Nova's driver fails without any; what would help is said.
     """
     with pytest.raises(WrongState) as refused:
         asked(*answers, leases=leases)

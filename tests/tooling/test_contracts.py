@@ -31,6 +31,7 @@ SECRET = re.compile(
 ANSWERED_ON_PURPOSE = {
     "bms.inventory.v1.GetServerCredentialsResponse.password": "the one way out: role service, mutual TLS or loopback",
     "bms.telemetry.v1.WatchEventsResponse.token": "a place in the log, no authority",
+    "bms.telemetry.v1.WatchUvesResponse.token": "a place among the changes, no authority",
 }
 
 BEHAVIOR_WORDS = {

@@ -271,6 +271,56 @@ def test_given_back_it_is_clean_before_nova_lets_go(life: Life) -> None:
     wait_for("Placement offers it again", lambda: offered(life.admin, life.node), 60, every=0.5)
 
 
+def asked_in_vain(life: Life, name: str, told: str) -> None:
+    """Asks for an instance, whose operation fails and says *told*; nothing of it is left."""
+    network = instance_pb2.InstanceNetwork(network=f"projects/{life.project}/networks/blue")
+    instance = instance_pb2.Instance(flavor="flavors/bm.booked", image=image_of(life.ours, "tiny"), networks=[network])
+    request = instance_pb2.CreateInstanceRequest(parent=f"projects/{life.project}", instance_id=name, instance=instance)
+    with pytest.raises(AssertionError, match=told):
+        life.ours.done(life.ours.call("lifecycle", "CreateInstance", request), 120)
+    assert (life.servers(), life.ironic().instance_id, life.bound()) == ([], None, [])
+    wait_for("it is offered", lambda: life.status().state == _State.STATE_AVAILABLE, 60, every=0.5)
+
+
+def test_a_quota_of_novas_is_told_before_anything_is_done(life: Life) -> None:
+    """
+    The tenant hears which quota it is; the server was not touched, and is free for others at once.
+    """
+    life.admin.set_compute_quotas(life.project, instances=0)
+    try:
+        asked_in_vain(life, "too-many", "quota of .* allows 0 instances")
+    finally:
+        life.admin.delete_compute_quotas(life.project)
+
+
+def test_a_host_that_nova_has_switched_off_is_waited_for(life: Life) -> None:
+    """
+    Nova's scheduler would find no valid host: the server is waited for by its reason, and had when Nova offers it.
+    """
+    (service,) = [one for one in life.admin.compute.services() if one.binary == "nova-compute"]
+    life.admin.compute.disable_service(service.id, reason="test")
+    try:
+        network = instance_pb2.InstanceNetwork(network=f"projects/{life.project}/networks/blue")
+        instance = instance_pb2.Instance(
+            flavor="flavors/bm.booked", image=image_of(life.ours, "tiny"), networks=[network]
+        )
+        parent = f"projects/{life.project}"
+        request = instance_pb2.CreateInstanceRequest(parent=parent, instance_id="web", instance=instance)
+        operation = life.ours.call("lifecycle", "CreateInstance", request)
+        wait_for("it is told", lambda: "is disabled" in life.status().wait.reason, 60, every=0.5)
+        assert life.servers() == []
+    finally:
+        life.admin.compute.enable_service(service.id)
+    life.ours.done(operation, 300)
+    gone = instance_pb2.DeleteInstanceRequest(name=life.instance)
+    life.ours.done(life.ours.call("lifecycle", "DeleteInstance", gone), 300)
+
+    def free() -> bool:
+        return life.status().state == _State.STATE_AVAILABLE and not life.status().operation
+
+    wait_for("it is offered again", free, 300, every=0.5)
+
+
 def test_the_verifier_finds_nothing(life: Life) -> None:
     """
     Nova's part changed nothing of the order that the log proves.

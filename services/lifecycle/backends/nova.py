@@ -165,7 +165,7 @@ class NovaHardware(IronicHardware):
         hold = note.server if node.text(holds.HOLDER) == note.server else ""
         if server.status == "ERROR":
             reason = TAKEN if node.text(holds.HOLDER) and not hold else "NOVA_FAILED"
-            return JobReading(JobPhase.FAILED, reason=reason, message=_why(server, node))
+            return JobReading(JobPhase.FAILED, reason=reason, message=self._why_not(server, node))
         percent, stage = facts.progress(node)
         if server.status == "ACTIVE" and node.state == "active":
             written = facts.written(node, job)
@@ -182,7 +182,7 @@ class NovaHardware(IronicHardware):
         server = node.text("uuid")
         note = Note(request_id, booking.project)
         job: dict[str, object] = {"id": request_id, "kind": JobKind.DEPLOY.value, "seen": stand(node)}
-        job |= {"image": image.image, "checksum": image.checksum}
+        job |= {"image": image.image, "checksum": image.checksum, "flavor": booking.flavor}
         try:
             wanted = _server(node, booking, drive, request_id, self._ports.of(booking.instance, booking.leases))
         except WrongState as error:
@@ -235,6 +235,15 @@ class NovaHardware(IronicHardware):
         if found is not None and (kept.get("hold") or {}).get("id") == found.id and not node.text(holds.HOLDER):
             kept.pop("hold")
         self._api.patch(server, {"/extra/bms": kept}, deadline)
+
+    def _why_not(self, server: Booked, node: Node) -> str:
+        """Why Nova's server failed; "no valid host" is put into words, since it was asked for one host alone."""
+        said = _why(server, node)
+        if "no valid host" not in said.lower():
+            return said
+        flavor = (node.ours.get("job") or {}).get("flavor")
+        unfit = f"Placement offers it, so Nova's flavor asks for what it has not: openstack flavor show {flavor}"
+        return f"{said}; {self._nova.not_offered(node.text('uuid'), self._trait) or unfit}"
 
     def _check_template(self, deadline: Deadline) -> None:
         try:

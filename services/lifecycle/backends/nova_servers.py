@@ -155,6 +155,8 @@ class NovaServers:
             return "Placement still shows the node as reserved"
         if any(used["usages"].get(name) for name in offered):
             return "Placement shows the node as used"
+        if _DISABLED in shown_["traits"]:
+            return "Nova's compute service that the node is of is disabled (openstack compute service list)"
         if trait not in shown_["traits"]:
             return f"Placement does not show trait {trait} of the node, which is a capability of the server"
         return ""
@@ -209,6 +211,9 @@ def _answered(peer: str, to: Transport, method: str, path: str, body: object, fi
         msg = f"{peer} refuses ({error.status}): {error.text}".removesuffix(": ")
         raise NotNow("REFUSED_BY_PEER", msg, remedy=f"Look at what {peer} logs.", peer=peer.lower()) from None
 
+
+_DISABLED = "COMPUTE_STATUS_DISABLED"
+"""The trait by which nova-compute keeps the scheduler from its nodes while its service is disabled (os-traits)."""
 
 _OPTION = {"instances": "instances", "cores": "cores", "memory": "ram"}
 

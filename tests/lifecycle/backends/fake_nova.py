@@ -151,7 +151,8 @@ class FakeNova:
             return Answer(200, {"inventories": {CLASS: {"total": 1, "reserved": self.reserved}}})
         if words[2] == "traits":
             return Answer(200, {"traits": self.traits})
-        used = any(one["wanted"]["hypervisor_hostname"] == words[1] for one in self.servers.values())
+        own = [one for one in self.servers.values() if one["wanted"]["hypervisor_hostname"] == words[1]]
+        used = any(one["status"] != "ERROR" or node.get("instance_uuid") == one["id"] for one in own)
         return Answer(200, {"usages": {CLASS: int(used)}})
 
 

@@ -169,10 +169,34 @@ def test_an_earlier_try_of_ours_goes_first(nova: FakeNova, hardware: NovaHardwar
     nova.failing = "No valid host was found."
     hardware.start_job(TARGET, ORDER, request_id=FIRST)
     reading = hardware.read_job(TARGET, request_id=FIRST)
-    assert (reading.phase, reading.message) == (JobPhase.FAILED, "No valid host was found.")
+    assert (reading.phase, reading.reason) == (JobPhase.FAILED, "NOVA_FAILED")
     hardware.start_job(TARGET, ORDER, request_id=SECOND)
     assert [one["metadata"]["bms_request"] for one in nova.servers.values()] == [SECOND]
     assert run(hardware, SECOND) is JobPhase.PASSED
+
+
+@pytest.mark.parametrize(
+    ("reserved", "more", "why"),
+    [
+        (1, [], "Placement still shows the node as reserved"),
+        (0, ["COMPUTE_STATUS_DISABLED"], "is disabled (openstack compute service list)"),
+        (0, [], "so Nova's flavor asks for what it has not: openstack flavor show f-1"),
+    ],
+)
+def test_no_valid_host_is_explained(
+    nova: FakeNova, hardware: NovaHardware, reserved: int, more: list[str], why: str
+) -> None:
+    """
+    Nova was asked for one host: what keeps Placement from offering that, or that it is the flavor's fault.
+    """
+    nova.failing = "No valid host was found."
+    hardware.start_job(TARGET, ORDER, request_id=FIRST)
+    nova.reserved, nova.traits = reserved, [*nova.traits, *more]
+    reading = hardware.read_job(TARGET, request_id=FIRST)
+
+    assert reading.phase is JobPhase.FAILED
+    assert reading.message.startswith("No valid host was found.; ")
+    assert reading.message.endswith(why)
 
 
 def test_who_was_quicker_has_it(ironic: Fake, nova: FakeNova, hardware: NovaHardware) -> None:
@@ -221,6 +245,9 @@ def test_what_placement_does_not_offer_yet_is_waited_for(nova: FakeNova, hardwar
     nova.reserved, traits = 0, nova.traits
     nova.traits = []
     with pytest.raises(NotNow, match=f"{TRAIT}.*capability"):
+        hardware.check_offer(TARGET, BOOKING)
+    nova.traits = [*traits, "COMPUTE_STATUS_DISABLED"]
+    with pytest.raises(NotNow, match="disabled"):
         hardware.check_offer(TARGET, BOOKING)
     nova.traits = traits
     hardware.check_offer(TARGET, BOOKING)

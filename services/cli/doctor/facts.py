@@ -188,6 +188,14 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A deploy template, and the steps of the deploy interface that it leaves out."""
+
+    name: str
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ironic:
     """Ironic and its nodes."""
 
@@ -197,6 +205,7 @@ class Ironic:
     conductors: Seen[tuple[Conductor, ...]] = Seen()
     drivers: Seen[tuple[Driver, ...]] = Seen()
     allocations: Seen[tuple[Allocation, ...]] = Seen()
+    templates: Seen[tuple[Template, ...]] = Seen()
 
 
 @dataclass(frozen=True, slots=True)

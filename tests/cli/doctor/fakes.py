@@ -63,6 +63,7 @@ def _pages() -> dict[str, Any]:
         },
         "/ironic/v1/drivers": {"drivers": [driver]},
         "/ironic/v1/allocations": {"allocations": []},
+        "/ironic/v1/deploy_templates": {"deploy_templates": []},
         "/neutron/": {"versions": [{"id": "v2.0"}]},
         "/neutron/v2.0/extensions": {"extensions": extensions},
         "/neutron/v2.0/agents": {"agents": [{"agent_type": "Baremetal Node", "host": "h", "alive": True}]},

@@ -33,6 +33,7 @@ from services.cli.doctor.facts import (
     Rabbitmq,
     Seen,
     Service,
+    Template,
 )  # fmt: skip
 from services.cli.doctor.registry import CHECKS
 from services.cli.doctor.verdicts import Finding, Verdict, findings
@@ -66,11 +67,12 @@ SOUND = Facts(
     keystone=Keystone(
         FAR, "site", "bms", "service", "service", roles=("service", "admin"),
         catalogue=dict.fromkeys(("baremetal", "network", "placement", "compute", "image"), "https://x"),
-        settings={"BMS_LIFECYCLE_IRONIC_CLOUD": "site"},
+        settings={"BMS_LIFECYCLE_IRONIC_CLOUD": "site", "BMS_LIFECYCLE_NOVA_CLOUD": "site"},
     ),
     ironic=Ironic(
         FAR, Seen((NODE,)), Seen((NodePort("p1", "n1"),)), Seen((Conductor("c1", True, ("redfish",), -5.0),)),
         Seen((FABRIC,)), Seen((Allocation("a1", "active"),)[:0]),
+        Seen((Template("CUSTOM_BMS_HELD", ("boot_instance",)), Template("CUSTOM_RAID"))),
     ),
     neutron=Neutron(
         FAR, Seen(frozenset({"binding", "port-security", "provider", "trunk"})), Seen((Agent("Baremetal Node", "h"),)),
@@ -192,6 +194,11 @@ FAULTS: list[tuple[str, Verdict, str, Facts]] = [
     ("IRONIC_NODE_CLEANING", W, "off on r1", node(automated_clean=False)),
     ("IRONIC_NODE_CLEANING", U, "no API tells", node(automated_clean=None)),
     ("IRONIC_NODE_PORTS", F, "cannot be bound", with_("ironic", ports=Seen((NodePort("p1", "n1", False),)))),
+    (
+        "IRONIC_DEPLOY_TEMPLATE", F, "none of the 1 that our login is shown",
+        with_("ironic", templates=Seen((Template("CUSTOM_RAID", ("write_image",)),))),
+    ),
+    ("IRONIC_DEPLOY_TEMPLATE", U, "HTTP 403", with_("ironic", templates=Seen(None, "HTTP 403"))),
     ("IRONIC_NODE_PORTS", W, "has no port", with_("ironic", ports=Seen(()))),
     ("IRONIC_NODE_CLASS", W, "r1 has none", node(resource_class="")),
     ("IRONIC_NODE_STATE", W, "r1: clean failed", node(state="clean failed")),

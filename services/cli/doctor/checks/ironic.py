@@ -26,6 +26,10 @@ ELEVATED = (
     Line(CONF, "DEFAULT", "rbac_service_role_elevated_access", "true"),
     Line(CONF, "DEFAULT", "rbac_service_project_name", "service"),
 )
+_MAKE_TEMPLATE = (
+    "openstack baremetal deploy template create CUSTOM_BMS_HELD --steps "
+    '\'[{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]\''
+)
 _FREE = ("available", "manageable", "enroll", "active")
 _BROKEN = (
     "clean failed",
@@ -309,6 +313,32 @@ def node_state(facts: Facts) -> Iterator[Said]:
 
 
 @check(
+    "IRONIC_DEPLOY_TEMPLATE",
+    "A deploy template, which has a trait's name, leaves out the step that boots what was written: Nova deploys for us "
+    "with it, and the server's ports are moved before it runs.",
+    "As administrator of the system make it, let the services' login read it, and give nodes and flavors its trait "
+    "(BMS_LIFECYCLE_NOVA_TRAIT). Where Ironic moves the ports, it leaves out switch_to_tenant_network as well.",
+    lines=ELEVATED,
+    commands=(_MAKE_TEMPLATE,),
+)
+def deploy_template(facts: Facts) -> Iterator[Said]:
+    """Where the settings name a Nova that deploys."""
+    found = facts.ironic
+    named = facts.keystone.settings if facts.keystone else {}
+    if found is None or not found.endpoint.answers or "BMS_LIFECYCLE_NOVA_CLOUD" not in named:
+        return
+    yield from unless_seen(found.templates)
+    if found.templates.value is None:
+        return
+    fit = [each.name for each in found.templates.value if "boot_instance" in each.left_out]
+    if fit:
+        yield passed(some(sorted(fit)))
+    else:
+        count = len(found.templates.value)
+        yield failed(f"none of the {count} that our login is shown does: what Nova deploys would boot on our network")
+
+
+@check(
     "IRONIC_ALLOCATIONS",
     "No allocation holds a node for nobody.",
     "Delete it, once you know that nobody waits for it.",
@@ -337,5 +367,5 @@ def allocations(facts: Facts) -> Iterator[Said]:
 
 CHECKS: tuple[Check, ...] = (
     *about("ironic", "Ironic"), nodes, conductors, conductor_clock, drivers, interfaces, node_network, node_cleaning,
-    node_ports, node_class, node_state, allocations,
+    node_ports, node_class, node_state, deploy_template, allocations,
 )  # fmt: skip

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from services.runtime.keystone.clouds import Login
 
 SETTINGS = {
-    "BMS_LIFECYCLE_IRONIC_CLOUD": "baremetal", "BMS_INVENTORY_NOVA_CLOUD": "compute",
+    "BMS_LIFECYCLE_IRONIC_CLOUD": "baremetal", "BMS_LIFECYCLE_NOVA_CLOUD": "compute",
+    "BMS_LIFECYCLE_NEUTRON_CLOUD": "network", "BMS_INVENTORY_NOVA_CLOUD": "compute",
     "BMS_INVENTORY_GLANCE_CLOUD": "image", "BMS_NETWORK_NEUTRON_CLOUD": "network",
     "BMS_IPAM_NEUTRON_CLOUD": "network", "BMS_KEYSTONE_CLOUD": "identity",
 }  # fmt: skip

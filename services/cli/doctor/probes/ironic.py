@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from services.cli.doctor.facts import STEPS, WANTED, Allocation, Conductor, Driver, Endpoint, Ironic, Node, NodePort
+from services.cli.doctor.facts import (
+    STEPS,
+    WANTED,
+    Allocation,
+    Conductor,
+    Driver,
+    Endpoint,
+    Ironic,
+    Node,
+    NodePort,
+    Template,
+)
 from services.cli.doctor.probes.http import Answer, Api, ahead, endpoint, pages
 
 _NODE = (
@@ -47,6 +58,7 @@ def look(api: Api | Endpoint) -> Ironic:
             api.rows("/v1/allocations", "allocations"),
             lambda row: Allocation(row["uuid"], str(row["state"]), row.get("node_uuid") or ""),
         ),
+        templates=pages(api.rows("/v1/deploy_templates?detail=true", "deploy_templates"), _template),
     )
 
 
@@ -84,6 +96,11 @@ def _node(row: Mapping[str, Any]) -> Node:
 def _port(row: Mapping[str, Any]) -> NodePort:
     link = row.get("local_link_connection") or {}
     return NodePort(row["uuid"], row.get("node_uuid") or "", bool(link.get("switch_id") and link.get("port_id")))
+
+
+def _template(row: Mapping[str, Any]) -> Template:
+    steps = [step for step in row.get("steps") or () if step.get("interface") == "deploy" and step.get("priority") == 0]
+    return Template(row["name"], tuple(str(step.get("step")) for step in steps))
 
 
 def _driver(row: Mapping[str, Any]) -> Driver:

@@ -2,16 +2,18 @@
 """Sandesh, the protocol of Contrail's analytics: XML messages in length-prefixed frames over TCP.
 
 schema, messages     what can be said
+fit                  values that came from elsewhere -> values that fit
 text, header,
 framing, encode      values -> bytes
 decode, quick, tree  bytes -> values
 publication          what a collector makes of a message
 uve, watermarks,
 states, session      a generator, without socket or clock; actions and settings are its in and out
+ledger, sending      what became of messages, and the switches of sending
 generator            its socket and clock
 reception, collector our own collector, without and with its socket
 flat, aggregate      the analytics API's rendering of what was collected
-introspect(_http)    a generator's own pages
+introspect*          a generator's own pages
 """
 
 from __future__ import annotations

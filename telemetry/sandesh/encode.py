@@ -34,6 +34,9 @@ Values: TypeAlias = Mapping[str, Any]
 """Fields by name; None and absence are the same. Structs are mappings, lists are lists or tuples."""
 Writer: TypeAlias = Callable[[Any], str]
 
+LARGEST: Final = 95_000
+"""Characters of one attribute of a UVE, written: the analytics API drops those of 100,000 and more."""
+
 
 def encode(header: Header, message: Message, values: Values) -> bytes:
     """One frame, ready for the wire.
@@ -53,6 +56,17 @@ def body_text(message: Message, values: Values) -> str:
         for path, reason in _mistakes(message, values, ""):
             raise EncodeError(path, reason) from None
         raise EncodeError(message.name, str(error)) from None
+
+
+def too_long(message: Message, name: str, value: Any) -> bool:
+    """Whether the analytics API would drop the attribute *name* of a UVE. For the errors see `encode`."""
+    if not isinstance(value, str | list | tuple | Mapping):
+        return False
+    (type_,) = (field.type for field in message.data.fields if field.name == name)
+    try:
+        return len(_value_writer(type_)(value)) > LARGEST
+    except UnencodableError as error:
+        raise EncodeError(name, str(error)) from None
 
 
 @cache

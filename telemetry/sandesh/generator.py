@@ -7,12 +7,14 @@ import asyncio
 import random
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
 from telemetry.sandesh.actions import Action, CancelTimer, Connect, Disconnect, Fate, SetTimer, Write
 from telemetry.sandesh.encode import Values
+from telemetry.sandesh.errors import EncodeError
+from telemetry.sandesh.fit import exposes, fit
 from telemetry.sandesh.messages import NODE_STATUS_UVE, SANDESH_MODULE_CLIENT_TRACE
 from telemetry.sandesh.schema import Message
 from telemetry.sandesh.session import ClientSession
@@ -24,6 +26,9 @@ from telemetry.sandesh.status import Connection
 _READ: Final = 64 * 1024
 _FLUSH: Final = 5.0
 """Seconds that a last flush may take."""
+_SAID: Final = 1000
+"""How many complaints about values are remembered, to be made once."""
+T = TypeVar("T")
 _AGAIN: Final = 0.1
 """Seconds until a message that could not be sent is tried again."""
 _log = structlog.get_logger(__name__)
@@ -66,6 +71,7 @@ class Generator:
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._pumping = False
+        self._said: set[tuple[str, str, tuple[str, ...]]] = set()
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -113,20 +119,36 @@ class Generator:
     # --- sending ---------------------------------------------------------------------------------
 
     def update(self, message: Message, changes: Values, table: str | None = None) -> None:
-        """Merges *changes* into a UVE. For the errors see `UveCache.update`."""
-        self._perform(self._session.uve(message, changes, self._clock(), self.queued, table))
+        """Merges *changes* into a UVE.
+
+        Here and below: values that do not fit their fields are made to (`telemetry.sandesh.fit`), and that is logged.
+
+        Raises:
+            EncodeError: no key.
+        """
+        self._perform(
+            self._fitted(
+                message, changes, lambda fit: self._session.uve(message, fit, self._clock(), self.queued, table)
+            )
+        )
 
     def replace(self, message: Message, whole: Values, table: str | None = None) -> None:
-        """Makes a UVE be exactly *whole*; sends what changed. For the errors see `UveCache.update`."""
-        self._perform(self._session.replace(message, whole, self._clock(), self.queued, table))
+        """Makes a UVE be exactly *whole*; sends what changed. For the errors see `update`."""
+        self._perform(
+            self._fitted(
+                message, whole, lambda fit: self._session.replace(message, fit, self._clock(), self.queued, table)
+            )
+        )
 
     def delete(self, message: Message, key: Values, table: str | None = None) -> None:
         """Deletes a UVE. For the errors see `UveCache.delete`."""
         self._perform(self._session.delete(message, key, self._clock(), self.queued, table))
 
     def log(self, message: Message, values: Values) -> Fate:
-        """Sends a message that is no UVE, now or never. For the errors see `ClientSession.log`."""
-        fate, actions = self._session.log(message, values, self._clock(), self.queued)
+        """Sends a message that is no UVE, now or never."""
+        fate, actions = self._fitted(
+            message, values, lambda fit: self._session.log(message, fit, self._clock(), self.queued)
+        )
         self._perform(actions)
         return fate
 
@@ -138,9 +160,6 @@ class Generator:
 
         Returns:
             the number of the session that took it; see `established`.
-
-        Raises:
-            EncodeError: a value its field cannot hold.
         """
         while True:
             number = await self.established()
@@ -160,6 +179,22 @@ class Generator:
     def move(self, collectors: Iterable[Address]) -> None:
         """Takes another list of collectors."""
         self._perform(self._session.move(collectors, self._clock()))
+
+    def _fitted(self, message: Message, values: Values, send: Callable[[Values], T]) -> T:
+        """Does *send* with values that fit; they nearly always do as they are."""
+        if not exposes(message, values):
+            try:
+                return send(values)
+            except EncodeError as error:
+                _log.debug("sandesh.unfit", message=message.name, field=error.field)
+        fitted, notes = fit(message, values)
+        said = (message.name, str(values.get("name", ""))[:100], notes)
+        if notes and said not in self._said:
+            if len(self._said) >= _SAID:
+                self._said.clear()
+            self._said.add(said)
+            _log.warning("sandesh.fitted", message=message.name, object=said[1], fields=list(notes[:20]))
+        return send(fitted)
 
     # --- performing ------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from telemetry.sandesh.encode import Values, body_text
+from telemetry.sandesh.encode import LARGEST, Values, body_text, too_long
 from telemetry.sandesh.errors import EncodeError, SchemaError
 from telemetry.sandesh.schema import Kind, ListOf, MapOf, Message, Scalar, SetOf, Type, in_table
 
@@ -118,6 +118,11 @@ class UveCache:
         known, key = self._known(message, changes)
         written = message if table is None else in_table(message, table)
         body = body_text(written, {"data": changes})
+        if len(body) > LARGEST:
+            for name, value in changes.items():
+                if value is not None and too_long(message, name, value):
+                    path, reason = f"data.{name}", f"is longer than the {LARGEST} characters that analytics shows"
+                    raise EncodeError(path, reason)
         given = {name: value for name, value in changes.items() if value is not None}
         if given.get(_DELETED):
             known.entries.pop(key, None)

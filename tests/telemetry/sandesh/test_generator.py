@@ -154,17 +154,32 @@ def test_delivers_across_sessions() -> None:
     run(scenario)
 
 
-def test_refusal_does_not_wait() -> None:
+def test_what_does_not_fit_is_made_to() -> None:
     """
-    A message that cannot be written is refused, not sent for ever.
+    No bad value costs a message or a session, none is sent as it is, and a secret never is; an object without a
+    key is refused.
     """
 
     async def scenario() -> None:
-        async with collecting(FakeSink()) as address, generating(address) as found:
+        sink = FakeSink()
+        async with collecting(sink) as address, generating(address) as found:
+            await found.deliver(BMS_LIFECYCLE_EVENT_LOG, {"name": "\0", "sequence": "x", "text": 7})
+            properties = {"memory_mb": "8192", "cpus": -1}
+            driver_info = {"ipmi_password": "hunter2", "ipmi_terminal_port": "623"}
+            whole = {"name": "n", "driver": 1, "node_properties": properties, "driver_info": driver_info}
+            found.replace(IRONIC_NODE_INFO, {**whole, "host_name": "x" * 200_000})
+            await sink.until(lambda: {"BmsLifecycleEventLog", "IronicNodeInfo"} <= set(sink.names()))
             with pytest.raises(EncodeError):
-                await found.deliver(BMS_LIFECYCLE_EVENT_LOG, {"name": "\0"})
-            with pytest.raises(EncodeError):
-                found.update(IRONIC_NODE_INFO, {"name": "n", "driver": 1})
+                found.update(IRONIC_NODE_INFO, {"driver": "ipmi"})
+        (log,) = (one.message for one in sink.messages if one.message.body.name == "BmsLifecycleEventLog")
+        assert fields(log.body) == {"name": "\ufffd", "text": "7"}
+        (node,) = (one.message for one in sink.messages if one.message.body.name == "IronicNodeInfo")
+        data: Any = fields(node.body)["data"]
+        assert data["driver"] == "1"
+        assert data["node_properties"] == {"memory_mb": 8192}
+        assert data["driver_info"] == {"ipmi_password": "******", "ipmi_terminal_port": 623}
+        assert 10_000 < len(data["host_name"]) < 100_000
+        assert len(sink.admitted) == 1
 
     run(scenario)
 

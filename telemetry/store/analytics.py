@@ -11,16 +11,51 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from services.runtime.database import Row, Transaction
 from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
 from telemetry.sandesh.publication import object_names, uve_update
 from telemetry.sandesh.reception import Received
 from telemetry.sandesh.tree import Node
-from telemetry.store import bridge, changes
+from telemetry.store import bridge, bulk, changes
 
 TIMESTAMP = "__T"
 """The attribute that holds the time of the last update."""
+
+_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {
+        "message_type": "text",
+        "event_id": "text",
+        "source": "text",
+        "module": "text",
+        "node_type": "text",
+        "instance": "text",
+        "time": "bigint",
+        "seen_time": "bigint",
+        "expire_time": "bigint",
+        "sequence": "bigint",
+        "kind": "integer",
+        "level": "bigint",
+        "category": "text",
+        "frame": bulk.BYTES,
+    }
+)
+_OBJECT_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {"object_table": "text", "object_key": "text", "message": "bigint"}
+)
+_ATTRIBUTE_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {
+        "object_table": "text",
+        "object_key": "text",
+        "struct": "text",
+        "generator": "text",
+        "attribute": "text",
+        "xml": "text",
+        "time": "bigint",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +162,12 @@ def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
         "UPDATE generators SET message_count = message_count + ? WHERE generator = ?",
         ((count, generator) for generator, count in sorted(counts.items())),
     )
-    objects: list[tuple[str, str, int]] = []
-    for message, expire_time in messages:
-        number = _insert(tx, message, expire_time)
-        if number is not None:
-            objects += ((table, key, number) for table, key in object_names(message.message.body))
-    tx.many(
-        "INSERT INTO message_objects (object_table, object_key, message) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        objects,
-    )
+    objects = [
+        (table, key, number)
+        for number, message in _insert(tx, messages)
+        for table, key in object_names(message.message.body)
+    ]
+    bulk.insert(tx, "message_objects", _OBJECT_COLUMNS, objects, "ON CONFLICT DO NOTHING")
     bridge.taken(tx, filter(None, (_event_id(message.message.body) for message, _ in messages)))
     _apply(tx, messages)
 
@@ -148,31 +180,46 @@ def _event_id(body: Node) -> str | None:
     return named.text or None if named is not None else None
 
 
-def _insert(tx: Transaction, message: Received, expire_time: int) -> int | None:
-    """Keeps a message; answers its id, None if it repeats one."""
-    header, body = message.message.header, message.message.body
-    row = tx.one(
-        "INSERT INTO messages (message_type, event_id, source, module, node_type, instance, time, seen_time,"
-        " expire_time, sequence, kind, level, category, frame) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING RETURNING id",
-        (
-            body.name,
-            _event_id(body),
-            header.source,
-            header.module,
-            header.node_type,
-            header.instance,
-            header.timestamp,
-            message.time,
-            expire_time,
-            header.sequence,
-            header.kind,
-            header.level,
-            header.category,
-            message.frame,
-        ),
+def _insert(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> list[tuple[int, Received]]:
+    """Keeps messages; answers each with its number, but for those that repeat one."""
+    rows = [_row(message, expire_time) for message, expire_time in messages]
+    if tx.dialect == "sqlite":
+        sql = (
+            f"INSERT INTO messages ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+            " ON CONFLICT DO NOTHING RETURNING id"
+        )
+        kept = (tx.one(sql, row) for row in rows)
+        return [(int(row["id"]), message) for row, (message, _) in zip(kept, messages, strict=True) if row is not None]
+    # What a repeat leaves out could not be told from the numbers that are answered; so they are taken before.
+    taken = tx.all(
+        "SELECT nextval(pg_get_serial_sequence('messages', 'id')) AS id FROM generate_series(1, ?)", (len(rows),)
     )
-    return None if row is None else int(row["id"])
+    numbers = sorted(int(row["id"]) for row in taken)
+    numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
+    columns = {"id": "bigint", **_COLUMNS}
+    found = bulk.insert_returning(tx, "messages", columns, numbered, "ON CONFLICT DO NOTHING", "id")
+    kept_numbers = {int(row["id"]) for row in found}
+    return [(number, message) for number, (message, _) in zip(numbers, messages, strict=True) if number in kept_numbers]
+
+
+def _row(message: Received, expire_time: int) -> tuple[object, ...]:
+    header, body = message.message.header, message.message.body
+    return (
+        body.name,
+        _event_id(body),
+        header.source,
+        header.module,
+        header.node_type,
+        header.instance,
+        header.timestamp,
+        message.time,
+        expire_time,
+        header.sequence,
+        header.kind,
+        header.level,
+        header.category,
+        message.frame,
+    )
 
 
 def expire(tx: Transaction, now: int, limit: int) -> int:
@@ -285,16 +332,18 @@ def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
             stamp = (TIMESTAMP, f'<{TIMESTAMP} type="u64">{update.timestamp}</{TIMESTAMP}>')
             given = ((name, (xml, update.timestamp)) for name, xml in (*update.attributes, stamp))
             told.setdefault(object_, {}).update(given)
-    tx.many(
-        "INSERT INTO uve_attributes (object_table, object_key, struct, generator, attribute, xml, time)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (object_table, object_key, struct, generator, attribute)"
-        " DO UPDATE SET xml = excluded.xml, time = excluded.time",
+    bulk.insert(
+        tx,
+        "uve_attributes",
+        _ATTRIBUTE_COLUMNS,
         (
             (*object_, name, xml, time)
             for object_, attributes in told.items()
             for name, (xml, time) in attributes.items()
         ),
+        # Generators send whole objects of which little has changed; what has not need not be written.
+        "ON CONFLICT (object_table, object_key, struct, generator, attribute)"
+        " DO UPDATE SET xml = excluded.xml, time = excluded.time WHERE uve_attributes.xml <> excluded.xml",
     )
     changes.note(tx, changed)
 

@@ -116,4 +116,6 @@ def outgoing(tx: Transaction, limit: int, first: int = 0) -> Sequence[Outgoing]:
 
 def taken(tx: Transaction, event_ids: Iterable[str]) -> None:
     """Forgets object logs that a collector has."""
-    tx.many("DELETE FROM outbox WHERE event_id = ?", ((event_id,) for event_id in event_ids))
+    named = list(event_ids)
+    if named:
+        tx.execute(f"DELETE FROM outbox WHERE event_id IN ({', '.join('?' * len(named))})", named)

@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from services.runtime.database import Transaction
+from telemetry.store import bulk
 
 KEPT: Final = 100_000
 """Revisions for which it is known what went with them; ten a second, at most, are made by a collector."""
+
+
+_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {"object_table": "text", "object_key": "text", "struct": "text", "revision": "bigint"}
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,10 +41,12 @@ def note(tx: Transaction, objects: Collection[tuple[str, str, str]]) -> None:
         return
     row = tx.one("UPDATE uve_revisions SET revision = revision + 1 WHERE name = 'last' RETURNING revision")
     assert row is not None  # the migration made it
-    tx.many(
-        "INSERT INTO uve_changes (object_table, object_key, struct, revision) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (object_table, object_key, struct) DO UPDATE SET revision = excluded.revision",
+    bulk.insert(
+        tx,
+        "uve_changes",
+        _COLUMNS,
         ((*each, row["revision"]) for each in sorted(objects)),
+        "ON CONFLICT (object_table, object_key, struct) DO UPDATE SET revision = excluded.revision",
     )
 
 

@@ -31,8 +31,10 @@ from telemetry.callers import AioCallers
 from telemetry.desk import Desk
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
+from telemetry.gauges import Gauges
 from telemetry.lag import Lag
 from telemetry.lease import Lease
+from telemetry.parts import Parts, parts
 from telemetry.peers import Log
 from telemetry.publisher import GRACE_SECONDS, UNREAD_SECONDS, Publisher
 from telemetry.refold import catch_up
@@ -164,11 +166,11 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
 
     await store.write(lambda tx: kept.add_logs(tx, given.logs, now()), "start")
     async with AsyncExitStack() as ending:
-        parts = await ending.enter_async_context(_parts(failed))
+        listening = await ending.enter_async_context(parts(failed))
         hub, uve_hub = Hub(store), UveHub(store)
         await hub.start()
         sink = StoreSink(store, f"{own.identity.source}:{own.identity.instance}", own.message_seconds, now)
-        collector = await _collect(own, sink, now, parts, ending)
+        collector = await _collect(own, sink, now, listening, ending)
         collectors = own.collectors or (_own_collector(own, collector),)
         generator = _generator(own, collectors, now)
         desk = Desk(generator, store, *_reached_at(own))
@@ -183,6 +185,10 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             clock=now,
         )
         lag = Lag(publisher, desk, own.identity.source, now)
+        lease = Lease(store, GENERATING, str(own.identity), pace=given.pace)
+        gauges = Gauges(generator.session, publisher.underway, lag, desk, lease)
+        if given.metrics is not None:
+            given.metrics.add(gauges.lines)
 
         def committed() -> None:
             publisher.stored()
@@ -217,7 +223,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             await publisher.load()
             async with _sending(generator, failed):
                 try:
-                    async with _parts(failed) as telling:
+                    async with parts(failed) as telling:
                         telling.start(publisher.run(), "publisher")
                         telling.start(enricher.run(), "enricher")
                         telling.start(anchors.run(), "anchors")
@@ -225,16 +231,17 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
                         telling.start(lag.run(), "lag")
                         if own.analytics is not None:
                             audit = Audit(publisher, own.analytics, store, now, news.read_back, pace=given.pace)
+                            gauges.audit = audit
                             telling.start(audit.run(), "audit")
                         telling.start(catch_up(store, publisher.wake), "refold")
                         await asyncio.get_running_loop().create_future()
                 finally:
                     await anchors.flush()
 
-        workers = await ending.enter_async_context(_parts(failed))
+        workers = await ending.enter_async_context(parts(failed))
         workers.start(hub.run(), "watch")
         workers.start(uve_hub.run(), "uves")
-        workers.start(Lease(store, GENERATING, str(own.identity), pace=given.pace).keep(tell), "generating")
+        workers.start(lease.keep(tell), "generating")
         for service, (log, _) in given.logs.items():
             workers.start(Follower(service, log, store, news, now).run(), f"follower {service}")
         await bound.start()
@@ -246,44 +253,14 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             await bound.stop(given.server.grace)
 
 
-class _Parts:
-    """Tasks that run until they are cancelled."""
-
-    def __init__(self, failed: Callable[[BaseException], None]) -> None:
-        self._failed = failed
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, work: object, name: str) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type] # a coroutine
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.critical("part.failed", part=task.get_name(), exc_info=error)
-            self._failed(error)
-
-
-@asynccontextmanager
-async def _parts(failed: Callable[[BaseException], None]) -> AsyncIterator[_Parts]:
-    parts = _Parts(failed)
-    try:
-        yield parts
-    finally:
-        for task in parts.tasks:
-            task.cancel()
-        await asyncio.gather(*parts.tasks, return_exceptions=True)
-
-
 async def _collect(
-    own: TelemetrySettings, sink: StoreSink, now: Callable[[], int], parts: _Parts, ending: AsyncExitStack
+    own: TelemetrySettings, sink: StoreSink, now: Callable[[], int], within: Parts, ending: AsyncExitStack
 ) -> int:
     """Lets our own collector listen, if it shall; answers its port."""
     if own.collector is None:
         return 0
     await sink.start()
-    parts.start(sink.run(), "sink")
+    within.start(sink.run(), "sink")
     settings = CollectorSettings(own.identity, own.collector.host, own.collector.port)
     tls = server_context(own.tls) if own.tls else None
     try:
@@ -323,8 +300,8 @@ def _reached_at(own: TelemetrySettings) -> tuple[str, int]:
 @asynccontextmanager
 async def _sending(generator: Generator, failed: Callable[[BaseException], None]) -> AsyncIterator[None]:
     """Keeps *generator*'s session; at the end the last news still go out."""
-    async with _parts(failed) as parts:
-        sending = parts.start(generator.run(), "generator")
+    async with parts(failed) as within:
+        sending = within.start(generator.run(), "generator")
         try:
             yield
         finally:

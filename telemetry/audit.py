@@ -67,6 +67,8 @@ class Audit:
         self._clock = clock
         self._told = told
         self._pace = pace
+        self.tally = Tally()
+        """What this process found."""
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -107,5 +109,6 @@ class Audit:
             seen_time=self._clock(),
         )
         await self._store.write(lambda tx: audits.add(tx, tally), "audit")
+        self.tally += tally
         await self._publisher.confirm([*there, *lost])
         self._publisher.repeat(again)

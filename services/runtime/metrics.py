@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -19,6 +20,11 @@ class Metrics:
         self._calls: dict[tuple[str, str], int] = {}
         self._seconds: dict[str, float] = {}
         self._histograms: dict[str, list[int]] = {}
+        self._sources: list[Callable[[], Iterable[str]]] = []
+
+    def add(self, source: Callable[[], Iterable[str]]) -> None:
+        """Shows lines of *source*, too, in the same format; it is called from another thread."""
+        self._sources.append(source)
 
     def observe(self, method: str, code: str, seconds: float) -> None:
         """Counts one call of *method* that ended with *code*."""
@@ -46,6 +52,8 @@ class Metrics:
                 lines.append(f'bms_rpc_seconds_bucket{{method="{method}",le="{bound}"}} {total}')
             lines.append(f'bms_rpc_seconds_sum{{method="{method}"}} {seconds[method]:.6f}')
             lines.append(f'bms_rpc_seconds_count{{method="{method}"}} {total}')
+        for source in self._sources:
+            lines += source()
         return "\n".join(lines) + "\n"
 
 

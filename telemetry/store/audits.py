@@ -28,6 +28,16 @@ class Tally:
     lost: int = 0
     seen_time: int = 0
 
+    def __add__(self, more: Tally) -> Tally:
+        """Both together, as of the later reading."""
+        return Tally(
+            self.found + more.found,
+            self.duplicates + more.duplicates,
+            self.holes + more.holes,
+            self.lost + more.lost,
+            max(self.seen_time, more.seen_time),
+        )
+
 
 def tally(tx: Transaction) -> Tally:
     """The counts so far."""

@@ -19,6 +19,7 @@ from services.kernel.clock import RandomIds, SystemClock
 from services.kernel.errors import Unauthenticated
 from services.runtime.auth import Callers
 from services.runtime.database import Database
+from services.runtime.metrics import Metrics
 from services.runtime.page_tokens import PageTokens
 from services.runtime.settings import ServerSettings
 from telemetry.app import Given, Ports, running
@@ -95,6 +96,7 @@ async def rig(
     tls: TlsFiles | None = None,
     callers: Callers | None = None,
     instance: str = "0",
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Rig]:
     """Telemetry on free ports; *instance* tells replicas apart."""
     logs = {service: (logs or {}).get(service) or FakeLog(service) for service in SERVICES}
@@ -112,6 +114,7 @@ async def rig(
         page_tokens=PageTokens(b"key"),
         clock=SystemClock(),
         ids=RandomIds(),
+        metrics=metrics,
         pace=50.0,
     )
     failures: list[BaseException] = []

@@ -10,19 +10,19 @@ together lead to one reading.
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from services.kernel.errors import BmsError, InvalidField
-from services.lifecycle.observing.brokers import Brokers, Host
+from services.lifecycle.observing.brokers import Brokers
 from services.lifecycle.observing.hints import Hint, hint_of
 from services.lifecycle.observing.observer import Observer
+from services.runtime.rabbitmq import backoff, connect
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
@@ -31,9 +31,6 @@ _PREFETCH = 100
 _WAIT_SECONDS = 1.0
 _GATHER_SECONDS = 0.2
 _MANY = 20
-_TIMEOUT = 5.0
-_HEARTBEAT = 60
-_LEAST, _MOST = timedelta(seconds=1), timedelta(seconds=60)
 _QUEUE = {
     # Nobody listens any more: the broker need not keep them. The listing finds what they were about.
     "x-expires": 3_600_000,
@@ -88,7 +85,7 @@ class Listening:
                 connection.close()
 
     def _connect(self) -> None:
-        connection = _open(self.brokers)
+        connection = connect(self.brokers.cluster, "bms-lifecycle")
         self._connection = connection
         channel = connection.channel()
         self._channel = _declare(connection, channel, self.brokers)
@@ -129,12 +126,6 @@ class Listening:
             self.list_anew()
 
 
-def backoff(failures: int, chance: float) -> timedelta:
-    """How long to wait after so many failures in a row; *chance*, from 0 to 1, spreads those who wait."""
-    full = min(_MOST, _LEAST * int(2 ** min(failures - 1, 10)))
-    return full * (0.5 + chance / 2)
-
-
 def _understood(tag: int, body: bytes) -> Hint | None:
     try:
         return hint_of(body)
@@ -142,35 +133,6 @@ def _understood(tag: int, body: bytes) -> Hint | None:
         # Never its body: people write anything into their nodes.
         _log.error("notifications.poison", delivery=tag, size=len(body), error=str(error))
         return None
-
-
-def _open(brokers: Brokers) -> BlockingConnection:
-    import pika
-    from pika.exceptions import AMQPError
-
-    last: Exception = OSError("no broker")
-    for host in brokers.hosts:
-        try:
-            return pika.BlockingConnection(_parameters(brokers, host))
-        except (AMQPError, OSError) as error:
-            last = error
-            _log.info("notifications.host_away", host=host.name, port=host.port, error=type(error).__name__)
-    raise last
-
-
-def _parameters(brokers: Brokers, host: Host) -> Any:  # pika's own types say nothing
-    import pika
-
-    tls = None
-    if brokers.tls:
-        context = ssl.create_default_context(cafile=str(brokers.ca) if brokers.ca else None)
-        tls = pika.SSLOptions(context, host.name)
-    return pika.ConnectionParameters(
-        host=host.name, port=host.port, virtual_host=brokers.vhost, ssl_options=tls,
-        credentials=pika.PlainCredentials(host.user, host.password, erase_on_connect=True),
-        heartbeat=_HEARTBEAT, blocked_connection_timeout=_TIMEOUT, socket_timeout=_TIMEOUT, stack_timeout=2 * _TIMEOUT,
-        connection_attempts=1, client_properties={"connection_name": "bms-lifecycle"},
-    )  # fmt: skip
 
 
 def _declare(connection: BlockingConnection, channel: BlockingChannel, brokers: Brokers) -> BlockingChannel:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pika
 
-from services.lifecycle.observing.brokers import Brokers, Host
+from services.lifecycle.observing.brokers import Brokers
+from services.runtime.rabbitmq import Cluster, Host
 from tests.openstack.cloud import rabbitmq
 from tests.openstack.cloud.debian import provide
 from tests.openstack.cloud.parts import end, free_port, listens, start
@@ -39,7 +40,7 @@ class Broker:
     @property
     def brokers(self) -> Brokers:
         """Where to listen."""
-        return Brokers((Host("127.0.0.1", self.port, USER, PASSWORD),))
+        return Brokers(Cluster((Host("127.0.0.1", self.port, USER, PASSWORD),)))
 
     @property
     def url(self) -> str:

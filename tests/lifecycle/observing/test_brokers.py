@@ -9,34 +9,12 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import InvalidField
-from services.lifecycle.observing.brokers import Brokers, Host, Observing, parse, read_observing
-from services.lifecycle.observing.listening import backoff
+from services.lifecycle.observing.brokers import Brokers, Observing, read_observing
 from services.lifecycle.settings import LifecycleSettings
+from services.runtime.rabbitmq import Cluster, Host, Tls
 
 URL = "BMS_LIFECYCLE_IRONIC_NOTIFICATIONS"
 BASE = {"BMS_LIFECYCLE_BACKEND": "ironic", "BMS_LIFECYCLE_IRONIC_CLOUD": "bed"}
-
-
-@pytest.mark.parametrize(
-    ("url", "hosts", "vhost", "tls"),
-    [
-        ("rabbit://u:p@a", (Host("a", 5672, "u", "p"),), "/", False),
-        ("amqp://u:p%40%2F@a:1/", (Host("a", 1, "u", "p@/"),), "/", False),
-        ("amqps://u:p@a/cloud%2Fone", (Host("a", 5671, "u", "p"),), "cloud/one", True),
-        ("rabbit://a/?ssl=0", (Host("a", 5672, "guest", "guest"),), "/", False),
-        (
-            "rabbit://u:p@a:1,v:q@[fd00::1]:2,w@[fd00::2]//",
-            (Host("a", 1, "u", "p"), Host("fd00::1", 2, "v", "q"), Host("fd00::2", 5672, "w", "guest")),
-            "/",
-            False,
-        ),
-    ],
-)
-def test_a_url_names_every_host(url: str, hosts: tuple[Host, ...], vhost: str, tls: bool) -> None:
-    """
-    In the form that OpenStack's services take, so that it can be copied from theirs.
-    """
-    assert parse(url) == (hosts, vhost, tls)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +38,7 @@ def test_a_file_keeps_it_from_the_environment(tmp_path: Path) -> None:
     file.write_text("rabbit://u:hunter2@a\n")
     found = read_observing({URL + "_FILE": str(file)}).brokers
 
-    assert found == Brokers((Host("a", 5672, "u", "hunter2"),))
+    assert found == Brokers(Cluster((Host("a", 5672, "u", "hunter2"),)))
     assert "hunter2" not in repr(found)
     with pytest.raises(InvalidField, match="beside"):
         read_observing({URL: "rabbit://a", URL + "_FILE": str(file)})
@@ -84,19 +62,9 @@ def test_settings_have_their_defaults_and_bounds() -> None:
         }
     ).observing
     assert own.every == timedelta(seconds=5)
-    assert own.brokers == Brokers((Host("a", 5671, "guest", "guest"),), "/", tls=True, ca=Path("/ca.pem"), durable=True)
+    assert own.brokers == Brokers(
+        Cluster((Host("a", 5671, "guest", "guest"),), "/", Tls(ca=Path("/ca.pem"))), durable=True
+    )
     for name, value in (("BMS_LIFECYCLE_IRONIC_LIST_SECONDS", "0"), (URL + "_DURABLE", "maybe")):
         with pytest.raises(InvalidField):
             LifecycleSettings.read({**BASE, URL: "rabbit://a", name: value})
-
-
-def test_it_comes_back_soon_and_then_seldom() -> None:
-    """
-    After the first failure within a second, and never later than within a minute; two replicas not at once.
-    """
-    pauses = [backoff(failures, 1.0) for failures in range(1, 100)]
-
-    assert pauses[0] == timedelta(seconds=1)
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == timedelta(seconds=60)
-    assert backoff(3, 0.0) < backoff(3, 1.0)

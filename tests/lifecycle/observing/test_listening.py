@@ -12,9 +12,10 @@ import pytest
 import structlog
 
 from services.kernel.clock import SystemClock
-from services.lifecycle.observing.brokers import Brokers, Host
+from services.lifecycle.observing.brokers import Brokers
 from services.lifecycle.observing.listening import Listening
 from services.runtime.loop import Loop
+from services.runtime.rabbitmq import Cluster, Host
 from tests.lifecycle.observing.broker import PASSWORD, Broker, running_broker, wait_until
 from tests.lifecycle.observing.fake_nodes import Watched, watched
 from tests.lifecycle.observing.test_hints import SECRET, notification
@@ -180,7 +181,7 @@ def test_after_a_restart_of_the_broker_it_listens_again_and_lists(
     """
     uuid = uuid_of(site)
     dead = Host("127.0.0.1", free_port(), "cloud", PASSWORD)
-    brokers = Brokers((dead, *broker.brokers.hosts))
+    brokers = Brokers(Cluster((dead, *broker.brokers.cluster.hosts)))
     with Ear(site, brokers) as ear:
         heard(ear)
         broker.down()
@@ -203,7 +204,7 @@ def test_an_exchange_that_is_there_is_taken_as_it_is(broker: Broker, site: Watch
     uuid = uuid_of(site)
     with broker.channel() as channel:
         channel.exchange_declare("ironic-durable", "topic", durable=True)
-    brokers = Brokers(broker.brokers.hosts, exchange="ironic-durable", queue="bms-test-durable")
+    brokers = Brokers(broker.brokers.cluster, exchange="ironic-durable", queue="bms-test-durable")
     with Ear(site, brokers) as ear:
         heard(ear)
         site.nodes.lead(uuid, maintenance=True)

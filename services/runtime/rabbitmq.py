@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -93,6 +94,8 @@ def connect(cluster: Cluster, name: str) -> BlockingConnection:
     import pika
     from pika.exceptions import AMQPError
 
+    # Its own lines are many, and may quote the login; what it warns of we say ourselves.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     last: Exception = OSError("no broker")
     for host in cluster.hosts:
         try:

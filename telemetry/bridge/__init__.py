@@ -6,7 +6,9 @@ fields         Ironic's JSON -> the UVE's fields
 register       the newest word on a thing, whichever way and in whatever order it came
 fleet          nodes and their ports -> UVEs
 conf           the old daemon's configuration file, read unchanged
-ironic         Ironic's API, page by page
-listening      RabbitMQ
+login, ironic  Ironic's API, page by page
+listening      RabbitMQ, and whose turn it is
+wording        a notification as an object log
+bridge         one at work: what is heard and listed becomes what its generator tells
 app            all of it, run; one active of several
 """

@@ -99,7 +99,8 @@ class Listening:
                 pause = self._step()
             except (AMQPError, OSError, ValueError) as error:
                 # By its class: what these say may quote the login. ValueError: a certificate that cannot be read.
-                pause = self._lost(type(error).__name__)
+                code = getattr(error, "reply_code", None)
+                pause = self._lost(type(error).__name__ + (f" ({code})" if code else ""))
             except Exception as error:  # noqa: BLE001 -- a defect of ours must not end listening without a word
                 _log.exception("notifications.failed")
                 pause = self._lost(type(error).__name__)
@@ -111,7 +112,6 @@ class Listening:
         """What is to be done next; answers how long to wait before the step after it."""
         if self._connection is None:
             self._connection = connect(self.cluster, NAME)
-            self._failures = 0
         if self._channel is None and not self._take_turn():
             self.told(Ear.STANDBY, "another bridge reads")
             # Its heartbeats must be answered while we wait.
@@ -169,7 +169,7 @@ class Listening:
             self._channel.basic_consume(queue, self._on_message, consumer_tag=queue)
             self._reading.add(queue)
         if not self._said or self._reading != before:
-            self._said = True
+            self._said, self._failures = True, 0
             _log.info("notifications.reading", queues=sorted(self._reading))
             what = "" if self._reading else f"Ironic has told nothing yet: there is no queue {self.queues[-1]}"
             self.told(Ear.ACTIVE, what)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,16 +15,18 @@ from typing import Any, Self
 import pytest
 
 from services.runtime.database import Database
-from services.runtime.rabbitmq import Cluster, Host
+from services.runtime.rabbitmq import Cluster, Host, Tls
 from telemetry.bridge.app import run
 from telemetry.bridge.listening import PARKED, Ear, Listening
 from telemetry.bridge.notifications import PoisonError, parse
 from telemetry.sandesh.settings import Address
 from tests.lifecycle.observing.broker import PASSWORD, TOPIC, USER, Broker, running_broker, wait_until
+from tests.openstack.cloud import rabbitmq
 from tests.openstack.cloud.parts import free_port
 from tests.telemetry.bridge.fake_ironic import FakeIronic
 from tests.telemetry.bridge.notes import NODE, SECRET, body, node
 from tests.telemetry.bridge.test_app import clock, settings
+from tests.telemetry.bridge.tls_front import tls_front
 from tests.telemetry.rig import rig
 
 # Mark openstack too, by which CI runs it: it comes from Debian, as does what genuine services need.
@@ -67,6 +71,16 @@ def parked(broker: Broker) -> list[tuple[Any, bytes]]:
             if method is None:
                 return found
             found.append((properties.headers, content))
+
+
+def permitted(broker: Broker, user: str, password: str, *patterns: str) -> None:
+    """Makes a login that may configure, write and read what matches *patterns*."""
+    (unit,) = [each for each in rabbitmq.units(broker.place) if each.name == "rabbitmq"]
+    command = str(Path(unit.argv[0]).with_name("rabbitmqctl"))
+    for line in (["add_user", user, password], ["set_permissions", user, *patterns]):
+        subprocess.run(
+            [command, *line], env={**os.environ, **unit.environ}, check=True, capture_output=True, timeout=60
+        )
 
 
 class Listener:
@@ -158,9 +172,9 @@ def test_what_was_not_acknowledged_comes_again(broker: Broker) -> None:
         wait_until("it came again", lambda: len(second.got) == 1)
 
 
-def test_of_two_bridges_one_reads_and_the_other_takes_over(broker: Broker) -> None:
+def test_19_of_two_bridges_one_reads_and_the_other_takes_over(broker: Broker) -> None:
     """
-    Two generators of one name would throw each other out of the collector.
+    Two generators of one name would throw each other out of the collector: the original could have no second.
     """
     ironic_tells(broker)
     with Listener(broker.brokers.cluster) as first:
@@ -184,6 +198,33 @@ def test_15_the_second_host_of_the_list_is_tried(broker: Broker) -> None:
     ironic_tells(broker, body("node.update.end", node()))
     with Listener(Cluster(hosts)) as one:
         wait_until("it is read", lambda: len(one.got) == 1)
+
+
+def test_15_tls_with_certificates_on_both_sides(broker: Broker, tmp_path: Path) -> None:
+    """
+    The original spoke none. A broker whose certificate is of nobody we know is not spoken to.
+    """
+    ironic_tells(broker, body("node.update.end", node()))
+    with tls_front(broker.port, tmp_path) as port:
+        hosts = (Host("127.0.0.1", port, USER, PASSWORD),)
+        with Listener(Cluster(hosts, "/", Tls())) as stranger:
+            wait_until("it refuses", lambda: stranger.is_(Ear.AWAY))
+        files = Tls(tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem")
+        with Listener(Cluster(hosts, "/", files)) as one:
+            wait_until("it is read", lambda: len(one.got) == 1)
+        assert stranger.got == []
+
+
+def test_a_login_that_may_only_read_reads(broker: Broker) -> None:
+    """
+    It cannot declare the queue that says whose turn it is, nor park: it goes on, and acknowledges poison.
+    """
+    ironic_tells(broker, b"poison", body("node.update.end", node()))
+    reader = Cluster((Host("127.0.0.1", broker.port, "reader", SECRET),))
+    permitted(broker, "reader", SECRET, "^$", "^$", ".*")
+    with Listener(reader) as one:
+        wait_until("both are read", lambda: len(one.got) == 2)
+    assert broker.depth(INFO) == 0
 
 
 def test_a_queue_that_was_deleted_is_looked_for_again(broker: Broker) -> None:

@@ -96,9 +96,13 @@ class Register:
         if before is not None and before.turn > asked and age.updated <= before.age.updated:
             return False
         self._gone.pop(uuid, None)
-        kept = before.fields if before is not None else {}
-        # Words of the same second that were said before we asked may still come; the last of them is what we read.
-        self._known[uuid] = Known(age, max(asked, before.turn if before else 0), owner, {**kept, **fields})
+        if before is None:
+            self._known[uuid] = Known(age, asked, owner, fields)
+            return True
+        if age.updated == before.age.updated:
+            # Words of that second that were said before the last we heard are older than this, too.
+            age = replace(age, said=before.age.said)
+        self._known[uuid] = Known(age, max(asked, before.turn), owner, {**before.fields, **fields})
         return True
 
     def bury(self, uuid: str, age: Age, turn: int) -> bool:

@@ -111,6 +111,20 @@ def test_a_listing_asked_for_later_is_right_whatever_the_clocks_say() -> None:
     assert site.uve()["provision_state"] == "deleting"
 
 
+def test_a_word_that_was_late_before_a_listing_is_late_after_it() -> None:
+    """
+    Of two saves of one second, told in the wrong order with a listing in between.
+    """
+    site = Site()
+    site.lists([at(0)], [])
+    site.hear("node.power_set.end", at(5, power_state="power on"), "2026-11-22 09:00:05.700000")
+    site.lists([at(5, power_state="power on")], [])
+    site.hear("node.power_set.start", at(5, power_state="power off"), "2026-11-22 09:00:05.300000")
+    assert site.uve()["power_state"] == "power on"
+    site.hear("node.power_set.end", at(5, power_state="error"), "2026-11-22 09:00:05.900000")
+    assert site.uve()["power_state"] == "error"
+
+
 def test_who_is_gone_stays_gone() -> None:
     """
     A late update, a page that was asked for before, or a creation told again do not bring a node back.

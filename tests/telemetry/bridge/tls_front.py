@@ -32,10 +32,12 @@ def tls_front(port: int, folder: Path) -> Iterator[int]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             # A caller who breaks the handshake off, or leaves.
-            with suppress(OSError):
-                with context.wrap_socket(self.request, server_side=True) as caller:
-                    with socket.create_connection(("127.0.0.1", port)) as broker:
-                        _pump(caller, broker)
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as caller,
+                socket.create_connection(("127.0.0.1", port)) as broker,
+            ):
+                _pump(caller, broker)
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True

@@ -177,7 +177,7 @@ class Listening:
     def _cancelled(self, frame: Any) -> None:
         """A queue is gone: somebody deleted it, or its node ended. It is looked for again."""
         self._reading.discard(frame.method.consumer_tag)
-        self._since_look = 0
+        self._since_look, self._said = 0.0, False
         _log.warning("notifications.queue_gone", queue=frame.method.consumer_tag)
 
     def _on_message(self, _channel: object, method: Any, _properties: object, body: bytes) -> None:

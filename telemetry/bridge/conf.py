@@ -87,8 +87,14 @@ class BridgeSettings:
     unfollowed: tuple[str, ...]
 
 
+def host_name_of(address: str) -> str:
+    """The name of *address*, of this host for ""; never that of every host, which two generators could have."""
+    found = socket.getfqdn(address)
+    return socket.gethostname() if found.partition(".")[0] == "localhost" else found
+
+
 def read(
-    files: list[Path], environ: Mapping[str, str], host_name: Callable[[str], str] = socket.getfqdn
+    files: list[Path], environ: Mapping[str, str], host_name: Callable[[str], str] = host_name_of
 ) -> BridgeSettings:
     """The settings in *files*; those of later files count.
 

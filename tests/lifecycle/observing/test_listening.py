@@ -78,9 +78,8 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         found.append(dict(event))
         raise structlog.DropEvent
 
-    monkeypatch.setattr(
-        "services.lifecycle.observing.listening._log", structlog.wrap_logger(logging.getLogger(), [keep])
-    )
+    for module in ("services.lifecycle.observing.listening", "services.runtime.rabbitmq"):
+        monkeypatch.setattr(f"{module}._log", structlog.wrap_logger(logging.getLogger(), [keep]))
     return found
 
 

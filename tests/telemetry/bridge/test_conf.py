@@ -10,7 +10,7 @@ import pytest
 
 from services.kernel.errors import InvalidField
 from services.runtime.rabbitmq import Cluster, Host, Tls
-from telemetry.bridge.conf import BridgeSettings, read
+from telemetry.bridge.conf import BridgeSettings, host_name_of, read
 from telemetry.bridge.login import CloudLogin, KeystoneLogin
 from telemetry.sandesh.settings import Address
 from telemetry.sandesh.sockets import TlsFiles
@@ -228,6 +228,16 @@ def test_what_is_wrong_is_named_and_no_secret_repeated(text: str, field: str, tm
     assert caught.value.facts["field"] == field
     assert SECRET not in str(caught.value) + caught.value.remedy
     assert caught.value.remedy or str(tmp_path) in str(caught.value)
+
+
+def test_a_host_is_not_called_as_every_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where its own name leads to loopback; two bridges of one name would throw each other out.
+    """
+    monkeypatch.setattr("socket.gethostname", lambda: "node-7")
+    names = {"": "localhost", "10.0.0.5": "node-5.example", "127.0.0.1": "localhost.localdomain"}
+    monkeypatch.setattr("socket.getfqdn", names.__getitem__)
+    assert [host_name_of(name) for name in names] == ["node-7", "node-5.example", "node-7"]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

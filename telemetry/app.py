@@ -23,7 +23,7 @@ from services.runtime.metrics import Metrics
 from services.runtime.page_tokens import PageTokens
 from services.runtime.settings import ServerSettings
 from services.runtime.times import to_micros
-from telemetry import server
+from telemetry import server, systemlog
 from telemetry.alarms import server_alarms
 from telemetry.anchors import Anchors, Signed
 from telemetry.audit import Audit
@@ -130,10 +130,10 @@ class _News:
         self._doubts[service] = what
         self._tell_health(service)
 
-    def read_back(self, complaint: str) -> None:
-        """Whether the site's analytics API answers."""
+    def other(self, type_: str, name: str, complaint: str) -> None:
+        """How a connection is that is no service's log."""
         status = ConnectionStatus.DOWN if complaint else ConnectionStatus.UP
-        self._generator.connection(Connection("ApiServer", "analytics", status, (), complaint))
+        self._generator.connection(Connection(type_, name, status, (), complaint))
 
     def _tell_health(self, service: str) -> None:
         reachable, complaint = self._health.get(service, (False, ""))
@@ -184,7 +184,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
             told=lambda uuid, known: desk.tell(OBJECT_SERVER_TABLE, uuid, server_alarms(known)),
             clock=now,
         )
-        lag = Lag(publisher, desk, own.identity.source, now)
+        lag = Lag(publisher, desk, own.identity.source, now, lambda said: news.other("Database", "store", said))
         lease = Lease(store, GENERATING, str(own.identity), pace=given.pace)
         gauges = Gauges(generator.session, publisher.underway, lag, desk, lease)
         if given.metrics is not None:
@@ -230,7 +230,14 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
                         telling.start(desk.run(), "alarms")
                         telling.start(lag.run(), "lag")
                         if own.analytics is not None:
-                            audit = Audit(publisher, own.analytics, store, now, news.read_back, pace=given.pace)
+                            audit = Audit(
+                                publisher,
+                                own.analytics,
+                                store,
+                                now,
+                                lambda said: news.other("ApiServer", "analytics", said),
+                                pace=given.pace,
+                            )
                             gauges.audit = audit
                             telling.start(audit.run(), "audit")
                         telling.start(catch_up(store, publisher.wake), "refold")
@@ -238,6 +245,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
                 finally:
                     await anchors.flush()
 
+        ending.enter_context(systemlog.told(generator, str(own.identity)))
         workers = await ending.enter_async_context(parts(failed))
         workers.start(hub.run(), "watch")
         workers.start(uve_hub.run(), "uves")

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from services.kernel.errors import PeerUnavailable
 from telemetry.alarms import own_alarms
 from telemetry.desk import Desk
-from telemetry.patience import patiently
 from telemetry.publisher import Publisher
 from telemetry.sandesh.messages import OBJECT_CONFIG_NODE
 
@@ -22,22 +22,36 @@ class Lag:
     Args:
         host: the key of our alarms in ``ObjectConfigNode``.
         clock: gives microseconds since 1970.
+        told: called with what is wrong with the database, "" if nothing is.
 
     Attributes:
         seconds: the age of the oldest event that was not sent yet; 0 if all were.
     """
 
-    def __init__(self, publisher: Publisher, desk: Desk, host: str, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        desk: Desk,
+        host: str,
+        clock: Callable[[], int],
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._publisher = publisher
         self._desk = desk
         self._host = host
         self._clock = clock
+        self._told = told
         self.seconds = 0.0
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
         while True:
-            await patiently(self.look, "lag")
+            try:
+                await self.look()
+            except PeerUnavailable as error:
+                self._told(str(error)[:200])
+            else:
+                self._told("")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ _HARMLESS = frozenset({"page_token", "next_page_token"})
 _MAX_DEPTH = 8
 
 _registered: set[str] = set()
+_listeners: list[Callable[[Mapping[str, Any]], None]] = []
 _known: dict[str, bool] = {}
 
 
@@ -37,6 +39,22 @@ def redact(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Muta
             event[key] = REDACTED
         elif isinstance(value, str | bytes | Mapping | list | tuple):
             event[key] = _clean(value, 0)
+    return event
+
+
+@contextmanager
+def heard(listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+    """Lets *listener* have each line as it is logged, without secrets, on that thread; until the block ends."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def _tell(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for listener in _listeners:
+        listener(event)
     return event
 
 
@@ -98,9 +116,9 @@ def configure(settings: LogSettings, service: str) -> None:
     quiet = level > logging.INFO
     _fast = (lambda _event, _facts: None) if quiet else _fast_line(service) if settings.json else None
     render: list[Any] = (
-        [_tracebacks, redact, structlog.processors.JSONRenderer(serializer=_dumps)]
+        [_tracebacks, redact, _tell, structlog.processors.JSONRenderer(serializer=_dumps)]
         if settings.json
-        else [redact, _as_text, structlog.dev.ConsoleRenderer()]
+        else [redact, _tell, _as_text, structlog.dev.ConsoleRenderer()]
     )
     structlog.configure(
         processors=[

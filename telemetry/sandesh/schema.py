@@ -233,6 +233,11 @@ def object_log(name: str, fields: tuple[Field, ...], category: str) -> Message:
     return Message(name, Kind.OBJECT, fields, category=category)
 
 
+def system_log(name: str, fields: tuple[Field, ...], category: str) -> Message:
+    """Something that a process has to say, of no object."""
+    return Message(name, Kind.SYSTEM, fields, category=category)
+
+
 def control(name: str, fields: tuple[Field, ...]) -> Message:
     """A message of the handshake."""
     return Message(name, Kind.REQUEST, fields, level=Level.INVALID, control=True)

@@ -179,7 +179,7 @@ def test_generator_and_node_show_themselves(sqlite_database: Database) -> None:
                 page = await response.text()
 
             connections = {info["name"] for info in found["process_status"][0]["connection_infos"]}
-            assert connections >= {"Collector", "inventory", "ipam", "lifecycle", "network"}
+            assert connections >= {"Collector", "inventory", "ipam", "lifecycle", "network", "store"}
             assert generator["ModuleClientState"]["client_info"]["status"] == "Established"
             assert SERVER in page
 

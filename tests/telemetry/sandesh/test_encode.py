@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from telemetry import systemlog
 from telemetry.sandesh import alarms, messages, verdict
 from telemetry.sandesh.decode import decode
 from telemetry.sandesh.encode import body_text, encode
@@ -25,7 +26,7 @@ from telemetry.sandesh.tree import fields
 from tests.telemetry.sandesh.values import arrived, values_of
 from tests.telemetry.sandesh.vectors import FULL, TRUTH_ALL_UVE
 
-SCHEMAS = (alarms, messages, verdict)
+SCHEMAS = (alarms, messages, systemlog, verdict)
 SENDER = Identity("host", "module", "Config", "0")
 HEADER = header_of(TRUTH_ALL_UVE, SENDER, 1, 1)
 

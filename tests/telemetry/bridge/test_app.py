@@ -22,14 +22,16 @@ import pytest
 
 from services.kernel.errors import InvalidField
 from services.runtime.database import Database
-from telemetry.bridge.app import active
+from telemetry.bridge.app import active, run
 from telemetry.bridge.bridge import Bridge
 from telemetry.bridge.conf import BridgeSettings, read
+from telemetry.sandesh.generator import Generator
 from telemetry.sandesh.messages import IRONIC_NODE_INFO
 from telemetry.sandesh.settings import Address
 from tests.telemetry.bridge.fake_ironic import FakeIronic
 from tests.telemetry.bridge.notes import NODE, OTHER, PORT, SECRET, body, node, port
 from tests.telemetry.rig import Rig, rig
+from tests.telemetry.sandesh.certificates import certificates
 
 LATER = "2026-11-22T10:00:00Z"
 Play = Callable[["Stage"], Awaitable[None]]
@@ -263,6 +265,83 @@ def test_introspection_shows_the_cache_on_loopback(
                         pass
 
     asyncio.run(scene())
+
+
+def test_10_tls_and_dscp_reach_the_sockets(ironic: FakeIronic, sqlite_database: Database, tmp_path: Path) -> None:
+    """
+    The original read them and passed them to nobody: it spoke plain TCP to collectors that wanted TLS.
+    """
+    files = certificates(tmp_path / "tls", "analytics")
+    ironic.put(node())
+    file = tmp_path / "old.conf"
+    sandesh = {
+        "sandesh_ssl_enable": True, "introspect_ssl_enable": True, "sandesh_keyfile": files.key,
+        "sandesh_certfile": files.certificate, "sandesh_ca_cert": files.authority, "sandesh_dscp_value": 46,
+    }  # fmt: skip
+    port_ = free_port()
+    lines = "".join(f"{name} = {value}\n" for name, value in sandesh.items())
+    file.write_text(ironic.conf(introspect_port=str(port_)) + f"[SANDESH]\n{lines}")
+
+    async def scene() -> None:
+        async with rig(sqlite_database, tls=files) as told, aiohttp.ClientSession() as http:
+            own = read([file], {}, lambda _: "the-host")
+            own = replace(own, collectors=(Address("127.0.0.1", told.ports.collector),))
+            async with active(own, clock, lambda error: None, least=0.02) as bridge:
+                await asyncio.wait_for(bridge.generator.established(), 15)
+                writer = bridge.generator._writer
+                assert writer is not None
+                assert writer.get_extra_info("ssl_object").version() == "TLSv1.2"
+                assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 46 << 2
+                async with http.get(f"https://127.0.0.1:{port_}/Snh_SandeshUVETypesReq", ssl=False) as answer:
+                    assert "IronicNode" in await answer.text()
+
+    asyncio.run(scene())
+
+
+def test_without_a_broker_it_lists_once_its_patience_is_over(
+    ironic: FakeIronic, sqlite_database: Database, tmp_path: Path
+) -> None:
+    """
+    And says that RabbitMQ is away.
+    """
+    ironic.put(node())
+
+    async def scene() -> None:
+        stop = asyncio.Event()
+        async with rig(sqlite_database) as told:
+            own = settings(ironic, tmp_path, rabbit_server=f"127.0.0.1:{free_port()}")
+            own = replace(own, collectors=(Address("127.0.0.1", told.ports.collector),))
+            running = asyncio.create_task(run(own, stop, clock=clock, least=0.02, patience=0.1))
+            url = f"/analytics/uves/server/{NODE}?flat"
+            await told.eventually(lambda: told.get(url), lambda found: "IronicNode" in found)
+            url = "/analytics/uves/config-node/the-host?flat"
+            await told.eventually(lambda: told.get(url), lambda found: "RabbitMQ[" in json.dumps(found))
+            stop.set()
+            await asyncio.wait_for(running, 30)
+
+    asyncio.run(scene())
+
+
+def test_a_part_that_fails_ends_the_process(
+    ironic: FakeIronic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever supervises it starts it anew: half a bridge would look like a whole one.
+    """
+
+    async def broken(_: Generator) -> None:
+        msg = "a defect"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(Generator, "run", broken)
+
+    own = settings(ironic, tmp_path, rabbit_server=f"127.0.0.1:{free_port()}", collectors="127.0.0.1:1")
+
+    async def scene() -> None:
+        await asyncio.wait_for(run(own, asyncio.Event(), clock=clock, patience=0.1), 30)
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        asyncio.run(scene())
 
 
 def cached(bridge: Bridge) -> Callable[[], Awaitable[Any]]:

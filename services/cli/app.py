@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "Audits: proof of isolation, evidence to keep, what leaked."),
     "uve": ("uve", "What analytics knows of an object now."),
     "message": ("message", "Raw Sandesh messages as collectors received them."),
-    "telemetry": ("telemetry", "Bridge Ironic to Contrail's analytics, in place of ironic-notification-manager."),
+    "telemetry": ("telemetry", "Bridge Ironic to Contrail's analytics, or audit whether it has what happened."),
     "top": ("top", "Live view of the fleet by state, waits and what is overdue."),
     "brake": ("brake", "The brake on what is done to servers in use by itself."),
     "rack": ("rack", "The simulated rack: faults, power, disks, how fast time passes."),

@@ -80,6 +80,8 @@ class World:
     faults: list[server_pb2.ImportFault] = field(default_factory=list)
     events: list[telemetry_pb2.SourcedEvent] = field(default_factory=list)
     streams: list[list[telemetry_pb2.WatchEventsResponse | grpc.StatusCode]] = field(default_factory=list)
+    messages: list[telemetry_pb2.SandeshMessage] = field(default_factory=list)
+    handed: dict[str, int] = field(default_factory=dict)
     uve_streams: list[list[telemetry_pb2.WatchUvesResponse | grpc.StatusCode]] = field(default_factory=list)
     brake: brake_pb2.Brake = field(default_factory=brake_pb2.Brake)
     steps: int = 2
@@ -579,7 +581,12 @@ class Telemetry(telemetry_service_pb2_grpc.TelemetryServiceServicer):
 
     def ListSandeshMessages(self, request: Any, context: Any) -> Any:
         message = telemetry_pb2.SandeshMessage(message_type="IronicNodeInfo", xml="<IronicNodeInfo/>", sequence=7, id=1)
-        return telemetry_pb2.ListSandeshMessagesResponse(messages=[message])
+        rows, token = _paged(request, self.world.messages or [message])
+        return telemetry_pb2.ListSandeshMessagesResponse(messages=rows, next_page_token=token)
+
+    def GetPipelineStatus(self, request: Any, context: Any) -> Any:
+        logs = [telemetry_pb2.LogPosition(service=name, position=at) for name, at in self.world.handed.items()]
+        return telemetry_pb2.GetPipelineStatusResponse(logs=logs)
 
 
 class _Recorder(grpc.ServerInterceptor):

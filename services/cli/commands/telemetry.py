@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bms telemetry`."""
+"""`bms telemetry`: the bridge, and whether analytics has what happened."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
+from services.cli.commands.telemetry_audit import audit
+from services.cli.failures import BadUsage
+from services.cli.nouns import Noun
 
-@click.command("telemetry")
+
+@click.group("telemetry", cls=Noun, invoke_without_command=True)
 @click.option(
     "--ironic-notifications",
     is_flag=True,
-    required=True,
     help="Tell Contrail's analytics of Ironic's nodes, in place of ironic-notification-manager.",
 )
 @click.option(
@@ -28,13 +30,22 @@ import click
     metavar="FILE",
     help="A configuration file of ironic-notification-manager; may be repeated.  [default: those in /etc/contrail]",
 )
-def telemetry(ironic_notifications: bool, files: tuple[Path, ...]) -> NoReturn:
-    """Bridge Ironic to Contrail's analytics, in place of ironic-notification-manager.
+@click.pass_context
+def telemetry(context: click.Context, ironic_notifications: bool, files: tuple[Path, ...]) -> None:
+    """Read back what analytics was sent; or, with --ironic-notifications and without a verb, bridge Ironic to it.
 
-    It reads that daemon's own files (docs/bridge.md), needs none of our services, logs to standard error or where the
-    files say, and ends on SIGTERM.
+    The bridge stands in for ironic-notification-manager: it reads that daemon's own files (docs/bridge.md), needs none
+    of our services, logs to standard error or where the files say, and ends on SIGTERM.
     """
-    assert ironic_notifications  # required, so that what telemetry does besides may have a flag of its own one day
+    if context.invoked_subcommand is not None:
+        return
+    if not ironic_notifications:
+        raise BadUsage(
+            "what shall telemetry do?", remedy="Say --ironic-notifications for the bridge, or audit to read back."
+        )
     given = [part for file in files for part in ("-c", str(file))]
     # In its place: whoever started us sees its exit code and reaches it by our process id.
     os.execv(sys.executable, [sys.executable, "-m", "telemetry.bridge", *given])  # noqa: S606 -- there is no shell
+
+
+telemetry.add_command(audit)

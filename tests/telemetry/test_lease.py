@@ -172,6 +172,24 @@ def test_who_is_cut_off_stops_before_another_begins(shared: Database) -> None:
     play(scenario)
 
 
+def test_who_slept_through_his_end_is_told(database: Database) -> None:
+    """
+    An old fence says nothing and gives nothing back, however late it comes.
+    """
+
+    def act(tx: Transaction) -> None:
+        assert leases.take(tx, "test", "a", leases.look(tx, "test"))
+        assert leases.beat(tx, "test", 1)
+        seen = leases.look(tx, "test")
+        assert leases.take(tx, "test", "b", seen)
+        assert not leases.take(tx, "test", "c", seen)
+        assert not leases.beat(tx, "test", 1)
+        leases.give_back(tx, "test", 1)
+        assert (leases.look(tx, "test").holder, leases.look(tx, "test").fence) == ("b", 2)
+
+    database.transact(act, label="test")
+
+
 def test_a_short_absence_of_the_database_changes_nothing(database: Database) -> None:
     """
     Who is back in time goes on, undisturbed.

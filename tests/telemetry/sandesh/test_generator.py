@@ -261,6 +261,34 @@ def test_stopping_sends_what_is_queued() -> None:
     run(scenario)
 
 
+def test_run_again() -> None:
+    """
+    A generator that was stopped may run again, in a new session, and tells only what it was told since.
+    """
+
+    async def scenario() -> None:
+        sink = FakeSink()
+        async with collecting(sink) as address:
+            settings = GeneratorSettings(identity=SENDER, collectors=(address,), settle=0.0)
+            found = Generator(settings, Clock(), (IRONIC_NODE_INFO,))
+            for name in ("before", "after"):
+                running = asyncio.create_task(found.run())
+                found.replace(IRONIC_NODE_INFO, {"name": name, "driver": "ipmi"})
+                await found.established()
+                view = sink.store_.view
+                await sink.until(lambda: bool(view("ObjectServerTable", name).flat()))  # noqa: B023 -- awaited here
+                assert view("ObjectConfigNode", SENDER.source).flat()
+                found.stop()
+                await running
+                found.forget()
+                await sink.until(lambda: not view("ObjectServerTable", name).flat())  # noqa: B023 -- the same
+        assert found.session.established == len(sink.admitted) == 2
+        told = "".join(message.xml for message in sink.messages)
+        assert told.count(">before<") == told.count(">after<") == 1
+
+    run(scenario)
+
+
 def test_cancelled() -> None:
     """
     A generator that is cancelled leaves nothing running.

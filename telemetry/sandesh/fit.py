@@ -27,6 +27,8 @@ _SECRET: Final = re.compile(
     r"passw(or)?d|secret|config_?drive|private_?key|credential|user_?data|authorization", re.IGNORECASE
 )
 _URL: Final = re.compile(r"(^|_)url$", re.IGNORECASE)
+_TELLING: Final = frozenset("?@#")
+"""Of an address: without any of these it has no login, and nothing behind its path."""
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}(\.0+)?")
@@ -89,7 +91,7 @@ def _exposed(value: Any, path: Sequence[str]) -> bool:
 def _masked(name: str, value: Any) -> Any:
     if _SECRET.search(name):
         return MASK if value else value
-    if _URL.search(name) and isinstance(value, str):
+    if _URL.search(name) and isinstance(value, str) and not _TELLING.isdisjoint(value):
         try:
             parts = urlsplit(value)
         except ValueError:

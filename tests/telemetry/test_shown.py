@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the analytics API shows of a server is how it is: attributes cannot be unset on the wire, and must look unset."""
+"""What the analytics API shows of a server is how it is: attributes cannot be unset on the wire, and must look so."""
 
 from __future__ import annotations
 

@@ -50,18 +50,19 @@ def server_alarms(known: Known) -> tuple[Alarm, ...]:
     return tuple(found)
 
 
-def own_alarms(oldest: int | None, now: int) -> tuple[Alarm, ...]:
+def own_alarms(oldest: int | None, now: int, since: int = 0) -> tuple[Alarm, ...]:
     """Those of telemetry itself.
 
     Args:
         oldest: when the oldest event was recorded that was not sent yet (microseconds); None if all were.
+        since: when it was raised, if it is raised already; it stays the same one while other events become the oldest.
     """
     if oldest is None or now - oldest <= LAG_SECONDS * 1_000_000:
         return ()
     said = (
         f"Events older than {LAG_SECONDS} seconds were not sent to analytics yet: what it shows is not how things are."
     )
-    since = oldest + LAG_SECONDS * 1_000_000
+    since = since or oldest + LAG_SECONDS * 1_000_000
     seconds = (now - oldest) // 1_000_000
     return (Alarm(LAG, Severity.MAJOR, since, said, "BmsTelemetry.lag_seconds", ">", LAG_SECONDS, seconds),)
 

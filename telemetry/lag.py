@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from services.kernel.errors import PeerUnavailable
 from telemetry.alarms import own_alarms
 from telemetry.desk import Desk
-from telemetry.publisher import Publisher
 from telemetry.sandesh.messages import OBJECT_CONFIG_NODE
 
 LOOK_SECONDS: Final = 10.0
+
+
+class Outgoing(Protocol):
+    """What sends (`telemetry.publisher.Publisher`)."""
+
+    async def oldest_unsent(self) -> int | None:
+        """When the event was recorded that is to be sent next (microseconds); None if all were sent."""
+        ...
 
 
 class Lag:
@@ -30,7 +37,7 @@ class Lag:
 
     def __init__(
         self,
-        publisher: Publisher,
+        publisher: Outgoing,
         desk: Desk,
         host: str,
         clock: Callable[[], int],
@@ -42,6 +49,7 @@ class Lag:
         self._clock = clock
         self._told = told
         self.seconds = 0.0
+        self._since = 0
 
     async def run(self) -> None:
         """Looks until it is cancelled."""
@@ -58,4 +66,6 @@ class Lag:
         """Looks once."""
         oldest, now = await self._publisher.oldest_unsent(), self._clock()
         self.seconds = 0.0 if oldest is None else max(0.0, (now - oldest) / 1_000_000)
-        self._desk.tell(OBJECT_CONFIG_NODE, self._host, own_alarms(oldest, now))
+        alarms = own_alarms(oldest, now, self._since)
+        self._since = alarms[0].since if alarms else 0
+        self._desk.tell(OBJECT_CONFIG_NODE, self._host, alarms)

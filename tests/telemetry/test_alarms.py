@@ -14,6 +14,7 @@ from services.runtime.database import Database
 from telemetry.alarms import LAG, OVERDUE, QUARANTINED, VERDICT_FAIL, own_alarms, server_alarms
 from telemetry.desk import Answer, Desk
 from telemetry.known import Known, learn
+from telemetry.lag import Lag
 from telemetry.sandesh.alarms import ALARM_TRACE, Alarm, Severity
 from telemetry.sandesh.messages import OBJECT_CONFIG_NODE, OBJECT_SERVER_TABLE
 from telemetry.store import Store, acknowledged
@@ -116,6 +117,39 @@ def test_lag() -> None:
     assert own_alarms(T0 - 120 * SECOND, T0) == ()
     (alarm,) = own_alarms(T0 - 121 * SECOND, T0)
     assert (alarm.type, alarm.since, alarm.found) == (LAG, T0 - SECOND, 121)
+
+
+def test_lag_is_one_alarm_while_it_lasts(sqlite_store: Store) -> None:
+    """
+    Other events become the oldest; what people acknowledged stays so until all were sent.
+    """
+
+    class Publisher:
+        oldest: int | None = T0
+
+        async def oldest_unsent(self) -> int | None:
+            return self.oldest
+
+    async def play() -> None:
+        publisher, sender, now = Publisher(), FakeSender(), [T0]
+        desk = Desk(sender, sqlite_store, "h", 0)
+        lag = Lag(publisher, desk, "h", lambda: now[0])
+        await lag.look()
+        assert shown(sender, "h") is None
+        now[0] += 200 * SECOND
+        await lag.look()
+        assert lag.seconds == 200
+        ((_, since, _),) = shown(sender, "h")
+        assert desk.acknowledge(OBJECT_CONFIG_NODE, "h", LAG, since) is Answer.SUCCESS
+        publisher.oldest, now[0] = T0 + 300 * SECOND, T0 + 500 * SECOND
+        await lag.look()
+        assert shown(sender, "h") == [(LAG, since, True)]
+        publisher.oldest = None
+        await lag.look()
+        assert shown(sender, "h") is None
+        assert lag.seconds == 0
+
+    asyncio.run(play())
 
 
 # --- the desk ------------------------------------------------------------------------------------

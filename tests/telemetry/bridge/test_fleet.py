@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.bridge.notifications import parse
+from telemetry.bridge.register import Age, Register
 from telemetry.sandesh.messages import IRONIC_NODE_INFO
 from telemetry.sandesh.uve import UveCache
 from tests.telemetry.bridge.notes import (
@@ -24,6 +27,8 @@ from tests.telemetry.bridge.notes import (
     port,
     wrapped,
 )
+
+BEGIN = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
 
 def at(second: int, **more: Any) -> dict[str, Any]:
@@ -182,9 +187,23 @@ def test_who_vanished_unheard_goes_with_the_next_listing() -> None:
     site.lists([node(), node(uuid=OTHER)], [port()])
     asked = site.fleet.ask()
     site.hear("node.create.end", node(uuid=SECOND_PORT, updated_at=None))
+    site.fleet.take_changed()
     assert site.lists([node()], [], asked) == [OTHER]
+    assert site.fleet.take_changed() == [NODE, OTHER], "it is to be told that it is gone"
     assert sorted(site.fleet.nodes) == [NODE, SECOND_PORT]
     assert site.ports() == []
+
+
+def test_who_was_heard_of_after_a_listing_was_asked_for_is_not_missed_by_it() -> None:
+    """
+    Not even if another page showed more of him meanwhile.
+    """
+    register = Register()
+    first = Age(updated=BEGIN, born=BEGIN)
+    register.hear("a", first, 5, "a", {})
+    assert register.read("a", replace(first, updated=BEGIN + timedelta(seconds=1)), 4, "a", {})
+    assert register.missing(set(), 4, 6) == []
+    assert register.missing(set(), 5, 6) == ["a"]
 
 
 def test_a_node_that_is_not_known_is_asked_for_and_not_made_up() -> None:

@@ -62,6 +62,32 @@ def test_every_event_does_what_its_row_says(kind: Kind) -> None:
     assert site.fleet.take_changed() == ([] if TABLE[kind] is Meaning.NOTHING else [NODE])
 
 
+def test_the_table_says_what_the_manual_does() -> None:
+    """
+    By Ironic's manual of notifications: what says something of a node or a port, and nothing else does.
+    """
+    rows = {".".join(kind): meaning for kind, meaning in TABLE.items() if meaning is not Meaning.NOTHING}
+    conductor = """
+        power_set.start power_set.end power_set.error power_state_corrected.success
+        provision_set.start provision_set.end provision_set.success provision_set.error
+        console_set.start console_set.end console_set.error
+        console_restore.start console_restore.end console_restore.error
+    """
+    assert rows == {
+        "node.create.end": Meaning.APPEARS,
+        "node.update.end": Meaning.STANDS,
+        "node.maintenance_set.end": Meaning.STANDS,
+        "node.delete.end": Meaning.GOES,
+        "port.create.end": Meaning.PORT_STANDS,
+        "port.update.end": Meaning.PORT_STANDS,
+        "port.delete.end": Meaning.PORT_GOES,
+        **{f"node.{name}": Meaning.STANDS for name in conductor.split()},
+    }
+    crud = {f"{action}.{status}" for action in ("create", "update", "delete") for status in ("start", "end", "error")}
+    names = ("node", "port", "portgroup", "chassis", "volumeconnector", "volumetarget", "allocation", "deploytemplate")
+    assert {f"{name}.{event}" for name in names for event in crud} <= {".".join(kind) for kind in TABLE}
+
+
 @pytest.mark.parametrize("name", NO_SERVER)
 def test_what_is_no_server_is_never_one_whatever_a_later_ironic_tells_of_it(name: str) -> None:
     """

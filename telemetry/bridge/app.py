@@ -43,6 +43,7 @@ class _Duty:
         self._ours = False
         self.why = ""
         self._heard = False
+        self._now: Ear | None = None
         self._bridge: Bridge | None = None
         self._ready = asyncio.Event()
 
@@ -52,6 +53,9 @@ class _Duty:
 
     def told(self, now: Ear, reason: str) -> None:
         """Listening goes so now. Who is active stays so while the broker is away: nobody knows better than he."""
+        if now is not self._now:
+            self._now = now
+            _log.info("bridge.listening", how=now.value)
         if now is not Ear.AWAY:
             self._heard, self._ours = True, now is Ear.ACTIVE
         self.why = reason
@@ -133,7 +137,7 @@ async def run(
                 while duty.serves() and not stop.is_set():
                     await duty.wait()
                 duty.give(None)
-                _log.info("bridge.stopping" if stop.is_set() else "bridge.standby")
+                _log.info("bridge.ended")
     finally:
         waiting.cancel()
         # In a thread: it may wait for an answer of ours.

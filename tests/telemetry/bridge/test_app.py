@@ -25,6 +25,7 @@ from services.runtime.database import Database
 from telemetry.bridge.app import active, run
 from telemetry.bridge.bridge import Bridge
 from telemetry.bridge.conf import BridgeSettings, read
+from telemetry.bridge.listening import Ear
 from telemetry.sandesh.generator import Generator
 from telemetry.sandesh.messages import IRONIC_NODE_INFO
 from telemetry.sandesh.settings import Address
@@ -294,6 +295,73 @@ def test_10_tls_and_dscp_reach_the_sockets(ironic: FakeIronic, sqlite_database: 
                 assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 46 << 2
                 async with http.get(f"https://127.0.0.1:{port_}/Snh_SandeshUVETypesReq", ssl=False) as answer:
                     assert "IronicNode" in await answer.text()
+
+    asyncio.run(scene())
+
+
+class PlayedListening:
+    """Listening in the test's hands, in place of a broker."""
+
+    made: PlayedListening
+
+    def __init__(
+        self, _cluster: object, _queues: object, handle: Callable[[list[bytes]], list[str]], told: Any
+    ) -> None:
+        self.handle = handle
+        self.told = told
+        self.started = self.stopped = False
+        type(self).made = self
+
+    def start(self) -> None:
+        self.started = True
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_19_who_waits_tells_nothing_and_who_takes_over_lists_anew(
+    ironic: FakeIronic, sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What is brought before there is a bridge waits for it, and is not acknowledged if there will be none. The UVEs go
+    with the turn, and come with it.
+    """
+    monkeypatch.setattr("telemetry.bridge.app.Listening", PlayedListening)
+    ironic.put(node())
+
+    async def scene() -> None:
+        stop = asyncio.Event()
+        async with rig(sqlite_database) as told:
+            own = replace(settings(ironic, tmp_path), collectors=(Address("127.0.0.1", told.ports.collector),))
+            running = asyncio.create_task(run(own, stop, clock=clock, least=0.02))
+
+            async def shows(wanted: Callable[[Any], bool]) -> None:
+                await told.eventually(lambda: told.get(f"/analytics/uves/server/{NODE}?flat"), wanted)
+
+            await asyncio.sleep(0)
+            ear = PlayedListening.made
+            assert ear.started
+            ear.told(Ear.STANDBY, "another bridge reads")
+            ironic.put(node(name="renamed", updated_at=LATER))
+            renamed = body("node.update.end", ironic.nodes[NODE])
+            early = asyncio.create_task(asyncio.to_thread(ear.handle, [renamed]))
+            ear.told(Ear.ACTIVE, "")
+            assert await asyncio.wait_for(early, 15) == [""]
+            await shows(lambda found: found.get("IronicNode", {}).get("event_type") == "baremetal.node.update.end")
+            ear.told(Ear.AWAY, "ConnectionClosed")
+            ear.told(Ear.STANDBY, "another bridge reads")
+            await shows(lambda found: found == {})
+            ironic.put(node(name="anew"))
+            ear.told(Ear.ACTIVE, "")
+            await shows(lambda found: found.get("IronicNode", {}).get("host_name") == "anew")
+            ear.told(Ear.STANDBY, "another bridge reads")
+            await shows(lambda found: found == {})
+            late = asyncio.create_task(asyncio.to_thread(ear.handle, [renamed]))
+            stop.set()
+            with pytest.raises(ConnectionAbortedError):
+                await asyncio.wait_for(late, 15)
+            await asyncio.wait_for(running, 30)
+            assert ear.stopped
 
     asyncio.run(scene())
 

@@ -5,8 +5,8 @@ It behaves as the reference collector does where generators can tell: the handsh
 dropped, a second introduction ignored, both sessions closed when two have one identity, a session closed on
 the first broken frame. Where the reference crashes, this closes the session.
 
-Memory is bounded: a session holds one unfinished frame and one message. It reads on when the sink
-has taken that message, so a slow sink slows the generators down.
+Memory is bounded: a session holds one unfinished frame and one message, for a while, and all sessions together so many
+bytes. It reads on when the sink has taken that message, so a slow sink slows the generators down.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class CollectorSettings:
         frame_limit: largest message taken, bytes.
         sessions: most sessions at a time; further ones are closed at once.
         introduction_timeout: for a session that has not introduced itself.
+        frame_timeout: for a frame, from its first byte to its last.
+        held: bytes of unfinished frames in all sessions together; above, the session that holds most is closed.
         grace: for the sink, at the end, to finish what it has begun.
         repair: see `telemetry.sandesh.decode.decode`.
     """
@@ -65,6 +67,8 @@ class CollectorSettings:
     frame_limit: int = DEFAULT_LIMIT
     sessions: int = 1000
     introduction_timeout: float = 60.0
+    frame_timeout: float = 120.0
+    held: int = 256 * 1024 * 1024
     grace: float = 5.0
     repair: bool = True
 
@@ -99,6 +103,7 @@ class _Session:
         self.writer = writer
         self.since = since
         self.size = 0
+        self.held = 0
         host, port = (writer.get_extra_info("peername") or ("", 0))[:2]
         self.peer = f"{host}:{port}"
 
@@ -133,6 +138,7 @@ class Collector:
         self._tasks: set[asyncio.Task[None]] = set()
         self._generators: dict[Identity, _Session] = {}
         self._answers = 0
+        self._held = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -204,13 +210,19 @@ class Collector:
             log.exception("collector.session_failed")
         finally:
             self._sessions.discard(session)
+            self._held -= session.held
             writer.close()
             await self._part(session, log)
 
     async def _serve(self, session: _Session, reader: asyncio.StreamReader, log: structlog.stdlib.BoundLogger) -> None:
+        loop = asyncio.get_running_loop()
+        begun: float | None = None
         async with asyncio.timeout(self._settings.introduction_timeout) as patience:
             while data := await reader.read(_READ):
+                if session.reception.announcement is not None:
+                    patience.reschedule(None)  # a slow sink is not the generator's fault
                 for frame in session.frames.feed(data):
+                    begun = None
                     session.size += len(frame)
                     outcome, message = session.reception.take(frame)
                     generator = session.reception.announcement
@@ -222,6 +234,19 @@ class Collector:
                             return
                     elif outcome is Outcome.MESSAGE:
                         await self._sink.store(Received(generator.identity, message, frame, self._clock()))
+                self._hold(session)
+                if session.reception.announcement is not None and session.held:
+                    begun = loop.time() if begun is None else begun
+                    patience.reschedule(begun + self._settings.frame_timeout)
+
+    def _hold(self, session: _Session) -> None:
+        """Counts what *session* holds; closes the session that holds most, should all together hold too much."""
+        self._held += session.frames.buffered - session.held
+        session.held = session.frames.buffered
+        if self._held > self._settings.held:
+            most = max(self._sessions, key=lambda each: each.held)
+            _log.warning("collector.too_much_held", peer=most.peer, size=most.held, sessions=len(self._sessions))
+            most.abort()
 
     async def _introduce(self, session: _Session, generator: Announcement, log: structlog.stdlib.BoundLogger) -> bool:
         """Admits a generator, unless another session has its name: then neither may stay."""

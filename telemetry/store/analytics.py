@@ -226,10 +226,12 @@ def expire(tx: Transaction, now: int, limit: int) -> int:
     """Drops at most *limit* messages whose time is over; answers how many. So also what is long known to be gone."""
     changes.forget_gone(tx, changes.KEPT, limit)
     rows = tx.all("SELECT id FROM messages WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", (now, limit))
-    for row in rows:
-        tx.execute("DELETE FROM message_objects WHERE message = ?", (row["id"],))
-        tx.execute("DELETE FROM messages WHERE id = ?", (row["id"],))
-    return len(rows)
+    numbers = [row["id"] for row in rows]
+    if numbers:
+        among = f"({', '.join('?' * len(numbers))})"
+        tx.execute(f"DELETE FROM message_objects WHERE message IN {among}", numbers)
+        tx.execute(f"DELETE FROM messages WHERE id IN {among}", numbers)
+    return len(numbers)
 
 
 def messages(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool, behind: int | None) -> list[MessageRow]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 
 from services.runtime.database import Transaction
 from telemetry.events import server_of
 from telemetry.known import FOLD, Known
+from telemetry.store import bulk
+
+_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {"service": "text", "position": "bigint", "event_id": "text", "message": "text"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,13 @@ def answered(tx: Transaction, wishes: Iterable[tuple[str, int]]) -> None:
 
 def add_outgoing(tx: Transaction, service: str, messages: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
     """Queues object logs, each with the position of its event."""
-    tx.many(
-        # A restored log may tell of an event again that still waits here, under another position.
-        "INSERT INTO outbox (service, position, event_id, message) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    bulk.insert(
+        tx,
+        "outbox",
+        _COLUMNS,
         ((service, position, fields["event_id"], orjson.dumps(fields).decode()) for position, fields in messages),
+        # A restored log may tell of an event again that still waits here, under another position.
+        "ON CONFLICT DO NOTHING",
     )
 
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from services.runtime.database import Row, Transaction
+from telemetry.store import bulk
+
+_COLUMNS: Final[bulk.Columns] = MappingProxyType(
+    {
+        "service": "text",
+        "position": "bigint",
+        "stream": "text",
+        "time": "bigint",
+        "type": "text",
+        "project": "text",
+        "instance": "text",
+        "event": bulk.BYTES,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +188,10 @@ def add_gap(tx: Transaction, service: str, after: int, before: int, now: int) ->
 
 def add(tx: Transaction, rows: Iterable[EventRow]) -> None:
     """Keeps *rows*; `advance` has made sure that they are new."""
-    tx.many(
-        "INSERT INTO events (service, position, stream, time, type, project, instance, event)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    bulk.insert(
+        tx,
+        "events",
+        _COLUMNS,
         (
             (row.service, row.position, row.stream, row.time, row.type, row.project, row.instance, row.event)
             for row in rows

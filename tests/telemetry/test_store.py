@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from services.runtime.database import Database
 from services.runtime.migrations import require_current
 from telemetry.known import Facts, Known
+from telemetry.sandesh.decode import decode
+from telemetry.sandesh.errors import DecodeError
+from telemetry.sandesh.framing import frame
 from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG, IRONIC_NODE_INFO, SANDESH_MODULE_CLIENT_TRACE
 from telemetry.sandesh.reception import Received
 from telemetry.store import analytics, bridge
@@ -20,6 +26,7 @@ from telemetry.translate import object_log
 from telemetry.uves import Filters, keys, one
 from tests.telemetry.builders import OTHER, SENDER, SERVER, T0, event_id, followed, received
 
+GOLDEN = Path(__file__).parent / "sandesh" / "golden"
 TABLE = "ObjectServerTable"
 OWN = str(SENDER)
 
@@ -167,6 +174,28 @@ def test_messages_are_dropped_when_their_time_is_over(database: Database) -> Non
     assert listed(database, Asked()) == []
     assert database.read(lambda tx: tx.all("SELECT * FROM message_objects")) == []
     assert uve(database)["IronicNode"]["driver"] == "4"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["01-ironic-full", "29-objectlog", "38-all-types", "41-nodestatus"]),
+    position=st.integers(0, 4000),
+    damage=st.binary(min_size=1, max_size=6) | st.sampled_from([b"\\", b"\t", b"&#65534;", b'"', b"\\N", b"{}"]),
+)
+def test_whatever_can_be_read_can_be_kept(database: Database, name: str, position: int, damage: bytes) -> None:
+    """
+    A message with any bytes in it that is a message all the same is stored, and found as it came.
+    """
+    content = (GOLDEN / f"{name}.xml").read_bytes()[29:-10]
+    content = content[:position] + damage + content[position + len(damage) :]
+    data = frame(content)
+    try:
+        message = Received(SENDER, decode(data), data, T0)
+    except DecodeError:
+        return
+    put(database, message)
+
+    assert listed(database, Asked(), newest_first=True)[0].frame == data
 
 
 def test_generators_and_what_they_sent(database: Database) -> None:

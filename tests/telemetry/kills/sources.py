@@ -48,11 +48,25 @@ class Source:
         self.log = EventLog(self._database, RandomIds(), chained=True)
         self._heads = dict.fromkeys(STREAMS[service], Head())
 
-    def append(self, chance: random.Random) -> None:
-        """One more event, of any stream."""
-        stream = chance.choice(STREAMS[self.service])
+    def append(self, chance: random.Random, count: int = 1) -> None:
+        """*count* more events, of any streams, in one transaction."""
+        streams = [chance.choice(STREAMS[self.service]) for _ in range(count)]
+        events = [self._event(stream, chance) for stream in streams]
+
+        def write(tx: Transaction) -> dict[str, Head]:
+            heads = dict(self._heads)
+            for event in events:
+                heads[event.stream] = self.log.append(tx, event, heads[event.stream])
+            return heads
+
+        before, self._heads = self._heads, self._database.transact(write, label="test")
+        for stream in streams:
+            before[stream] = Head(before[stream].sequence + 1)
+            self.told.append((stream, before[stream].sequence))
+
+    def _event(self, stream: str, chance: random.Random) -> Event:
         of_server = self.service == "lifecycle"
-        event = Event(
+        return Event(
             stream,
             "server.state_changed" if of_server else "address.leased",
             SystemClock().now(),
@@ -61,13 +75,6 @@ class Source:
             state_after=chance.choice(STATES) if of_server else "",
             project="" if of_server else "demo",
         )
-        head = self._heads[stream]
-
-        def write(tx: Transaction) -> Head:
-            return self.log.append(tx, event, head)
-
-        self._heads[stream] = self._database.transact(write, label="test")
-        self.told.append((stream, self._heads[stream].sequence))
 
     def close(self) -> None:
         """Closes its database."""

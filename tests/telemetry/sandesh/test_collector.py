@@ -12,6 +12,7 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from telemetry.sandesh.collector import Collector, CollectorSettings
 from telemetry.sandesh.decode import decode
@@ -30,6 +31,7 @@ from tests.telemetry.sandesh.vectors import BY_NAME, FULL, VECTORS, rest
 THEM = Identity("analytics-1", "contrail-collector", "Analytics", "0")
 HELLO = BY_NAME["22-ctrl-c2s-no-uves"].frame
 DATA = [vector.frame for vector in VECTORS if vector.told["header"]["Context"] != "ctrl"]
+HEADER = FULL.frame[29 : FULL.frame.find(b"</SandeshHeader>") + len(b"</SandeshHeader>")]
 G = "cfg-node-1.example.net:Config:ironic-notification-manager:0"
 
 
@@ -465,6 +467,117 @@ def test_oversized_frame() -> None:
             assert await peer.ended()
 
     run(scenario)
+
+
+def test_half_frames_are_not_endured() -> None:
+    """
+    A frame that does not come to its end costs its session, however slowly its bytes drip; who pauses between frames,
+    and who waits for a slow sink, stays.
+    """
+
+    async def scenario() -> None:
+        sink = FakeSink()
+        async with collector(sink, frame_timeout=0.3) as found:
+            dripping, half, good = await Peer.of(found), await Peer.of(found), await Peer.of(found)
+            for number, peer in enumerate((dripping, half, good)):
+                await peer.send(hello(instance_id_name=str(number)))
+                await peer.answer()
+            await half.send(FULL.frame[:1000])
+            drops = asyncio.create_task(dripping.send(*(b"%c" % byte for byte in FULL.frame[:300])))
+            sink.open.clear()
+            await good.send(FULL.frame)
+            assert await half.ended()
+            await asyncio.sleep(0.3)
+            sink.open.set()
+            await good.send(FULL.frame)
+            await sink.until(lambda: len(sink.messages) == 2)
+            assert await dripping.ended()
+            await asyncio.gather(drops, return_exceptions=True)
+            await good.leave()
+
+    run(scenario)
+
+
+def test_what_all_hold_together_is_bounded() -> None:
+    """
+    Many half frames at once cost the one that holds most, and nobody else.
+    """
+
+    async def scenario() -> None:
+        sink = FakeSink()
+        async with collector(sink, held=8000) as found:
+            small, large = await Peer.of(found), await Peer.of(found)
+            for number, peer in enumerate((small, large)):
+                await peer.send(hello(instance_id_name=str(number)))
+                await peer.answer()
+            whole = frame(FULL.frame[29:-10].replace(b"bms-rack1-u07", b"x" * 9000))
+            await large.send(whole[:5000])
+            await small.send(FULL.frame[:4000])
+            assert await large.ended()
+            await small.send(FULL.frame[4000:])
+            await sink.until(lambda: bool(sink.messages))
+            await small.leave()
+
+    run(scenario)
+
+
+def test_a_thousand_connections() -> None:
+    """
+    Silent ones, half frames and absurd claims beside a generator, who notices nothing.
+    """
+    claims = (b"", FULL.frame[:40], b'<sandesh length="1073741824">', b"\x00", HELLO[:-1])
+
+    async def scenario() -> None:
+        sink = FakeSink()
+        async with collector(sink, sessions=2000) as found:
+            others = [await Peer.of(found) for _ in range(1000)]
+            for number, peer in enumerate(others):
+                with suppress(ConnectionError):
+                    await peer.send(claims[number % len(claims)])
+            good = await Peer.of(found)
+            await good.send(HELLO, FULL.frame)
+            await sink.until(lambda: bool(sink.messages))
+            assert len(found.generators) == 1
+            await good.leave()
+
+    run(scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=60),
+            st.sampled_from([HELLO, *DATA]),
+            st.tuples(st.sampled_from([HELLO, *DATA]), st.integers(0, 2000), st.binary(max_size=4)).map(
+                lambda of: of[0][: of[1]] + of[2] + of[0][of[1] + len(of[2]) :]
+            ),
+            st.binary(max_size=200).map(frame),
+            st.integers(1, 3000).map(lambda depth: frame(HEADER + b"<a>" * depth + b"</a>" * depth)),
+        ),
+        max_size=5,
+    )
+)
+def test_any_bytes(parts: list[bytes]) -> None:
+    """
+    Whatever comes, the collector takes it or closes that session: nothing is raised, and the next generator is served.
+    """
+
+    async def scenario() -> None:
+        sink = FakeSink()
+        async with collector(sink) as found:
+            bad = await Peer.of(found)
+            with suppress(ConnectionError):
+                await bad.send(*parts)
+            await bad.leave()
+            good = await Peer.of(found)
+            await good.send(hello(instance_id_name="9"), FULL.frame)
+            await sink.until(lambda: any(message.generator.instance == "9" for message in sink.messages))
+            await good.leave()
+
+    with capture_logs() as logs:
+        run(scenario)
+    assert not [line for line in logs if line["event"] == "collector.session_failed"]
 
 
 def test_closing_forgets_everybody() -> None:

@@ -115,7 +115,7 @@ async def rig(
         clock=SystemClock(),
         ids=RandomIds(),
         metrics=metrics,
-        pace=50.0,
+        pace=10.0,
     )
     failures: list[BaseException] = []
     async with AsyncExitStack() as later:

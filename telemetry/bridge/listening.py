@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,8 +34,14 @@ TURN: Final = f"{NAME}.active"
 PARKED: Final = f"{NAME}.parked"
 PREFETCH: Final = 100
 _WAIT: Final = 1.0
+_TURN_AGAIN: Final = 15.0
+"""Seconds between two looks for our turn: the broker complains of each in its log."""
 _LOOK: Final = 5.0
-"""Seconds between two looks for queues that are not there yet, and for our turn."""
+"""Seconds between the first two looks for a queue that is not there yet."""
+_SELDOM: Final = {"info": 60.0, "error": 300.0}
+_NEVER_YET: Final = 3600.0
+"""The longest between two looks, by the queue's level: twice as long each time, since the broker complains of each in
+its log. No Ironic has told anything on the other levels so far."""
 _REFUSED, _NOT_FOUND, _LOCKED, _OTHERWISE = 403, 404, 405, 406
 _PARKED: Final = {
     # As much as somebody will look at, and no longer than he may wait with it: bodies may hold what is secret.
@@ -75,7 +82,7 @@ class Listening:
     _owed: list[tuple[Any, str, bytes]] = field(default_factory=list)
     _parks: bool = False
     _failures: int = 0
-    _since_look: float = 0.0
+    _looks: dict[str, tuple[float, float]] = field(default_factory=dict)
     _said: bool = False
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -96,34 +103,30 @@ class Listening:
 
         while not self._stopping.is_set():
             try:
-                pause = self._step()
+                self._step()
             except (AMQPError, OSError, ValueError) as error:
                 # By its class: what these say may quote the login. ValueError: a certificate that cannot be read.
                 code = getattr(error, "reply_code", None)
-                pause = self._lost(type(error).__name__ + (f" ({code})" if code else ""))
+                self._lost(type(error).__name__ + (f" ({code})" if code else ""))
             except Exception as error:  # noqa: BLE001 -- a defect of ours must not end listening without a word
                 _log.exception("notifications.failed")
-                pause = self._lost(type(error).__name__)
-            if pause:
-                self._stopping.wait(pause)
+                self._lost(type(error).__name__)
         self._close()
 
-    def _step(self) -> float:
-        """What is to be done next; answers how long to wait before the step after it."""
+    def _step(self) -> None:
+        """What is to be done next."""
         if self._connection is None:
             self._connection = connect(self.cluster, NAME)
         if self._channel is None and not self._take_turn():
             self.told(Ear.STANDBY, "another bridge reads")
-            # Its heartbeats must be answered while we wait.
-            self._connection.process_data_events(time_limit=_LOOK)
-            return 0.0
-        if self._since_look <= 0:
-            self._since_look = _LOOK
-            self._subscribe()
-        self._since_look -= _WAIT
+            again = time.monotonic() + _TURN_AGAIN
+            while time.monotonic() < again and not self._stopping.is_set():
+                # Its heartbeats must be answered while we wait.
+                self._connection.process_data_events(time_limit=_WAIT)
+            return
+        self._subscribe()
         self._connection.process_data_events(time_limit=_WAIT)
         self._take()
-        return 0.0
 
     def _take_turn(self) -> bool:
         from pika.exceptions import ChannelClosedByBroker
@@ -154,10 +157,13 @@ class Listening:
 
         assert self._connection is not None
         assert self._channel is not None
-        before = set(self._reading)
+        before, now = set(self._reading), time.monotonic()
         for queue in self.queues:
-            if queue in self._reading:
+            due, pause = self._looks.get(queue, (0.0, _LOOK))
+            if queue in self._reading or now < due:
                 continue
+            longest = _SELDOM.get(queue.rpartition(".")[2], _NEVER_YET)
+            self._looks[queue] = (now + pause, min(2 * pause, longest))
             looking = self._connection.channel()
             try:
                 looking.queue_declare(queue, passive=True)
@@ -177,7 +183,8 @@ class Listening:
     def _cancelled(self, frame: Any) -> None:
         """A queue is gone: somebody deleted it, or its node ended. It is looked for again."""
         self._reading.discard(frame.method.consumer_tag)
-        self._since_look, self._said = 0.0, False
+        self._looks.clear()
+        self._said = False
         _log.warning("notifications.queue_gone", queue=frame.method.consumer_tag)
 
     def _on_message(self, _channel: object, method: Any, _properties: object, body: bytes) -> None:
@@ -225,13 +232,14 @@ class Listening:
 
     # --- ends ------------------------------------------------------------------------------------
 
-    def _lost(self, why: str) -> float:
+    def _lost(self, why: str) -> None:
+        """Begins anew after a pause."""
         self._close()
         self._failures += 1
         pause = backoff(self._failures, random.random()).total_seconds()  # noqa: S311 -- spreads bridges, protects nothing
         _log.warning("notifications.away", error=why, failures=self._failures, again=round(pause, 1))
         self.told(Ear.AWAY, why)
-        return pause
+        self._stopping.wait(pause)
 
     def _close(self) -> None:
         from pika.exceptions import AMQPError
@@ -239,7 +247,8 @@ class Listening:
         connection, self._connection, self._channel = self._connection, None, None
         self._owed.clear()
         self._reading.clear()
-        self._since_look, self._said = 0.0, False
+        self._looks.clear()
+        self._said = False
         if connection is not None:
             # Gone already, as often as not.
             with suppress(AMQPError, OSError):

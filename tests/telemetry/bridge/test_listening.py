@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from services.runtime.database import Database
 from services.runtime.rabbitmq import Cluster, Host, Tls
@@ -134,6 +135,40 @@ def test_14_queues_are_read_as_they_are_once_they_are_there(broker: Broker, dura
         wait_until("all are read", lambda: len(one.got) == 3)
         assert one.told[-1] == (Ear.ACTIVE, "")
     assert (broker.depth(INFO), broker.depth(ERROR)) == (0, 0)
+
+
+def test_queues_that_are_not_there_are_looked_for_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The broker writes an error into its log for each look. Those that Ironic is known to fill more often than others.
+    """
+    now, looked = 0.0, []
+
+    class Silent:
+        """A broker without queues."""
+
+        def channel(self) -> Silent:
+            return self
+
+        def queue_declare(self, queue: str, **_: object) -> None:
+            looked.append((now, queue.rpartition(".")[2]))
+            raise ChannelClosedByBroker(404, "no queue")
+
+    monkeypatch.setattr("telemetry.bridge.listening.time.monotonic", lambda: now)
+    levels = ("error", "warning", "info")
+    told: list[tuple[Ear, str]] = []
+    one = Listening(
+        Cluster(()), [f"{TOPIC}.{level}" for level in levels], lambda bodies: [], lambda *it: told.append(it)
+    )
+    one._connection = one._channel = Silent()
+    for second in range(86_400):
+        now = float(second)
+        one._subscribe()
+    counts = {level: sum(found == level for _, found in looked) for level in levels}
+    assert [when for when, level in looked if level == "info"][:5] == [0, 5, 15, 35, 75]
+    assert counts["info"] < 86_400 / 60 + 10
+    assert counts["error"] < 86_400 / 300 + 10
+    assert counts["warning"] < 86_400 / 3600 + 15
+    assert len(told) == 1
 
 
 def test_5_poison_is_parked_with_its_reason_and_never_comes_back(broker: Broker) -> None:

@@ -298,7 +298,7 @@ def test_a_host_that_nova_has_switched_off_is_waited_for(life: Life) -> None:
     Nova's scheduler would find no valid host: the server is waited for by its reason, and had when Nova offers it.
     """
     (service,) = [one for one in life.admin.compute.services() if one.binary == "nova-compute"]
-    life.admin.compute.disable_service(service.id, reason="test")
+    life.admin.compute.disable_service(service.id)
     try:
         network = instance_pb2.InstanceNetwork(network=f"projects/{life.project}/networks/blue")
         instance = instance_pb2.Instance(

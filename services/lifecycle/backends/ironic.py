@@ -204,14 +204,11 @@ class IronicHardware:
     def start_job(self, target: Target, order: JobOrder, *, request_id: str) -> None:
         """See `Hardware.start_job`. PeerUnavailable also while Ironic is led to where the job may start."""
         with asking("start_job", target) as deadline:
-
-            def is_started(node: Node) -> bool:
-                job = node.ours.get("job") or {}
-                return job.get("id") == request_id and bool(job.get("refused") or begun(node, job))
-
             while True:
-                node = self._api.settled(target.server, deadline, enough=is_started)
-                if is_started(node):
+                node = self._api.settled(
+                    target.server, deadline, enough=lambda node: self._is_started(node, request_id)
+                )
+                if self._is_started(node, request_id):
                     return
                 gates.out_of_maintenance(self._api, node, deadline)
                 way = road(order.kind, node.state)
@@ -307,6 +304,11 @@ class IronicHardware:
                     return
                 raise _silent(server, error.text) from None
             raise _refusal(server, bmc, error.text) from None
+
+    def _is_started(self, node: Node, request_id: str) -> bool:
+        """Whether the job of *request_id* needs nobody to start it any more."""
+        job = node.ours.get("job") or {}
+        return job.get("id") == request_id and bool(job.get("refused") or begun(node, job))
 
     def _before_on(self, node: Node, deadline: Deadline) -> None:
         """What others have to be told before *node* is switched on; nobody, where there is Ironic alone."""

@@ -106,6 +106,11 @@ class NovaHardware(IronicHardware):
                 self._leave(node, deadline)
             holds.let_go(self._api, target.server, deadline)
 
+    def _is_started(self, node: Node, request_id: str) -> bool:
+        """See `IronicHardware._is_started`. What Nova was asked for is its to start, which takes it a while."""
+        note = Note.of(node)
+        return (note is not None and note.request == request_id) or super()._is_started(node, request_id)
+
     def _before_on(self, node: Node, deadline: Deadline) -> None:
         """See `IronicHardware._before_on`. Nova is told of a server that is off while it takes it for running.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -173,6 +174,18 @@ def test_an_earlier_try_of_ours_goes_first(nova: FakeNova, hardware: NovaHardwar
     hardware.start_job(TARGET, ORDER, request_id=SECOND)
     assert [one["metadata"]["bms_request"] for one in nova.servers.values()] == [SECOND]
     assert run(hardware, SECOND) is JobPhase.PASSED
+
+
+def test_what_nova_has_not_begun_yet_is_not_begun_by_us(ironic: Fake, nova: FakeNova, hardware: NovaHardware) -> None:
+    """
+    The step that waits for the image asks for the same job, without a booking: it is Nova's, however long that takes.
+    """
+    nova.slow = 3
+    hardware.start_job(TARGET, ORDER, request_id=FIRST)
+    hardware.start_job(TARGET, replace(ORDER, booking=None), request_id=FIRST)
+    assert ironic.verbs() == []
+    assert run(hardware) is JobPhase.PASSED
+    assert ironic.verbs() == []
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,10 @@ async def _between(log: Log, first: int, last: int) -> dict[int, bytes]:
     after = first - 1
     while after < last and (answer := await log.list(after, limit=PAGE, wait=0)):
         found |= {event.position: event.stored for event in answer if event.position <= last}
-        after = max(event.position for event in answer)
+        reached = max(event.position for event in answer)
+        if reached <= after:
+            break  # it repeats what it told, and has nothing behind it
+        after = reached
     return found
 
 

@@ -290,6 +290,26 @@ def test_whatever_happens_to_the_database(folder: Path, script: list[str], data:
         database.close()
 
 
+def test_a_log_that_repeats_itself_is_not_asked_for_ever(sqlite_store: Store) -> None:
+    """
+    Shorter than what was read, and answering with its last events whatever it is asked: there is nothing behind them.
+    """
+
+    async def play() -> None:
+        await prepared(sqlite_store)
+        log = FakeLog("lifecycle", branch(1, 8))
+        one = follower(log, sqlite_store)
+        await until_read(one, sqlite_store, log)
+        log.restore(4)
+        log.repeats = True
+        log.append(*branch(5, 5, 1))
+        await until_read(one, sqlite_store, log)
+
+        assert [row.position for row in await rows_of(sqlite_store)] == list(range(1, 10))
+
+    asyncio.run(play())
+
+
 def test_a_server_is_what_the_log_still_says(store: Store) -> None:
     """
     State and instance fall back with the log; the isolation is UNKNOWN until the next clean, for those concerned alone.

@@ -125,10 +125,10 @@ def serving(sources: dict[str, Source], callers: Callers) -> Iterator[int]:
 
 
 class Wire:
-    """Passes bytes on to a port of the loopback until it is cut, on a thread of its own."""
+    """Passes bytes on to the port *to* of the loopback until it is cut, on a thread of its own."""
 
     def __init__(self, port: int) -> None:
-        self._to = port
+        self.to = port
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -162,7 +162,7 @@ class Wire:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self.to)
         except OSError:
             writer.transport.abort()
             return

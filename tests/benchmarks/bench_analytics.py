@@ -6,7 +6,7 @@ Each figure stands beside a yardstick of the same run:
 
 - messages a second through the collector into PostgreSQL, object logs (1.4 KB) and whole nodes (5.6 KB), beside plain
   rows of the same size, inserted by psycopg in transactions of as many, with nothing read or looked up; the memory
-  after a third of them and after all; and messages per second of telemetry's own CPU, which a busy machine changes least;
+  after a third of them and after all; and messages per second of telemetry's own CPU, which others change least;
 - how long after an event is recorded a watcher has it, at 1,000 events a second, beside one who asks the service itself
   without pause;
 - events delivered a second to 1,000 watchers of one hub, beside the same with an answer put into bytes for each.

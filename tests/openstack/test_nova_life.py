@@ -160,7 +160,8 @@ def _lay_ground(ours: Client, project: str) -> None:
         "CreatePrefix",
         prefix_pb2.CreatePrefixRequest(parent=f"projects/{project}", prefix_id="blue-v4", prefix=prefix),
     )
-    flavor = catalogue_pb2.Flavor(resource_class=CLASS, min_cpus=2, capabilities={HELD: "true"})
+    # Nova lets nobody but administrators boot an image on a flavor without a disk.
+    flavor = catalogue_pb2.Flavor(resource_class=CLASS, min_cpus=2, min_local_gb=5, capabilities={HELD: "true"})
     ours.call("inventory", "CreateFlavor", catalogue_pb2.CreateFlavorRequest(flavor_id="bm.booked", flavor=flavor))
 
 

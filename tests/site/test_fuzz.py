@@ -35,7 +35,13 @@ _SURPRISES = ("Traceback", '"exception":', '"level":"error"', '"level":"critical
 _NEVER = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 # Not ours: their answers have no details.
 _FOREIGN = ("/grpc.health.", "/grpc.reflection.")
-_STREAMING = frozenset({"/bms.telemetry.v1.TelemetryService/WatchEvents", "/grpc.health.v1.Health/Watch"})
+_STREAMING = frozenset(
+    {
+        "/bms.telemetry.v1.TelemetryService/WatchEvents",
+        "/bms.telemetry.v1.TelemetryService/WatchUves",
+        "/grpc.health.v1.Health/Watch",
+    }
+)
 _REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 _CALLERS = (*["admin", "service", "tenant-a"] * 4, "site", "tenant-b", "nobody", "wrong")

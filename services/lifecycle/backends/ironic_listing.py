@@ -84,6 +84,7 @@ def seen_of(data: Mapping[str, Any], now: datetime) -> NodeSeen:
         # What it is held for by us is nobody else's.
         holder="" if isinstance(hold, dict) and hold.get("id") == holder else holder,
         job=str(job.get("kind") or "") if isinstance(job, dict) else "",
+        offered=str(bms.get("offered") or ""),
     )
 
 

@@ -24,6 +24,7 @@ class NodeSeen:
         protected, retired: marks that people set.
         holder: the id of whatever holds it there, such as a server of Nova's; "" if nothing does.
         job: the kind of the last job that we gave it: ``deploy``, ``clean`` ...; "" if we never did.
+        offered: where it stood (`moved`) when we offered it last, as our note there says; "" if there is none.
         gone: the controller has no such node any more.
     """
 
@@ -40,6 +41,7 @@ class NodeSeen:
     retired: bool = False
     holder: str = ""
     job: str = ""
+    offered: str = ""
     gone: bool = False
 
 

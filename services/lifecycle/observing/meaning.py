@@ -137,7 +137,7 @@ def _trouble(server: Server, told: NodeSeen | None, seen: NodeSeen, anchor: str,
     if at_rest and server.state in _HELD:
         found = _of_held(server, told, seen, now)
     elif at_rest and server.state is State.AVAILABLE:
-        found = _of_free(seen, anchor, now)
+        found = _of_free(server, seen, anchor, now)
     else:
         found = None
     if found is not None and found.policy in (Policy.SET_ASIDE, Policy.LEAVE):
@@ -162,9 +162,11 @@ def _of_held(server: Server, told: NodeSeen | None, seen: NodeSeen, now: datetim
     )  # fmt: skip
 
 
-def _of_free(seen: NodeSeen, anchor: str, now: datetime) -> Trouble | None:
+def _of_free(server: Server, seen: NodeSeen, anchor: str, now: datetime) -> Trouble | None:
     if seen.state in lines.FREE and not seen.holder:
-        if not anchor or seen.moved == anchor:
+        # Our note is there since before anybody could take it; without one, what was first seen of it as it was free.
+        stood = seen.offered or anchor
+        if seen.moved == stood or not (stood or is_others(server)):
             return None
         message = "somebody used the node in Ironic, or had it run something, while nobody here held it"
         return Trouble(USED, Policy.SET_ASIDE, message, now)
@@ -177,6 +179,11 @@ def _of_free(seen: NodeSeen, anchor: str, now: datetime) -> Trouble | None:
     back = _WAY_BACK.get(seen.state)
     message = f"Ironic shows the node {_shown(seen)}, from where nothing can be deployed"
     return Trouble(UNEXPECTED, Policy.WITHHOLD, message, now, (back,) if back else ())
+
+
+def is_others(server: Server) -> bool:
+    """Whether somebody else was seen to have *server*, or to have had it, since it was free."""
+    return server.trouble is not None and server.trouble.code in (TAKEN, USED)
 
 
 def _of_marks(server: Server, seen: NodeSeen, now: datetime) -> Trouble | None:

@@ -27,7 +27,7 @@ from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.observing import records
 from services.lifecycle.observing.lines import in_line
-from services.lifecycle.observing.meaning import CODES, Meaning, meaning
+from services.lifecycle.observing.meaning import CODES, Meaning, is_others, meaning
 from services.lifecycle.observing.merge import merged
 from services.lifecycle.observing.nodes import Nodes
 from services.lifecycle.observing.records import Record
@@ -166,6 +166,8 @@ def _anchored(server: Server, record: Record) -> Record:
     """*record* with where the node stood as the server was first judged at rest in this state."""
     since = to_micros(server.state_since)
     settled = server.intent is None and in_line(server.state, record.seen.state, at_work=False)
+    # Where it stands after somebody else had it tells nothing of how it became free.
+    settled = settled and not is_others(server)
     if not settled or server.state is not State.AVAILABLE or _is_late(server, record):
         return record if record.anchor_since == since else replace(record, anchor="", anchor_since=0)
     if record.anchor_since == since and record.anchor:

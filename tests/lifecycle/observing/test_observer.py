@@ -147,6 +147,36 @@ def test_a_use_by_others_that_nobody_saw_is_noticed_by_its_trace(rig: Rig) -> No
     assert f"bms server recover {uuid}" in diagnosis(rig, uuid).commands
 
 
+def test_what_was_taken_before_anybody_looked_is_not_clean_when_it_comes_back(rig: Rig) -> None:
+    """
+    The first look at a server that became free finds somebody else's on it; given back, it is set aside all the same.
+    """
+    uuid = rig.available()
+    site = watched(rig)
+    site.nodes.lead(uuid, "active", holder="11111111-0000-4000-8000-000000000000", job="clean")
+    site.see()
+    assert rig.inventory.pool[uuid].reason == "TAKEN_ELSEWHERE"
+    site.nodes.lead(uuid, "available", holder="")
+    site.see()
+
+    assert (rig.server(uuid).state, rig.server(uuid).fault) == (State.QUARANTINED, "USED_ELSEWHERE")
+
+
+@pytest.mark.parametrize(("moved", "fault"), [("another time", "USED_ELSEWHERE"), ("", "")])
+def test_our_note_tells_what_came_and_went_before_anybody_looked(rig: Rig, moved: str, fault: str) -> None:
+    """
+    Ironic keeps where the node stood when we offered it; whoever used it since left it at another time.
+    """
+    uuid = rig.available()
+    site = watched(rig)
+    site.nodes.lead(uuid, "available", job="clean")
+    offered = moved or site.nodes.node(uuid).moved
+    site.nodes.lead(uuid, offered=offered)
+    site.see()
+
+    assert rig.server(uuid).fault == fault
+
+
 def test_a_life_between_two_listings_is_ours(rig: Rig) -> None:
     """
     Deployed and given back by us before anybody listed: the node came to `available` at another time, by our doing.

@@ -19,7 +19,10 @@ from services.cli import delivered
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """The present moment: collecting tests may have been long ago."""
+    return datetime.now(UTC)
 
 
 def log_of(event_id: str) -> str:
@@ -36,7 +39,7 @@ def happened(world: World, *events: tuple[str, str]) -> None:
 def kept(world: World, *event_ids: str, age: timedelta = timedelta(minutes=5)) -> None:
     for event_id in event_ids:
         message = SandeshMessage(message_type="BmsLifecycleEventLog", xml=log_of(event_id))
-        message.time.FromDatetime(NOW - age)
+        message.time.FromDatetime(now() - age)
         world.messages.append(message)
 
 
@@ -55,7 +58,7 @@ def test_all_is_there(bms: Shell, world: World) -> None:
         {"log": "lifecycle", "events": 1, "holes": [], "duplicates": 0, "position": 9},
     ]
     (asked,) = world.asked("QueryEvents")
-    assert asked.end_time.ToDatetime(UTC) < NOW - timedelta(minutes=1)
+    assert asked.end_time.ToDatetime(UTC) < now() - timedelta(minutes=1)
 
 
 def test_holes_are_named(bms: Shell, world: World) -> None:
@@ -129,7 +132,7 @@ def test_a_sites_own_analytics(bms: Shell, world: World, analytics: Analytics, t
     secret = tmp_path / "secret"
     secret.write_text("anna:hunter2\n")
     happened(world, ("lifecycle", "a"), ("lifecycle", "b"))
-    analytics.logs = [(round((NOW - timedelta(minutes=9)).timestamp() * 1_000_000), "a")]
+    analytics.logs = [(round((now() - timedelta(minutes=9)).timestamp() * 1_000_000), "a")]
 
     said = bms("telemetry", "audit", "--analytics", analytics.url, "--credentials", str(secret), "--output", "json")
 
@@ -146,12 +149,12 @@ def test_more_than_one_answer_holds(analytics: Analytics, monkeypatch: pytest.Mo
     Shorter times are asked for until each answer is whole; nothing is counted twice.
     """
     monkeypatch.setattr(delivered, "MOST_ROWS", 10)
-    start = NOW - timedelta(hours=1)
+    start = now() - timedelta(hours=1)
     analytics.logs = [
         (round((start + timedelta(seconds=20 * number)).timestamp() * 1_000_000), str(number)) for number in range(150)
     ]
 
-    found = delivered.theirs(analytics.url, "", start, NOW)
+    found = delivered.theirs(analytics.url, "", start, now())
 
     assert len(found) == 150
     assert set(found.values()) == {1}

@@ -56,7 +56,8 @@ def test_others_take_servers(seed: int) -> None:
     assert outcome.counts["others"]
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+# Of the first seeds, those in whose time an operator finds something to do.
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 4, 5, 6, 7))])
 def test_operators_work_on_servers(seed: int) -> None:
     """
     Clean steps by hand, some of which fail, power and retirement, while processes are killed and jobs fail: the logs

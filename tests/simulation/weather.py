@@ -67,6 +67,9 @@ CLASSES = (
     "collector",
 )
 """The classes of faults."""
+LATEST = 90.0
+"""Seconds after which a call that its caller has given up may still arrive."""
+
 BY_NAME = ("others", "handyman")
 """More of them, which no seed draws: drawn with the rest they would change what every kept seed plays."""
 
@@ -189,7 +192,7 @@ class Weather:
         self.count(name)
         if name == "calls slow":
             return Fared(Fate.PLAIN, self.uniform(0, 6), self.uniform(0, 6))
-        return Fared(_CALLS[name], self.uniform(0, 1), self.uniform(0, 90) if name == "calls late" else 0.0)
+        return Fared(_CALLS[name], self.uniform(0, 1), self.uniform(0, LATEST) if name == "calls late" else 0.0)
 
     @staticmethod
     def busy() -> Busy:

@@ -99,8 +99,11 @@ class Rig:
             return subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
     def serves(self) -> None:
-        """Waits until telemetry says that it serves."""
+        """Waits until telemetry says that it serves, and the database takes connections."""
         until = time.monotonic() + START_SECONDS
+        while not self._has_database():
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.2)
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
             check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]  # the stubs forget it
             while True:
@@ -108,6 +111,11 @@ class Rig:
                     if check(health_pb2.HealthCheckRequest(), timeout=2, wait_for_ready=True).status == 1:
                         return
                 assert time.monotonic() < until, self.said()
+
+    def _has_database(self) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url):
+            return True
+        return False
 
     def said(self) -> str:
         """The end of what the processes said."""

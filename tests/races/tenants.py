@@ -110,7 +110,8 @@ class Tenant:
         try:
             self._wait(me.call("lifecycle", "DeleteInstance", instance_pb2.DeleteInstanceRequest(name=name)), seconds)
         except Refused as refused:
-            if refused.reason not in ("NOT_FOUND", "BUSY"):
+            # Also while an administrator recovers the server, who took it from the instance.
+            if refused.reason not in ("NOT_FOUND", "BUSY", "WRONG_STATE"):
                 raise
         try:
             me.call("lifecycle", "GetInstance", instance_pb2.GetInstanceRequest(name=name))

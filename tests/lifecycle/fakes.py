@@ -64,6 +64,7 @@ class Machine:
     corrupt: bool = False
     extra_disk: str = ""
     left_disk: str = ""
+    twin: str = ""
     console: str = ""
     marks: Marks = field(default_factory=Marks)
     ran: list[tuple[str, str]] = field(default_factory=list)
@@ -223,17 +224,22 @@ class FakeHardware:
             if machine.extra_disk:
                 machine.disks[machine.extra_disk] = "somebody's"
             erased = [serial for serial in machine.disks if serial != machine.left_disk]
+            twins = (DiskSeen(machine.twin, 10**12),) if machine.twin else ()
             for serial in erased:
                 machine.disks[serial] = ""
             return JobReading(
                 JobPhase.PASSED,
-                disks=tuple(DiskSeen(serial, 10**12, "nvme_format", now, now, b"\0" * 32) for serial in sorted(erased)),
+                disks=(
+                    *(DiskSeen(serial, 10**12, "nvme_format", now, now, b"\0" * 32) for serial in sorted(erased)),
+                    *twins,
+                ),
             )
         if order.kind is JobKind.DEPLOY and order.image is not None:
             root = min(machine.disks)
             machine.disks[root] = order.image.image
             actual = "sha256:" + "00" * 32 if machine.corrupt else order.image.checksum
-            there = tuple(DiskSeen(serial, 10**12) for serial in sorted(machine.disks))
+            named = (machine.twin,) if machine.twin else ()
+            there = tuple(DiskSeen(serial, 10**12) for serial in sorted((*machine.disks, *named)))
             seen = ImageSeen(order.image.image, order.image.checksum, actual, root)
             return JobReading(JobPhase.PASSED, image=seen, disks=there)
         if order.kind is JobKind.MANUAL_CLEAN:

@@ -133,6 +133,45 @@ def test_a_forced_release_frees_what_nobody_can_read(rig: Rig) -> None:
     assert diagnosis.commands[0].startswith(f"bms server recover {uuid}")
 
 
+def test_forced_again_it_still_brings_the_tenants_deletion_to_its_end(rig: Rig) -> None:
+    """
+    Two more pairs of administrators lose patience while ipam is away: one release is left, and the tenant's deletion
+    ends when that does.
+    """
+    uuid, deletion = unreadable(rig)
+    rig.addresses.silent = True
+    first, second, third = (
+        rig.ok("ApproveForcedAction", fa.ApproveForcedActionRequest(name=request(rig, uuid, RELEASE).name), BOB)
+        for _ in range(3)
+    )
+    rig.pass_time(30)
+
+    assert not rig.operation(deletion)[0].done
+    assert [rig.operation(name)[0].HasField("error") for name in (first, second, third)] == [True, True, False]
+    rig.addresses.silent = False
+    rig.settle()
+    assert rig.operation(deletion)[0].HasField("response")
+    assert rig.operation(third)[0].HasField("response")
+    assert rig.instance() is None
+
+
+def test_set_aside_after_it_was_forced_the_deletion_is_ended_once(rig: Rig) -> None:
+    """
+    An administrator quarantines what was being released by force, and others force it again and set it aside again.
+    """
+    uuid, deletion = unreadable(rig)
+    rig.addresses.silent = True
+    for _ in range(2):
+        rig.ok("ApproveForcedAction", fa.ApproveForcedActionRequest(name=request(rig, uuid, RELEASE).name), BOB)
+        rig.pass_time(10)
+        wanted = server_status_pb2.QuarantineServerRequest(name=f"servers/{uuid}", reason="smoke")
+        rig.ok("QuarantineServer", wanted, ANN)
+        rig.pass_time(10)
+
+    assert rig.operation(deletion)[0].HasField("error")
+    assert rig.server(uuid).state is State.QUARANTINED
+
+
 def test_an_attested_power_off_lets_addresses_go_and_nothing_else(rig: Rig) -> None:
     """
     The kept address rests, behind a reading of the ports as ever; the server stays in quarantine.

@@ -262,6 +262,18 @@ def test_a_disk_plugged_in_after_the_clean_pass_reaches_no_tenant(rig: Rig) -> N
     assert set(rig.hardware.machine(uuid).disks.values()) == {""}
 
 
+def test_a_disk_that_says_it_is_another_reaches_no_tenant(rig: Rig) -> None:
+    """
+    The deploy meets two disks with one serial number, of which one was inspected and erased.
+    """
+    uuid = rig.available()
+    rig.hardware.machine(uuid).twin = "disk-2"
+    rig.create(BLUE)
+    rig.settle()
+
+    assert (rig.server(uuid).state, rig.server(uuid).fault) == (State.QUARANTINED, "DISK_APPEARED")
+
+
 def test_a_disk_plugged_in_by_its_tenant_is_his(rig: Rig) -> None:
     """
     A rebuild for the same instance minds no disk that was added meanwhile.
@@ -334,6 +346,7 @@ def test_a_deploy_that_fails_ends_in_quarantine_and_recovers(rig: Rig, fault: di
         ({"fail_jobs": {JobKind.CLEAN: 1}}, "DISK_ERASE_FAILED"),
         ({"left_disk": "disk-2"}, "CLEAN_INCOMPLETE"),
         ({"extra_disk": "disk-9"}, "DISK_APPEARED"),
+        ({"twin": "disk-2"}, "DISK_APPEARED"),
         ({"fail_jobs": {JobKind.INSPECT: 1}}, "INSPECTION_FAILED"),
         ({"disks": {}}, "NO_DISKS"),
         ({"login_refused": True}, "BMC_LOGIN_REFUSED"),

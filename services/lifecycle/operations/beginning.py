@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
-from services.kernel.errors import Busy, OperationFailed
+from services.kernel.errors import Busy, NotFound, OperationFailed
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import IntentKind, StepName
@@ -59,21 +60,31 @@ class Beginnings:
         return progress
 
 
-def taken_over(books: Books, call: Call, server: Server, instance: Instance | None, why: str) -> Server:
-    """*server* without what was being done to it; that operation fails with *why*."""
-    return let_go(books, call.now, server, instance, why)
+def taken_over(
+    books: Books, call: Call, server: Server, instance: Instance | None, why: str, *, carries: bool = False
+) -> Server:
+    """*server* without what was being done to it; that operation fails with *why*.
+
+    Args:
+        carries: what comes now brings the tenant's deletion to its end, as a forced release before it was to.
+    """
+    return let_go(books, call.now, server, instance, why, carries=carries)
 
 
-def let_go(books: Books, now: datetime, server: Server, instance: Instance | None, why: str) -> Server:
+def let_go(
+    books: Books, now: datetime, server: Server, instance: Instance | None, why: str, *, carries: bool = False
+) -> Server:
     """As `taken_over`, where nobody called."""
     if server.intent is None:
         return server
     owed = instance.operation if instance is not None and instance.state is InstanceState.DELETING else ""
-    if instance is not None and owed and server.intent.kind is IntentKind.FORCE_RELEASE:
+    if instance is not None and owed and server.intent.kind is IntentKind.FORCE_RELEASE and not carries:
         # The tenant's deletion, which a forced release was carrying to its end.
         deletion = Progress(owed, IntentKind.RELEASE, instance.name, instance.actor, instance.update_time, server)
         error = OperationFailed(f"delete was ended: {why}", fault="TAKEN_OVER", server=server.name)
-        books.show_operation(replace(deletion, done=True, end_time=now, error=error), now)
+        # The instance names it until it has gone: whoever took over before may have ended it already.
+        with suppress(NotFound):
+            books.show_operation(replace(deletion, done=True, end_time=now, error=error), now)
     if server.intent.operation:
         ended = progress_of(server, server.intent, instance)
         error = OperationFailed(f"{server.intent.kind.value} was ended: {why}", fault="TAKEN_OVER", server=server.name)

@@ -168,7 +168,8 @@ def _release(
 ) -> _Begun:
     instance = books.find_instance(server.instance)
     if not _carries(server, instance):
-        server = taken_over(books, call, server, instance, "two administrators had it released by force")
+        why = "two administrators had it released by force"
+        server = taken_over(books, call, server, instance, why, carries=True)
     warning = "two administrators had it released by force: nobody read that it is off the networks"
     intent = replace(
         beginnings.intent(call, IntentKind.FORCE_RELEASE, operation), forced=action.name, warnings=(warning,)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -104,9 +105,10 @@ class JobSteps:
 
     def _cleaned(self, ctx: Context, reading: JobReading) -> Outcome:
         server = ctx.server
-        inspected = {disk.serial for disk in server.disks}
-        covered = {disk.serial for disk in reading.disks if disk.method and disk.end_time}
-        if strange := sorted({disk.serial for disk in reading.disks} - inspected):
+        # Counted: two disks may say that they are the same one.
+        inspected = Counter(disk.serial for disk in server.disks)
+        covered = Counter(disk.serial for disk in reading.disks if disk.method and disk.end_time)
+        if strange := sorted(Counter(disk.serial for disk in reading.disks) - inspected):
             return Failed(server, "DISK_APPEARED", f"disks that inspection had not found: {', '.join(strange)}")
         if missing := sorted(inspected - covered):
             return Failed(server, "CLEAN_INCOMPLETE", f"disks that were not erased: {', '.join(missing)}")
@@ -121,8 +123,8 @@ class JobSteps:
     def _written(self, ctx: Context, reading: JobReading) -> Outcome:
         server, image = ctx.server, reading.image
         if ctx.intent.kind in DEPLOYS and server.disks:
-            inspected = {disk.serial for disk in server.disks}
-            if strange := sorted({disk.serial for disk in reading.disks} - inspected):
+            inspected = Counter(disk.serial for disk in server.disks)
+            if strange := sorted(Counter(disk.serial for disk in reading.disks) - inspected):
                 # Whatever is on it, no clean pass has seen it; a tenant's own later disks are his.
                 return Failed(server, "DISK_APPEARED", f"disks that no clean pass covered: {', '.join(strange)}")
         if image is None or image.actual_checksum != image.expected_checksum:

@@ -172,6 +172,25 @@ def test_set_aside_after_it_was_forced_the_deletion_is_ended_once(rig: Rig) -> N
     assert rig.server(uuid).state is State.QUARANTINED
 
 
+def test_forced_into_the_pool_while_it_is_set_aside_that_operation_ends(rig: Rig) -> None:
+    """
+    Whoever had it quarantined hears that two others had it offered; no operation is left that nobody ends.
+    """
+    uuid = rig.available()
+    rig.networks.unreadable = {port.name for port in rig.server(uuid).ports}
+    wanted = server_status_pb2.QuarantineServerRequest(name=f"servers/{uuid}", reason="smoke")
+    aside = rig.ok("QuarantineServer", wanted, ANN)
+    rig.pass_time(10)
+    assert not rig.operation(aside)[0].done
+    name = request(rig, uuid, AVAILABLE).name
+    rig.ok("ApproveForcedAction", fa.ApproveForcedActionRequest(name=name), BOB)
+
+    assert rig.operation(aside)[0].HasField("error")
+    rig.networks.unreadable = set()
+    rig.settle()
+    assert rig.server(uuid).state is State.AVAILABLE
+
+
 def test_an_attested_power_off_lets_addresses_go_and_nothing_else(rig: Rig) -> None:
     """
     The kept address rests, behind a reading of the ports as ever; the server stays in quarantine.

@@ -188,9 +188,11 @@ def _carries(server: Server, instance: Instance | None) -> bool:
 
 
 def _available(
-    beginnings: Beginnings, _books: Books, call: Call, server: Server, action: ForcedAction, operation: str
+    beginnings: Beginnings, books: Books, call: Call, server: Server, action: ForcedAction, operation: str
 ) -> _Begun:
-    calm = replace(server, intent=None, clean_time=None) if is_quarantining(server) else server
+    calm = server
+    if is_quarantining(server):
+        calm = taken_over(books, call, server, None, "two administrators had it forced into the pool")
     not_at_work(calm)
     intent = replace(beginnings.intent(call, IntentKind.FORCE_AVAILABLE, operation), forced=action.name)
     return walk.begin(replace(calm, clean_time=None), None, intent, call.now), ()

@@ -15,6 +15,7 @@ from services.kernel.calls import Caller
 from services.kernel.errors import WrongState
 from services.lifecycle import forced_wire
 from services.lifecycle.domain.forced import ForcedKind, ForcedState, check
+from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import JobKind
@@ -170,6 +171,13 @@ def test_set_aside_after_it_was_forced_the_deletion_is_ended_once(rig: Rig) -> N
 
     assert rig.operation(deletion)[0].HasField("error")
     assert rig.server(uuid).state is State.QUARANTINED
+    last = rig.ok("ApproveForcedAction", fa.ApproveForcedActionRequest(name=request(rig, uuid, RELEASE).name), BOB)
+    rig.addresses.silent = False
+    rig.settle()
+    assert rig.operation(last)[0].HasField("response")
+    instance = rig.instance()
+    assert instance is not None
+    assert (instance.state, instance.server) == (InstanceState.ERROR, "")
 
 
 def test_forced_into_the_pool_while_it_is_set_aside_that_operation_ends(rig: Rig) -> None:

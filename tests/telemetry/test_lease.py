@@ -84,12 +84,8 @@ async def crash(task: asyncio.Task[None], store: Cut) -> None:
     await end(task)
 
 
-@pytest.fixture
-def shared(database: Database) -> Database:
-    """Of PostgreSQL alone: a SQLite file has one user."""
-    if database.read(lambda tx: tx.dialect) == "sqlite":
-        pytest.skip("a SQLite file belongs to one process")
-    return database
+shared_alone = pytest.mark.parametrize("database_kind", [pytest.param("postgresql", marks=pytest.mark.postgres)])
+"""Of PostgreSQL alone: a SQLite file has one user."""
 
 
 def test_one_alone_begins_at_once(database: Database) -> None:
@@ -108,14 +104,15 @@ def test_one_alone_begins_at_once(database: Database) -> None:
     play(scenario)
 
 
-def test_never_two_and_never_back_and_forth(shared: Database) -> None:
+@shared_alone
+def test_never_two_and_never_back_and_forth(database: Database) -> None:
     """
     While the holder lives the others wait; when it gives the lease back, another has it soon; no third change comes.
     """
 
     async def scenario() -> None:
         office = Office()
-        tasks = {who: start(Cut(shared), office, who) for who in "abc"}
+        tasks = {who: start(Cut(database), office, who) for who in "abc"}
         await until(lambda: len(office.holders) == 1)
         first = office.holders[0]
         for _ in range(10):
@@ -129,35 +126,37 @@ def test_never_two_and_never_back_and_forth(shared: Database) -> None:
     play(scenario)
 
 
-def test_another_takes_over_from_the_dead(shared: Database) -> None:
+@shared_alone
+def test_another_takes_over_from_the_dead(database: Database) -> None:
     """
     A holder that gave nothing back is replaced when it has been still for long enough, with a higher fence.
     """
 
     async def scenario() -> None:
-        office, store = Office(), Cut(shared)
+        office, store = Office(), Cut(database)
         first = start(store, office, "a")
         await until(lambda: office.holders == ["a"])
         await crash(first, store)
-        fence = (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence
-        second = start(Cut(shared), office, "b")
+        fence = (await Store(database).read(lambda tx: leases.look(tx, "test"))).fence
+        second = start(Cut(database), office, "b")
         await until(lambda: office.holders == ["b"])
-        assert (await Store(shared).read(lambda tx: leases.look(tx, "test"))).fence > fence
+        assert (await Store(database).read(lambda tx: leases.look(tx, "test"))).fence > fence
         await end(second)
 
     play(scenario)
 
 
-def test_who_is_cut_off_stops_before_another_begins(shared: Database) -> None:
+@shared_alone
+def test_who_is_cut_off_stops_before_another_begins(database: Database) -> None:
     """
     A holder without a database cannot say that it is there: it stops, and the other begins after that.
     """
 
     async def scenario() -> None:
-        office, store = Office(), Cut(shared)
+        office, store = Office(), Cut(database)
         first = start(store, office, "a")
         await until(lambda: office.holders == ["a"])
-        second = start(Cut(shared), office, "b")
+        second = start(Cut(database), office, "b")
         store.away = True
         most = 0
         while office.history != ["a", "b"]:

@@ -27,13 +27,13 @@ async def sessions(*replicas: Rig) -> list[str]:
     return [(await status(replica)).session_state for replica in replicas]
 
 
+# A SQLite file belongs to one process.
+@pytest.mark.parametrize("database_kind", [pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_one_tells_and_the_other_takes_over(database: Database) -> None:
     """
     Whichever replica reads an event first, the one that tells says so; when it ends, the other says everything, and
     nobody was thrown out meanwhile. Watchers are served by both.
     """
-    if database.read(lambda tx: tx.dialect) == "sqlite":
-        pytest.skip("a SQLite file belongs to one process")
 
     async def play() -> None:
         sink, logs = FakeSink(), a_life()

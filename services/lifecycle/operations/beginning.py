@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
-from services.kernel.errors import Busy, NotFound, OperationFailed
+from services.kernel.errors import Busy, OperationFailed
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.plans import IntentKind, StepName
@@ -82,9 +81,7 @@ def let_go(
         # The tenant's deletion, which a forced release was carrying to its end.
         deletion = Progress(owed, IntentKind.RELEASE, instance.name, instance.actor, instance.update_time, server)
         error = OperationFailed(f"delete was ended: {why}", fault="TAKEN_OVER", server=server.name)
-        # The instance names it until it has gone: whoever took over before may have ended it already.
-        with suppress(NotFound):
-            books.show_operation(replace(deletion, done=True, end_time=now, error=error), now)
+        books.show_operation(replace(deletion, done=True, end_time=now, error=error), now)
     if server.intent.operation:
         ended = progress_of(server, server.intent, instance)
         error = OperationFailed(f"{server.intent.kind.value} was ended: {why}", fault="TAKEN_OVER", server=server.name)

@@ -120,6 +120,7 @@ IPAM: dict[str, Rule] = {
     "/bms.ipam.v1.IpamService/CreatePrefix": members("parent"),
     "/bms.ipam.v1.IpamService/GetPrefix": readers("name"),
     "/bms.ipam.v1.IpamService/ListPrefixes": readers("parent"),
+    "/bms.ipam.v1.IpamService/UpdatePrefix": members("prefix.name"),
     "/bms.ipam.v1.IpamService/DeletePrefix": members("name"),
     "/bms.ipam.v1.IpamService/LeaseAddress": members("parent"),
     "/bms.ipam.v1.IpamService/ReleaseLease": members("name"),

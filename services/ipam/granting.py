@@ -23,9 +23,10 @@ from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.operations import holding
 from services.ipam.operations.choosing import held_elsewhere
-from services.ipam.operations.leasing import HalfDone, Leasing, Overtaken, Wanted
+from services.ipam.operations.leasing import HalfDone, Leasing, Overtaken
 from services.ipam.operations.ports import AddressPlane, Store, Usage
 from services.ipam.operations.prefixes import NewPrefix, Prefixes
+from services.ipam.operations.wishes import Wanted
 from services.ipam.patience import Patience
 from services.ipam.realms import Realms, agreed
 from services.ipam.rounds import Rounds

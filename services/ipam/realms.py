@@ -92,11 +92,15 @@ def agreed(new: NewPrefix, realm: Realm | None) -> NewPrefix:
         return new
     if new.gateway_given:
         require_gateway(realm, new)
+    tuning = new.tuning
     return replace(
         new,
         gateway=realm.gateway,
-        dns_servers=new.dns_servers or realm.dns_servers,
-        pools=new.pools or realm.pools,
+        tuning=replace(
+            tuning,
+            dns_servers=tuning.dns_servers or realm.dns_servers,
+            pools=tuning.pools or realm.pools,
+        ),
         realm=realm.ref,
     )
 

@@ -88,7 +88,8 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
     def GetPrefix(self, request: prefix_pb2.GetPrefixRequest, context: grpc.ServicerContext) -> prefix_pb2.Prefix:
         """See the contract."""
         name = wire.prefix_name(request.name)
-        return wire.prefix_message(*self._read(lambda store: self._prefixes.get(store, name)))
+        now = current_call().now
+        return wire.prefix_message(*self._read(lambda store: self._prefixes.get(store, name, now)))
 
     def ListPrefixes(
         self, request: prefix_pb2.ListPrefixesRequest, context: grpc.ServicerContext
@@ -97,12 +98,31 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         call = current_call()
         project = wire.project_of(request.parent)
         where = wire.prefix_conditions(request.filter)
-        page = self._tokens.request(request, call, request.parent, request.filter)
-        found = self._read(lambda store: self._prefixes.list(store, project, page, where))
+        seen = (request.parent, request.filter, str(request.shared))
+        page = self._tokens.request(request, call, *seen)
+        found = self._read(
+            lambda store: self._prefixes.list(store, project, page, where, call.now, shared=request.shared)
+        )
         return prefix_pb2.ListPrefixesResponse(
             prefixes=[wire.prefix_message(prefix, usage) for prefix, usage in found.rows],
-            next_page_token=self._tokens.next(found.next_after, call, request.parent, request.filter),
+            next_page_token=self._tokens.next(found.next_after, call, *seen),
         )
+
+    def UpdatePrefix(self, request: prefix_pb2.UpdatePrefixRequest, context: grpc.ServicerContext) -> prefix_pb2.Prefix:
+        """See the contract."""
+        call = current_call()
+        name = wire.prefix_name(request.prefix.name, "prefix.name")
+
+        def verb(tx: Transaction) -> prefix_pb2.Prefix:
+            return wire.prefix_message(
+                *self._prefixes.update(
+                    self.store(tx), call, name,
+                    lambda prefix: etags.check(request.prefix.etag, wire.version_of(prefix), name),
+                    lambda prefix: wire.changed_tuning(prefix, request),
+                )
+            )  # fmt: skip
+
+        return self._writer.once(call, request, verb)
 
     def DeletePrefix(self, request: prefix_pb2.DeletePrefixRequest, context: grpc.ServicerContext) -> Empty:
         """See the contract."""
@@ -112,7 +132,7 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
 
         def verb(tx: Transaction) -> Empty:
             store = self.store(tx)
-            prefix, _ = self._prefixes.get(store, name)
+            prefix, _ = self._prefixes.get(store, name, call.now)
             etags.check(request.etag, wire.version_of(prefix), name)
             self._prefixes.delete(store, call, name)
             removed[:] = [prefix]

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.ipam.v1 import lease_pb2, prefix_pb2
-from services.ipam.domain.addresses import Version, address_of, key, parse_address, parse_mac, parse_network
+from services.ipam.domain.addresses import Network, Version, address_of, key, parse_address, parse_mac, parse_network
 from services.ipam.domain.leases import Kind, Lease, LeaseState, Owner
 from services.ipam.domain.prefixes import (
     DEFAULT_COOL_DOWN,
@@ -18,22 +18,29 @@ from services.ipam.domain.prefixes import (
     MAX_DNS_SERVERS,
     NO_GATEWAY,
     Prefix,
+    Range,
+    Tuning,
     gateway_of,
-    pools_of,
+    ranges_of,
 )
-from services.ipam.operations.leasing import Detached, Waived, Wanted
 from services.ipam.operations.ports import Condition, Usage
 from services.ipam.operations.prefixes import NewPrefix
+from services.ipam.operations.wishes import Detached, Waived, Wanted
 from services.kernel.errors import InvalidField
 from services.kernel.names import FORCED_ACTION, LEASE, NETWORK, PREFIX, PROJECT, SERVER, new_id
 from services.runtime.etags import etag
 from services.runtime.filters import Term, parse
+from services.runtime.masks import merged
 from services.runtime.times import to_micros
 
 _ALL = "projects/-"
 _MAX_RESOURCE = 255
 _MAX_INTERFACE = 255
 _DIGEST = 32
+_FIXED = ("cidr", "vrf", "network", "gateway")
+"""What of a prefix never changes."""
+
+_MANY = 2**63 - 1
 
 _KINDS = {
     lease_pb2.Owner.KIND_BARE_METAL_INSTANCE: Kind.BARE_METAL_INSTANCE,
@@ -62,10 +69,6 @@ def new_prefix(request: prefix_pb2.CreatePrefixRequest) -> NewPrefix:
     given = request.prefix
     cidr = parse_network(given.cidr, "prefix.cidr")
     NETWORK.parse(given.network, "prefix.network")
-    if len(given.dns_servers) > MAX_DNS_SERVERS:
-        raise InvalidField(
-            "prefix.dns_servers", f"has {len(given.dns_servers)} servers", remedy=f"Give at most {MAX_DNS_SERVERS}."
-        )
     return NewPrefix(
         project=project,
         prefix_id=new_id(request.prefix_id, "prefix_id"),
@@ -73,40 +76,77 @@ def new_prefix(request: prefix_pb2.CreatePrefixRequest) -> NewPrefix:
         vrf=new_id(given.vrf, "prefix.vrf") if given.vrf else "",
         network=given.network,
         gateway=gateway_of(cidr, given.gateway, "prefix.gateway"),
-        pools=pools_of(cidr, [(pool.start, pool.end) for pool in given.pools], "prefix.pools"),
+        tuning=_tuning(given, cidr),
+        gateway_given=bool(given.gateway),
+    )
+
+
+def changed_tuning(prefix: Prefix, request: prefix_pb2.UpdatePrefixRequest) -> Tuning:
+    """What *request* makes of what may be changed of *prefix*.
+
+    Raises:
+        InvalidField: a field is malformed, or cannot be changed.
+        InvalidFields: the mask names no field of a prefix.
+    """
+    stored = prefix_message(prefix, Usage())
+    wanted = merged(stored, request.prefix, request.update_mask.paths)
+    for name in _FIXED:
+        given = getattr(wanted, name)
+        if given != getattr(stored, name):
+            raise InvalidField(
+                f"prefix.{name}",
+                f"cannot be changed from {getattr(stored, name)}",
+                remedy="Leave it out, or make another prefix.",
+                given=given[:60],
+            )
+    return _tuning(wanted, prefix.cidr)
+
+
+def _tuning(given: prefix_pb2.Prefix, cidr: Network) -> Tuning:
+    if len(given.dns_servers) > MAX_DNS_SERVERS:
+        raise InvalidField(
+            "prefix.dns_servers", f"has {len(given.dns_servers)} servers", remedy=f"Give at most {MAX_DNS_SERVERS}."
+        )
+    return Tuning(
+        pools=ranges_of(cidr, [(pool.start, pool.end) for pool in given.pools], "prefix.pools"),
+        reserved=ranges_of(cidr, [(one.start, one.end) for one in given.reserved], "prefix.reserved"),
         dns_servers=tuple(
             parse_address(server, f"prefix.dns_servers[{index}]") for index, server in enumerate(given.dns_servers)
         ),
         cool_down=_cool_down(given.cool_down) if given.HasField("cool_down") else DEFAULT_COOL_DOWN,
-        gateway_given=bool(given.gateway),
+        shared=given.shared,
     )
 
 
 def prefix_message(prefix: Prefix, usage: Usage) -> prefix_pb2.Prefix:
     """*prefix* as the contract has it."""
     cool_down = Duration()
-    cool_down.FromTimedelta(prefix.cool_down)
+    cool_down.FromTimedelta(prefix.tuning.cool_down)
+    capacity = prefix.capacity
     return prefix_pb2.Prefix(
         name=prefix.name,
         cidr=str(prefix.cidr),
         vrf=prefix.vrf,
         network=prefix.network,
         gateway=NO_GATEWAY if prefix.gateway is None else str(prefix.gateway),
-        pools=[
-            prefix_pb2.AddressRange(
-                start=str(address_of(pool.first, prefix.version)), end=str(address_of(pool.last, prefix.version))
-            )
-            for pool in prefix.pools
-        ],
+        pools=[_range_message(pool, prefix.version) for pool in prefix.pools],
+        reserved=[_range_message(one, prefix.version) for one in prefix.tuning.reserved],
+        shared=prefix.tuning.shared,
         dns_servers=[str(server) for server in prefix.dns_servers],
         cool_down=cool_down,
         ip_version=prefix.version,
         leased_count=usage.leased,
         cooling_count=usage.cooling,
+        capacity=min(capacity, _MANY),
+        free_count=min(max(capacity - usage.taken, 0), _MANY),
         create_time=_stamp(prefix.create_time),
         update_time=_stamp(prefix.update_time),
         etag=etag(version_of(prefix)),
     )
+
+
+def _range_message(one: Range, version: Version) -> prefix_pb2.AddressRange:
+    return prefix_pb2.AddressRange(start=str(address_of(one.first, version)), end=str(address_of(one.last, version)))
 
 
 def version_of(prefix: Prefix) -> int:
@@ -219,13 +259,13 @@ def lease_name(name: str) -> str:
     return name
 
 
-def prefix_name(name: str) -> str:
+def prefix_name(name: str, field: str = "name") -> str:
     """*name*, if it is of the form of a prefix's.
 
     Raises:
         InvalidField: it is not.
     """
-    PREFIX.parse(name)
+    PREFIX.parse(name, field)
     return name
 
 

@@ -527,6 +527,13 @@ class Ipam(ipam_service_pb2_grpc.IpamServiceServicer):
         rows, token = _paged(request, list(self.world.prefixes.values()))
         return prefix_pb2.ListPrefixesResponse(prefixes=rows, next_page_token=token)
 
+    def UpdatePrefix(self, request: Any, context: Any) -> Any:
+        prefix = _found(self.world.prefixes, request.prefix.name, context)
+        for path in request.update_mask.paths:
+            prefix.ClearField(path)
+        request.update_mask.MergeMessage(request.prefix, prefix, replace_message_field=True)
+        return prefix
+
     def LeaseAddress(self, request: Any, context: Any) -> Any:
         lease = lease_pb2.AddressLease(
             name=f"{request.parent}/leases/{uuid.uuid4()}", address=request.address or "10.1.0.9", owner=request.owner,

@@ -82,6 +82,25 @@ def test_networks_and_prefixes(bms: Shell, world: World) -> None:
     assert bms("prefix create p --network blue --cidr 10.0.0.0/24 --pool 10.0.0.9").code == 2
 
 
+def test_prefixes_are_changed(bms: Shell, world: World) -> None:
+    """
+    Only what is given changes; what shall be empty is said by its name, and nothing at all is refused.
+    """
+    bms("prefix create p --network blue --cidr 10.0.0.0/24 --reserve 10.0.0.2-10.0.0.5 --dns 9.9.9.9 --shared")
+    prefix = world.prefixes["projects/site/prefixes/p"]
+    assert (prefix.shared, prefix.reserved[0].end) == (True, "10.0.0.5")
+
+    changed = bms("prefix set p --not-shared --clear reserved --pool 10.0.0.9-10.0.0.99 --cool-down 1m")
+
+    assert changed.code == 0
+    assert (prefix.shared, len(prefix.reserved), prefix.pools[0].end) == (False, 0, "10.0.0.99")
+    assert (list(prefix.dns_servers), prefix.cool_down.seconds) == (["9.9.9.9"], 60)
+    assert bms("prefix set p").code == 2
+    assert bms("prefix set p --clear pools --pool 10.0.0.9-10.0.0.99").code == 2
+    assert bms("prefix list --shared").code == 0
+    assert world.asked("ListPrefixes")[-1].shared
+
+
 def test_leases(bms: Shell, world: World) -> None:
     """
     A virtual machine leases and gives back; the epoch is looked up unless it is given.

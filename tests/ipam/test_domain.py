@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.ipam.domain.addresses import Address, Network, address_of, from_key, key
-from services.ipam.domain.allocation import ROUND, Frontier, advance, start
-from services.ipam.domain.prefixes import Prefix, Range, gateway_of, usable
+from services.ipam.domain.allocation import ROUND, Frontier, advance, reopened, start
+from services.ipam.domain.prefixes import Prefix, Range, Tuning, gateway_of, usable, without
 from services.kernel.errors import InvalidField
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,7 +32,12 @@ def networks(draw: st.DrawFn, smallest: int = 0) -> Network:
     return ip_network((number, length)) if bits == 128 else ip_network((IPv4Address(number), length))
 
 
-def a_prefix(cidr: Network, gateway: Address | None = None, pools: tuple[Range, ...] = ()) -> Prefix:
+def a_prefix(
+    cidr: Network,
+    gateway: Address | None = None,
+    pools: tuple[Range, ...] = (),
+    reserved: tuple[Range, ...] = (),
+) -> Prefix:
     return Prefix(
         name="projects/demo/prefixes/p1",
         uid="uid",
@@ -41,9 +46,7 @@ def a_prefix(cidr: Network, gateway: Address | None = None, pools: tuple[Range, 
         vrf="demo.blue",
         network="projects/demo/networks/blue",
         gateway=gateway,
-        pools=pools,
-        dns_servers=(),
-        cool_down=timedelta(),
+        tuning=Tuning(pools=pools, reserved=reserved, cool_down=timedelta()),
         create_time=NOW,
         update_time=NOW,
     )
@@ -129,25 +132,99 @@ def test_what_is_made_may_be_had(cidr: Network, pick: int, moves: int) -> None:
     assert made == sorted(made, key=int)
 
 
-@given(st.sets(st.integers(0, 255), min_size=1, max_size=24), st.integers(1, 254))
-def test_the_frontier_goes_over_everything_once(edges: set[int], gateway: int) -> None:
-    """
-    Moved to its end, the frontier made exactly the addresses of the pools that somebody may have.
-    """
-    cidr = ip_network("10.0.0.0/24")
-    base = int(cidr.network_address)
+CIDR = ip_network("10.0.0.0/24")
+
+
+@st.composite
+def ranges(draw: st.DrawFn, smallest: int = 0) -> tuple[Range, ...]:
+    """Ranges of `CIDR`, rising and apart."""
+    base = int(CIDR.network_address)
+    edges = draw(st.sets(st.integers(0, 255), min_size=smallest, max_size=24))
     ends = sorted(edges) + ([max(edges)] if len(edges) % 2 else [])
-    pools = tuple(Range(base + first, base + last) for first, last in zip(ends[::2], ends[1::2], strict=True))
-    prefix = a_prefix(cidr, IPv4Address(base + gateway), pools)
-    frontier = start(prefix)
-    made: set[Address] = set()
+    return tuple(Range(base + first, base + last) for first, last in zip(ends[::2], ends[1::2], strict=True))
+
+
+def to_the_end(prefix: Prefix, frontier: Frontier) -> list[Address]:
+    """All that moving the frontier to its end makes."""
+    made: list[Address] = []
     while frontier.next is not None:
         chunk = advance(prefix, frontier)
+        made += chunk.addresses
+        frontier = chunk.frontier
+    assert advance(prefix, frontier).addresses == ()
+    return made
+
+
+@given(ranges(smallest=1), ranges(), st.integers(1, 254))
+def test_the_frontier_goes_over_everything_once(
+    pools: tuple[Range, ...], reserved: tuple[Range, ...], gateway: int
+) -> None:
+    """
+    Moved to its end, the frontier made exactly the addresses of the pools that somebody may have, none of them
+    reserved, and as many as the prefix says that there are.
+    """
+    prefix = a_prefix(CIDR, IPv4Address(int(CIDR.network_address) + gateway), pools, reserved)
+    assume(prefix.choices)
+
+    made = to_the_end(prefix, start(prefix))
+
+    assert sorted(made, key=int) == made
+    assert set(made) == {address for address in CIDR if prefix.is_chosen_from(address)}
+    assert len(made) == prefix.capacity
+    assert not any(int(address) in one for address in made for one in reserved)
+
+
+@given(ranges(), ranges(), ranges(), ranges(), st.integers(0, 6))
+def test_a_changed_prefix_makes_what_it_had_not_made(
+    pools: tuple[Range, ...], reserved: tuple[Range, ...], wider: tuple[Range, ...], less: tuple[Range, ...], moves: int
+) -> None:
+    """
+    However pools and reserved ranges change, and whenever: what was made before and is made afterwards are together all
+    that may be chosen by then.
+    """
+    before, after = a_prefix(CIDR, None, pools, reserved), a_prefix(CIDR, None, wider, less)
+    assume(before.choices and after.choices)
+    made: set[Address] = set()
+    frontier = start(before)
+    for _ in range(moves):
+        chunk = advance(before, frontier)
         made |= set(chunk.addresses)
         frontier = chunk.frontier
 
-    assert made == {address for address in cidr if prefix.is_chosen_from(address)}
-    assert advance(prefix, frontier).addresses == ()
+    made |= set(to_the_end(after, reopened(before, after, frontier)))
+
+    assert {address for address in CIDR if after.is_chosen_from(address)} <= made
+
+
+@given(ranges(), ranges())
+def test_what_is_left_of_ranges(some: tuple[Range, ...], taken: tuple[Range, ...]) -> None:
+    """
+    The difference of ranges holds exactly the numbers that it should, in ranges that rise and lie apart.
+    """
+
+    def numbers(given_ranges: tuple[Range, ...]) -> list[int]:
+        return [number for one in given_ranges for number in range(one.first, one.last + 1)]
+
+    left = without(some, taken)
+
+    assert numbers(left) == sorted(set(numbers(some)) - set(numbers(taken)))
+
+
+@pytest.mark.parametrize(
+    ("cidr", "capacity"),
+    [
+        ("10.0.0.0/24", 254),
+        ("10.0.0.0/8", 2**24 - 2),
+        ("10.0.0.0/31", 2),
+        ("10.0.0.1/32", 1),
+        ("2001:db8::/64", 2**64 - 1),
+    ],
+)
+def test_how_many_there_are(cidr: str, capacity: int) -> None:
+    """
+    A prefix's capacity is counted, not enumerated.
+    """
+    assert a_prefix(ip_network(cidr)).capacity == capacity
 
 
 def test_chunks_grow_with_the_prefix() -> None:

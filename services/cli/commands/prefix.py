@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,37 @@ from services.cli.screen import Column, age, as_dict, seconds, short
 from services.cli.session import Session, changes, reads
 
 if TYPE_CHECKING:
-    from bms.ipam.v1.prefix_pb2 import Prefix
+    from bms.ipam.v1.prefix_pb2 import AddressRange, Prefix
 
 
 @click.group("prefix", cls=Noun)
 def prefix() -> None:
     """Prefixes: the address ranges of networks."""
+
+
+def _spans(ranges: Iterable[AddressRange]) -> str:
+    return ", ".join(f"{one.start}-{one.end}" for one in ranges)
+
+
+def _many(count: int) -> str:
+    return "more than can be counted" if count == 2**63 - 1 else str(count)
+
+
+def _used(each: Prefix) -> str:
+    """Which share of its addresses cannot be had now."""
+    return f"{(each.capacity - each.free_count) / each.capacity:.0%}" if each.capacity else ""
+
+
+def _ranges(given: Sequence[str], what: str) -> list[AddressRange]:
+    from bms.ipam.v1.prefix_pb2 import AddressRange
+
+    found = []
+    for text in given:
+        start, separator, end = text.partition("-")
+        if not separator:
+            raise BadUsage(f"{what} {text!r} is not START-END", remedy=f"Write --{what} 10.1.0.10-10.1.0.99.")
+        found.append(AddressRange(start=start, end=end))
+    return found
 
 
 def _card(each: Prefix) -> list[tuple[str, str]]:
@@ -29,23 +55,27 @@ def _card(each: Prefix) -> list[tuple[str, str]]:
         ("Network", each.network),
         ("VRF", each.vrf),
         ("Gateway", each.gateway),
-        ("Chosen from", ", ".join(f"{pool.start}-{pool.end}" for pool in each.pools)),
+        ("Chosen from", _spans(each.pools)),
+        ("Reserved", _spans(each.reserved)),
+        ("Shared", "with all projects" if each.shared else ""),
         ("Name servers", ", ".join(each.dns_servers)),
         ("Cool-down", seconds(each.cool_down)),
         ("Leased", str(each.leased_count)),
         ("Cooling", str(each.cooling_count)),
+        ("Free", f"{_many(each.free_count)} of {_many(each.capacity)}"),
         ("Etag", each.etag),
     ]
 
 
 @prefix.command("list")
 @click.option("--all", "-A", "everywhere", is_flag=True, help="Of all projects; for administrators.")
+@click.option("--shared", is_flag=True, help="Also those that other projects share.")
 @reads
-def list_(session: Session, everywhere: bool) -> None:
+def list_(session: Session, everywhere: bool, shared: bool) -> None:
     """List the prefixes of the project."""
     from bms.ipam.v1.prefix_pb2 import ListPrefixesRequest
 
-    request = ListPrefixesRequest(parent="projects/-" if everywhere else session.parent)
+    request = ListPrefixesRequest(parent="projects/-" if everywhere else session.parent, shared=shared)
     session.screen.rows(
         session.pages(session.ipam.ListPrefixes, request, "prefixes"),
         (
@@ -55,6 +85,7 @@ def list_(session: Session, everywhere: bool) -> None:
             Column("GATEWAY", lambda each: each.gateway),
             Column("LEASED", lambda each: str(each.leased_count)),
             Column("COOLING", lambda each: str(each.cooling_count)),
+            Column("USED", _used),
             Column("VRF", lambda each: each.vrf, wide=True),
             Column("AGE", lambda each: age(each.create_time), wide=True),
         ),
@@ -83,8 +114,10 @@ def show(session: Session, name: str) -> None:
 @click.option(
     "--pool", "pools", multiple=True, metavar="START-END", help="Where free addresses are chosen; may be repeated."
 )
+@click.option("--reserve", "reserved", multiple=True, metavar="START-END", help="Given to nobody; may be repeated.")
 @click.option("--dns", "dns_servers", multiple=True, help="A name server; may be repeated.")
 @click.option("--cool-down", type=Span(), help="How long a released address rests.  [default: 10m]")
+@click.option("--shared", is_flag=True, help="Let other projects' virtual machines have addresses too.")
 @click.option("--vrf", default="", help="The address space.  [default: the network's]")
 @changes
 def create(
@@ -94,31 +127,86 @@ def create(
     network_name: str,
     gateway: str,
     pools: tuple[str, ...],
+    reserved: tuple[str, ...],
     dns_servers: tuple[str, ...],
     cool_down: timedelta | None,
+    shared: bool,
     vrf: str,
 ) -> None:
     """Make a prefix in a network."""
-    from bms.ipam.v1.prefix_pb2 import AddressRange, CreatePrefixRequest, Prefix
+    from bms.ipam.v1.prefix_pb2 import CreatePrefixRequest, Prefix
 
-    ranges = []
-    for text in pools:
-        start, separator, end = text.partition("-")
-        if not separator:
-            raise BadUsage(f"pool {text!r} is not START-END", remedy="Write --pool 10.1.0.10-10.1.0.99.")
-        ranges.append(AddressRange(start=start, end=end))
     wanted = Prefix(
         cidr=cidr,
         network=full_name(network_name, "networks", session.parent),
         gateway=gateway,
-        pools=ranges,
+        pools=_ranges(pools, "pool"),
+        reserved=_ranges(reserved, "reserve"),
         dns_servers=dns_servers,
+        shared=shared,
         vrf=vrf,
     )
     if cool_down is not None:
         wanted.cool_down.FromTimedelta(cool_down)
     request = CreatePrefixRequest(parent=session.parent, prefix_id=name, prefix=wanted)
     made = session.ipam.CreatePrefix(session.fill(request))
+    session.screen.one(made, _card(made))
+
+
+@prefix.command("set")
+@click.argument("name")
+@click.option("--pool", "pools", multiple=True, metavar="START-END", help="Where to choose from now on; all of them.")
+@click.option(
+    "--reserve", "reserved", multiple=True, metavar="START-END", help="Given to nobody from now on; all of them."
+)
+@click.option("--dns", "dns_servers", multiple=True, help="A name server; all of them.")
+@click.option("--cool-down", type=Span(), help="How long a released address rests.")
+@click.option("--shared/--not-shared", default=None, help="Whether other projects may have addresses too.")
+@click.option(
+    "--clear",
+    multiple=True,
+    type=click.Choice(["pools", "reserved", "dns_servers"]),
+    help="Leave this empty from now on; may be repeated.",
+)
+@click.option("--etag", default="", help="Refuse if somebody changed it since this etag was read.")
+@changes
+def set_(
+    session: Session,
+    name: str,
+    pools: tuple[str, ...],
+    reserved: tuple[str, ...],
+    dns_servers: tuple[str, ...],
+    cool_down: timedelta | None,
+    shared: bool | None,
+    clear: tuple[str, ...],
+    etag: str,
+) -> None:
+    """Change a prefix that is used; what is not given stays. Leases keep what they were granted with."""
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from bms.ipam.v1.prefix_pb2 import Prefix, UpdatePrefixRequest
+
+    changed = Prefix(
+        name=full_name(name, "prefixes", "" if "/" in name else session.parent),
+        etag=etag,
+        pools=_ranges(pools, "pool"),
+        reserved=_ranges(reserved, "reserve"),
+        dns_servers=dns_servers,
+        shared=bool(shared),
+    )
+    given = {"pools": bool(pools), "reserved": bool(reserved), "dns_servers": bool(dns_servers)}
+    both = [field for field in clear if given[field]]
+    if both:
+        raise BadUsage(f"{both[0]} is both given and cleared", remedy="Give one of the two.")
+    if cool_down is not None:
+        changed.cool_down.FromTimedelta(cool_down)
+    mask = [field for field, there in given.items() if there or field in clear]
+    mask += ["cool_down"] if cool_down is not None else []
+    mask += ["shared"] if shared is not None else []
+    if not mask:
+        raise BadUsage("nothing to change", remedy="Give at least one option; see `bms prefix set --help`.")
+    request = UpdatePrefixRequest(prefix=changed, update_mask=FieldMask(paths=mask))
+    made = session.ipam.UpdatePrefix(session.fill(request))
     session.screen.one(made, _card(made))
 
 

@@ -7,8 +7,8 @@ from bms.inventory.v1 import catalogue_pb2
 from services.inventory.domain.flavor import Flavor, FlavorSpec
 from services.inventory.domain.image import Image, ImageSpec, ImageType, Visibility
 from services.inventory.domain.mirror import Mirror, MirrorState, Origin
-from services.inventory.wire.masks import merged
 from services.runtime.etags import etag
+from services.runtime.masks import merged
 from services.runtime.times import to_timestamp
 
 _TYPES = {

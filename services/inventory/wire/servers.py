@@ -31,8 +31,8 @@ from services.inventory.domain.server import (
 )
 from services.inventory.operations.imports import Imported
 from services.inventory.operations.servers import Deletion
-from services.inventory.wire.masks import merged
 from services.runtime.etags import etag
+from services.runtime.masks import merged
 from services.runtime.operations import OperationRow, to_operation
 from services.runtime.times import to_timestamp
 

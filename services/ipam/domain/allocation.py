@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.ipam.domain.addresses import Address, address_of
-from services.ipam.domain.prefixes import Prefix
+from services.ipam.domain.prefixes import Prefix, without
 
 ROUND = 4096
 """So many addresses are made before one is used again."""
@@ -56,6 +56,17 @@ class Chunk:
 def start(prefix: Prefix) -> Frontier:
     """The frontier of a new prefix."""
     return Frontier(prefix.choices[0].first)
+
+
+def reopened(before: Prefix, after: Prefix, frontier: Frontier) -> Frontier:
+    """The frontier of a prefix whose choices changed: back at the lowest address that can be chosen only now.
+
+    Rows that are there already are passed over once more.
+    """
+    added = without(after.choices, before.choices)
+    if not added or (frontier.next is not None and frontier.next <= added[0].first):
+        return frontier
+    return Frontier(added[0].first, frontier.made)
 
 
 def advance(prefix: Prefix, frontier: Frontier) -> Chunk:

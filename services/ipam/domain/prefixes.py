@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 from itertools import pairwise
@@ -17,6 +17,7 @@ DEFAULT_COOL_DOWN = timedelta(minutes=10)
 MAX_COOL_DOWN = timedelta(days=30)
 MAX_DNS_SERVERS = 8
 MAX_POOLS = 64
+"""As many ranges of a kind."""
 NO_GATEWAY = "none"
 
 
@@ -32,6 +33,17 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """What of a prefix may be changed while it is used; see `Prefix`."""
+
+    pools: tuple[Range, ...] = ()
+    reserved: tuple[Range, ...] = ()
+    dns_servers: tuple[Address, ...] = ()
+    cool_down: timedelta = DEFAULT_COOL_DOWN
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Prefix:
     """A range of addresses of one network.
 
@@ -41,8 +53,9 @@ class Prefix:
         vrf: the address space; prefixes of one VRF never overlap.
         network: ``projects/{project}/networks/{network}``.
         gateway: given to nobody; None if it has none.
-        pools: where free addresses are chosen, by rising address and apart; empty means every usable address.
-        cool_down: how long a released address rests.
+        tuning: its pools, where free addresses are chosen, by rising address and apart, empty for every usable address;
+            its reserved ranges, of which nobody is given any, likewise; how long a released address rests; and whether
+            other projects' virtual machines may have addresses.
         realm: see `services.ipam.domain.holding.Realm.ref`; "" where no controller has the range.
     """
 
@@ -53,9 +66,7 @@ class Prefix:
     vrf: str
     network: str
     gateway: Address | None
-    pools: tuple[Range, ...]
-    dns_servers: tuple[Address, ...]
-    cool_down: timedelta
+    tuning: Tuning
     create_time: datetime
     update_time: datetime
     realm: str = ""
@@ -66,17 +77,75 @@ class Prefix:
         return 4 if isinstance(self.cidr, IPv4Network) else 6
 
     @property
+    def pools(self) -> tuple[Range, ...]:
+        """Where free addresses are chosen; empty for every usable address."""
+        return self.tuning.pools
+
+    @property
+    def dns_servers(self) -> tuple[Address, ...]:
+        """Name servers for its users."""
+        return self.tuning.dns_servers
+
+    @property
     def choices(self) -> tuple[Range, ...]:
-        """Where free addresses are chosen: at least one range, rising and apart. Reserved addresses may lie inside."""
-        return self.pools or (usable(self.cidr),)
+        """Where free addresses are chosen: ranges rising and apart, at least one if `require_choice` passed.
+
+        Network, broadcast and gateway addresses may lie inside; no reserved range does.
+        """
+        return without(self.tuning.pools or (usable(self.cidr),), self.tuning.reserved)
+
+    @property
+    def capacity(self) -> int:
+        """How many addresses can be chosen in all."""
+        choices = self.choices
+        hosts = usable(self.cidr)
+        ends = (int(self.cidr.network_address), int(self.cidr.broadcast_address))
+        nobodys = {end for end in ends if end not in hosts}
+        if self.gateway is not None:
+            nobodys.add(int(self.gateway))
+        inside = sum(1 for number in nobodys if any(number in pool for pool in choices))
+        return sum(pool.last - pool.first + 1 for pool in choices) - inside
+
+    def is_reserved(self, address: Address) -> bool:
+        """Whether *address* lies in a reserved range."""
+        return any(int(address) in reserved for reserved in self.tuning.reserved)
 
     def may_have(self, address: Address) -> bool:
-        """Whether somebody may have *address*: it is inside, and not the network's, the broadcast or the gateway."""
-        return address.version == self.version and int(address) in usable(self.cidr) and address != self.gateway
+        """Whether somebody may have *address*: not reserved, and not the network's, the broadcast or the gateway."""
+        inside = address.version == self.version and int(address) in usable(self.cidr)
+        return inside and address != self.gateway and not self.is_reserved(address)
 
     def is_chosen_from(self, address: Address) -> bool:
         """Whether *address* is one that may be chosen for somebody who wants any."""
         return self.may_have(address) and any(int(address) in pool for pool in self.choices)
+
+
+def without(ranges: Sequence[Range], taken: Sequence[Range]) -> tuple[Range, ...]:
+    """What of *ranges* is not in *taken*; both rising and apart, and so is the answer."""
+    return tuple(piece for one in ranges for piece in _pieces(one, taken))
+
+
+def _pieces(one: Range, taken: Sequence[Range]) -> Iterator[Range]:
+    at = one.first
+    for hole in taken:
+        if hole.last < at or hole.first > one.last:
+            continue
+        if hole.first > at:
+            yield Range(at, hole.first - 1)
+        at = hole.last + 1
+    if at <= one.last:
+        yield Range(at, one.last)
+
+
+def tuned(prefix: Prefix, tuning: Tuning, now: datetime) -> Prefix:
+    """*prefix* as changed at *now*: its update_time differs from the one before, whatever the clock says.
+
+    Raises:
+        InvalidField: it would have no address to give.
+    """
+    changed = replace(prefix, tuning=tuning, update_time=max(now, prefix.update_time + timedelta(microseconds=1)))
+    require_choice(changed)
+    return changed
 
 
 def usable(cidr: Network) -> Range:
@@ -117,14 +186,16 @@ def gateway_of(cidr: Network, given: str, field: str) -> Address | None:
     return gateway
 
 
-def pools_of(cidr: Network, given: Sequence[tuple[str, str]], field: str) -> tuple[Range, ...]:
-    """The pools of a new prefix, sorted; *given* are the start and the end of each.
+def ranges_of(cidr: Network, given: Sequence[tuple[str, str]], field: str) -> tuple[Range, ...]:
+    """The pools or reserved ranges of a prefix, sorted; *given* are the start and the end of each.
 
     Raises:
         InvalidField: there are too many, one is not inside *cidr* or ends before it starts, or two overlap.
     """
     if len(given) > MAX_POOLS:
-        raise InvalidField(field, f"has {len(given)} pools", remedy=f"Give at most {MAX_POOLS}.", count=str(len(given)))
+        raise InvalidField(
+            field, f"has {len(given)} ranges", remedy=f"Give at most {MAX_POOLS}.", count=str(len(given))
+        )
     found = []
     for index, (start, end) in enumerate(given):
         at = f"{field}[{index}]"
@@ -148,7 +219,7 @@ def pools_of(cidr: Network, given: Sequence[tuple[str, str]], field: str) -> tup
         if above.first <= below.last:
             shown = address_of(above.first, cidr.version)
             raise InvalidField(
-                field, f"two pools hold {shown}", remedy="Give pools that lie apart.", address=str(shown)
+                field, f"two ranges hold {shown}", remedy="Give ranges that lie apart.", address=str(shown)
             )
     return tuple(found)
 
@@ -157,19 +228,26 @@ def require_choice(prefix: Prefix) -> None:
     """Refuses a prefix that could never give anybody an address.
 
     Raises:
-        InvalidField: its pools hold reserved addresses alone.
+        InvalidField: its pools hold addresses alone that nobody may have.
     """
     for pool in prefix.choices:
-        # At most three addresses of a prefix are reserved: one of the first four can be given if any can.
+        # Beside what is reserved, at most three addresses are nobody's: one of the first four can be given if any can.
         for number in range(pool.first, min(pool.last, pool.first + 3) + 1):
             if prefix.may_have(address_of(number, prefix.version)):
                 return
     raise InvalidField(
-        "prefix.pools" if prefix.pools else "prefix.gateway",
-        f"leaves no address of {prefix.cidr} to give: network, broadcast and gateway addresses are nobody's",
-        remedy=f"Give wider pools, or the gateway {NO_GATEWAY}.",
+        _narrowing(prefix.tuning),
+        f"leaves no address of {prefix.cidr} to give: network, broadcast, gateway and reserved addresses are nobody's",
+        remedy=f"Give wider pools, reserve less, or give the gateway {NO_GATEWAY}.",
         cidr=str(prefix.cidr),
     )
+
+
+def _narrowing(tuning: Tuning) -> str:
+    """The field that leaves too few addresses."""
+    if tuning.reserved:
+        return "prefix.reserved"
+    return "prefix.pools" if tuning.pools else "prefix.gateway"
 
 
 def derived_vrf(network: str) -> str:

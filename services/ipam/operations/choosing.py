@@ -77,11 +77,15 @@ def choose_this(
             given=str(address),
         )
     if not prefix.may_have(address):
-        what = "gateway" if address == prefix.gateway else "network or broadcast address"
+        what = "is the network or broadcast address of"
+        if address == prefix.gateway:
+            what = "is the gateway of"
+        elif prefix.is_reserved(address):
+            what = "is reserved in"
         msg = "address"
         raise InvalidField(
             msg,
-            f"{address} is the {what} of {prefix.cidr}",
+            f"{address} {what} {prefix.cidr}",
             remedy="Give another address, or none.",
             given=str(address),
         )

@@ -4,85 +4,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
-from services.ipam.domain.addresses import Address, Version
 from services.ipam.domain.holding import HALF_DONE, UNSURE
-from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind, Lease, LeaseState, Owner
+from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind, Lease, LeaseState
 from services.ipam.domain.prefixes import DEFAULT_COOL_DOWN, Prefix
 from services.ipam.operations.choosing import Contended, choose_any, choose_this
+from services.ipam.operations.guards import (
+    open_to,
+    pass_fence,
+    proven,
+    require_own,
+    require_right,
+    require_waivable,
+    version_of,
+)
 from services.ipam.operations.ports import Condition, Store
 from services.ipam.operations.resting import Cause, change, free
-from services.kernel.calls import Call, Caller
+from services.ipam.operations.wishes import Detached, Waived, Wanted
+from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.errors import (
     AlreadyExists,
-    Forbidden,
-    InvalidField,
     NotFound,
     Stale,
     WrongState,
 )
-from services.kernel.names import INSTANCE, LEASE, NETWORK
+from services.kernel.names import LEASE
 from services.kernel.pages import Page, PageRequest
-
-SKEW = timedelta(minutes=1)
-"""How far the clocks of two services may be apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An address asked for.
-
-    Attributes:
-        address: the very address wanted, None for any.
-        version: 4 or 6; None for that of the address, or 4 if the network has an IPv4 prefix, else 6.
-        fence: of the worker's claim on the owner, 0 if it is no worker's.
-    """
-
-    project: str
-    network: str
-    owner: Owner
-    address: Address | None = None
-    version: Version | None = None
-    fence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """What proves that an owner is off the network: its server, when that was read, SHA-256 over what was read."""
-
-    server: str
-    read_time: datetime
-    digest: bytes
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """The proof as an event tells it."""
-        return {
-            "detached_server": self.server,
-            "detached_read_time": self.read_time.isoformat(),
-            "detached_reading_digest": self.digest.hex(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Waived:
-    """What allows a release without proof: the name of a forced action, or of a server whose adoption failed."""
-
-    by: str
-    forced: bool
-
-    @property
-    def event_type(self) -> str:
-        """What the release is called in the log."""
-        return "address.forced_free" if self.forced else "address.withdrawn"
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """The reason as an event tells it."""
-        return {"without_proof": self.by}
 
 
 class HalfDone(Exception):
@@ -123,11 +72,11 @@ class Leasing:
             Stale: a higher fence was seen.
             WrongState: the network has no prefix, or the address rests.
         """
-        _require_right(call.caller, wanted.owner.kind, wanted.fence)
-        _require_own(call.caller, wanted)
-        _pass_fence(store, wanted.project, wanted.owner, wanted.fence)
-        prefixes = store.prefixes_of(wanted.network)
-        version = _version(wanted, [prefix for prefix, _ in prefixes])
+        require_right(call.caller, wanted.owner.kind, wanted.fence)
+        require_own(wanted)
+        pass_fence(store, wanted.project, wanted.owner, wanted.fence)
+        prefixes = open_to(call.caller, wanted, store.prefixes_of(wanted.network))
+        version = version_of(wanted, [prefix for prefix, _ in prefixes])
         owner = wanted.owner
         held = store.held(Holding(wanted.project, wanted.network, owner.kind, owner.resource, owner.interface, version))
         if held is not None:
@@ -153,7 +102,7 @@ class Leasing:
             Overtaken: it was given up meanwhile; the controller must let go of it.
             Stale: a higher fence was seen.
         """
-        _pass_fence(store, wanted.project, wanted.owner, wanted.fence)
+        pass_fence(store, wanted.project, wanted.owner, wanted.fence)
         row = store.lock_address(lease.vrf, lease.address)
         current = store.lease(lease.name)
         if row is None or current is None or row.lease != lease.name or current.state is not LeaseState.LEASED:
@@ -183,10 +132,10 @@ class Leasing:
             Stale: it is not of this *epoch*, or a higher fence was seen.
         """
         lease = self.get(store, name)
-        _require_right(call.caller, lease.owner.kind, fence)
+        require_right(call.caller, lease.owner.kind, fence)
         if isinstance(proof, Waived):
-            _require_waivable(call.caller, lease)
-        _pass_fence(store, lease.project, lease.owner, fence)
+            require_waivable(call.caller, lease)
+        pass_fence(store, lease.project, lease.owner, fence)
         row = store.lock_address(lease.vrf, lease.address)
         lease = self.get(store, name)  # again, under the lock
         if epoch != lease.epoch:
@@ -201,9 +150,9 @@ class Leasing:
         if lease.state is not LeaseState.LEASED or row is None or row.lease != name:
             return lease
         if lease.owner.kind is Kind.BARE_METAL_INSTANCE and not isinstance(proof, Waived):
-            proof = _proven(lease, proof)
+            proof = proven(lease, proof)
         prefix = store.prefix(lease.prefix)
-        rest = prefix.cool_down if prefix is not None else DEFAULT_COOL_DOWN
+        rest = prefix.tuning.cool_down if prefix is not None else DEFAULT_COOL_DOWN
         after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
         cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof.facts if proof else {})
         change(store, row, after, lease, proof.event_type if isinstance(proof, Waived) else "address.cooling", cause)
@@ -289,102 +238,3 @@ class Leasing:
         cause = Cause(call.caller.subject, call.now, call.request_id, wanted.fence)
         change(store, row, after, lease, "address.leased", cause)
         return lease
-
-
-def _require_right(caller: Caller, kind: Kind, fence: int) -> None:
-    """Refuses callers who may not hold addresses for such owners."""
-    if caller.is_service:
-        return
-    if kind is Kind.BARE_METAL_INSTANCE:
-        msg = "only services lease and release addresses of bare metal instances"
-        raise Forbidden(
-            msg,
-            remedy="Attach or detach the instance's network instead; its lease follows.",
-            subject=caller.subject,
-            roles="service",
-        )
-    if fence:
-        msg_0 = "fence"
-        raise InvalidField(msg_0, "is for services alone", remedy="Leave it out.", given=str(fence))
-
-
-def _require_waivable(caller: Caller, lease: Lease) -> None:
-    """Refuses a release without proof to others than services, and for leases that need no proof anyway."""
-    if not caller.is_service:
-        msg = "only services release addresses without proof"
-        raise Forbidden(msg, remedy="Ask for a forced action of the server.", subject=caller.subject, roles="service")
-    if lease.owner.kind is not Kind.BARE_METAL_INSTANCE:
-        field = "without_proof"
-        raise InvalidField(field, "is for bare metal instances alone", remedy="Leave it out.", lease=lease.name)
-
-
-def _require_own(caller: Caller, wanted: Wanted) -> None:
-    """Refuses a network or an instance of another project."""
-    if wanted.owner.kind is Kind.BARE_METAL_INSTANCE:
-        project, _ = INSTANCE.parse(wanted.owner.resource, "owner.resource")
-        if project != wanted.project:
-            msg = "owner.resource"
-            raise InvalidField(
-                msg,
-                f"{wanted.owner.resource} is not in projects/{wanted.project}",
-                remedy=f"Give the parent projects/{project}.",
-                given=wanted.owner.resource,
-            )
-    project, _ = NETWORK.parse(wanted.network, "network")
-    if project != wanted.project and not caller.is_admin and not caller.is_service:
-        msg = f"{wanted.network} does not exist"
-        raise NotFound(msg, remedy="Name a network of the same project.", name=wanted.network)
-
-
-def _pass_fence(store: Store, project: str, owner: Owner, fence: int) -> None:
-    """Refuses a worker whose claim another worker has taken over."""
-    if fence <= 0:
-        return
-    highest = store.raise_fence(f"{owner.kind.value}:{project}:{owner.resource}", fence)
-    if highest > fence:
-        msg = f"the claim on {owner.resource} has been taken over: its fence is {highest}, not {fence}"
-        raise Stale(
-            msg,
-            remedy="Give the claim up; its new holder goes on.",
-            name=owner.resource,
-            fence=str(highest),
-            given=str(fence),
-        )
-
-
-def _version(wanted: Wanted, prefixes: Sequence[Prefix]) -> Version:
-    if wanted.address is not None:
-        if wanted.version is not None and wanted.version != wanted.address.version:
-            msg = "ip_version"
-            raise InvalidField(
-                msg,
-                f"is {wanted.version}, but {wanted.address} is IPv{wanted.address.version}",
-                remedy="Leave it 0.",
-                given=str(wanted.version),
-            )
-        return wanted.address.version
-    if wanted.version is not None:
-        return wanted.version
-    return 6 if prefixes and all(prefix.version == 6 for prefix in prefixes) else 4
-
-
-def _proven(lease: Lease, detached: Detached | None) -> Detached:
-    """The proof that the owner is off the network."""
-    if detached is None:
-        msg = "detach"
-        raise InvalidField(
-            msg,
-            "is required: the lease is a bare metal instance's",
-            remedy="Read the server's ports back in quarantine, and give that reading.",
-            lease=lease.name,
-        )
-    if detached.read_time < lease.create_time - SKEW:
-        msg = "detach.read_time"
-        raise InvalidField(
-            msg,
-            "lies before the lease was granted",
-            remedy="Read the server's ports back again.",
-            create_time=lease.create_time.isoformat(),
-            given=detached.read_time.isoformat(),
-        )
-    return detached

@@ -49,7 +49,7 @@ def unobserve(store: Store, prefix: Prefix, address: Address, now: datetime) -> 
         return False
     store.forget_holder(prefix.vrf, address)
     if row.state is AddressState.EXTERNAL:
-        freed = replace(row, state=AddressState.FREE, free_time=now + prefix.cool_down)
+        freed = replace(row, state=AddressState.FREE, free_time=now + prefix.tuning.cool_down)
         _tell(store, row, freed, known, "address.unobserved", now)
     elif row.state in (AddressState.LEASED, AddressState.COOLING):
         _tell(store, row, row, known, "address.uncontested", now)

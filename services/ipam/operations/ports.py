@@ -18,10 +18,11 @@ from services.kernel.pages import Page, PageRequest
 
 
 class Usage(NamedTuple):
-    """How many addresses of a prefix are leased, and how many rest."""
+    """How many addresses of a prefix are leased, how many rest, and how many of its choices cannot be had."""
 
     leased: int = 0
     cooling: int = 0
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,22 @@ class PrefixStore(Protocol):
         """The prefixes that serve *network*, the oldest first."""
         ...
 
-    def list_prefixes(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Prefix]:
-        """A page of the prefixes of *project*, of all if it is "", by name."""
+    def list_prefixes(
+        self, project: str, page: PageRequest, where: Sequence[Condition], *, shared: bool = False
+    ) -> Page[Prefix]:
+        """A page of the prefixes of *project*, of all if it is "", by name; with those that others *share*."""
         ...
 
-    def usage(self, uids: Sequence[str]) -> dict[str, Usage]:
-        """How full these prefixes are; those that hold nothing are absent."""
+    def usage(self, uids: Sequence[str], now: datetime) -> dict[str, Usage]:
+        """How full these prefixes are at *now*; those that hold nothing are absent."""
+        ...
+
+    def change_prefix(self, prefix: Prefix, was: Prefix, frontier: Frontier) -> None:
+        """Keeps what became of a locked prefix; waits for whoever is being granted what is chosen from no more."""
+        ...
+
+    def leased_between(self, vrf: str, first: Address, last: Address) -> Address | None:
+        """An address from *first* to *last* that is leased, or being granted; None if there is none."""
         ...
 
     def claim_vrf(self, vrf: str, project: str) -> str:
@@ -127,7 +138,7 @@ class LeaseStore(Protocol):
         ...
 
     def take(self, prefix: Prefix, address: Address) -> AddressRow | None:
-        """Locks this very address, made if it was not there; None if the prefix is gone."""
+        """Locks this very address, made if it was not there; None if the prefix is gone or was changed."""
         ...
 
     def lock_address(self, vrf: str, address: Address) -> AddressRow | None:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 from services.ipam.domain import allocation
-from services.ipam.domain.addresses import Address, Network
+from services.ipam.domain.addresses import Address, Network, address_of
 from services.ipam.domain.allocation import ROUND, Frontier
-from services.ipam.domain.prefixes import Prefix, Range, derived_vrf, require_choice
+from services.ipam.domain.prefixes import Prefix, Tuning, derived_vrf, require_choice, tuned, without
 from services.ipam.operations.ports import Condition, Store, Usage
 from services.ipam.operations.resting import free_due
 from services.kernel.calls import Call
@@ -40,9 +40,7 @@ class NewPrefix:
     vrf: str
     network: str
     gateway: Address | None
-    pools: tuple[Range, ...]
-    dns_servers: tuple[Address, ...]
-    cool_down: timedelta
+    tuning: Tuning
     gateway_given: bool = True
     realm: str = ""
     uid: str = ""
@@ -83,9 +81,7 @@ class Prefixes:
             vrf=vrf,
             network=new.network,
             gateway=new.gateway,
-            pools=new.pools,
-            dns_servers=new.dns_servers,
-            cool_down=new.cool_down,
+            tuning=new.tuning,
             create_time=call.now,
             update_time=call.now,
             realm=new.realm,
@@ -98,22 +94,53 @@ class Prefixes:
             raise _taken(prefix)
         return prefix
 
-    def get(self, store: Store, name: str) -> tuple[Prefix, Usage]:
+    def get(self, store: Store, name: str, now: datetime) -> tuple[Prefix, Usage]:
         """A prefix, and how full it is.
 
         Raises:
             NotFound: there is none of this name.
         """
         prefix = _found(store, name)
-        return prefix, store.usage([prefix.uid]).get(prefix.uid, Usage())
+        return prefix, store.usage([prefix.uid], now).get(prefix.uid, Usage())
 
     def list(
-        self, store: Store, project: str, page: PageRequest, where: Sequence[Condition]
+        self, store: Store, project: str, page: PageRequest, where: Sequence[Condition], now: datetime, *, shared: bool
     ) -> Page[tuple[Prefix, Usage]]:
-        """A page of prefixes, of all projects if *project* is "", and how full they are."""
-        found = store.list_prefixes(project, page, where)
-        usage = store.usage([prefix.uid for prefix in found.rows])
+        """A page of prefixes and how full they are, of all projects if *project* is "", with those others *share*."""
+        found = store.list_prefixes(project, page, where, shared=shared)
+        usage = store.usage([prefix.uid for prefix in found.rows], now)
         return Page([(prefix, usage.get(prefix.uid, Usage())) for prefix in found.rows], found.next_after)
+
+    def update(
+        self, store: Store, call: Call, name: str, allow: Callable[[Prefix], None], change: Callable[[Prefix], Tuning]
+    ) -> tuple[Prefix, Usage]:
+        """Changes what may be changed of a prefix while it is used.
+
+        Args:
+            allow: refuses a prefix that is not as the caller saw it.
+            change: what becomes of it.
+
+        Raises:
+            InvalidField: it would have no address to give.
+            NotFound: there is none of this name.
+            StillInUse: an address is to be reserved that is leased.
+        """
+        locked = store.lock_prefix(_found(store, name).uid)
+        if locked is None:
+            raise _missing(name)
+        was, frontier = locked
+        allow(was)
+        prefix = tuned(was, change(was), call.now)
+        store.change_prefix(prefix, was, allocation.reopened(was, prefix, frontier))
+        for reserved in without(prefix.tuning.reserved, was.tuning.reserved):
+            ends = [address_of(number, prefix.version) for number in (reserved.first, reserved.last)]
+            held = store.leased_between(prefix.vrf, ends[0], ends[1])
+            if held is not None:
+                msg = f"{held} is leased, and cannot be reserved"
+                raise StillInUse(
+                    msg, remedy="Release its lease first, or reserve around it.", name=name, address=str(held)
+                )
+        return prefix, store.usage([prefix.uid], call.now).get(prefix.uid, Usage())
 
     def delete(self, store: Store, call: Call, name: str) -> None:
         """Removes a prefix that holds nothing. The streams of its addresses remain.
@@ -128,7 +155,7 @@ class Prefixes:
             raise _missing(name)
         free_due(store, call.now, _FREED_AT_ONCE, prefix)
         store.let_go(prefix)
-        usage = store.usage([prefix.uid]).get(prefix.uid, Usage())
+        usage = store.usage([prefix.uid], call.now).get(prefix.uid, Usage())
         if usage.leased or usage.cooling:
             msg = f"{name} has {usage.leased} leased and {usage.cooling} resting addresses"
             raise StillInUse(

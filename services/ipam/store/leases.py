@@ -111,7 +111,8 @@ class LeaseTables(Tables):
     def take(self, prefix: Prefix, address: Address) -> AddressRow | None:
         # The share of the lock keeps the prefix from being deleted while a row is made that its deletion would not see.
         share = " FOR SHARE" if self._lock else ""
-        if self._tx.one(f"SELECT 1 AS there FROM prefixes WHERE uid = ?{share}", (prefix.uid,)) is None:
+        found = self._tx.one(f"SELECT update_time FROM prefixes WHERE uid = ?{share}", (prefix.uid,))
+        if found is None or found["update_time"] != to_micros(prefix.update_time):
             return None
         self._tx.execute(
             "INSERT INTO addresses (vrf, address, pool, state, free_at) VALUES (?, ?, ?, 'free', 0)"

@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from services.ipam.domain.addresses import Address, Network, address_of, key
+from services.ipam.domain.addresses import Address, Network, address_of, from_key, key
 from services.ipam.domain.allocation import Frontier
-from services.ipam.domain.prefixes import Prefix
+from services.ipam.domain.prefixes import Prefix, Range, without
 from services.ipam.operations.ports import Condition, Usage
 from services.ipam.store.rows import (
     PREFIX_COLUMNS,
+    TUNING_COLUMNS,
     frontier_of,
     frontier_values,
     marks,
     prefix_of,
     prefix_values,
+    tuning_values,
     where_of,
 )
 from services.ipam.store.tables import Tables
 from services.kernel.errors import Busy
 from services.kernel.pages import Page, PageRequest
+from services.runtime.times import to_micros
 
 
 class PrefixTables(Tables):
@@ -36,8 +40,10 @@ class PrefixTables(Tables):
         )
         return [(prefix_of(row), frontier_of(row)) for row in rows]
 
-    def list_prefixes(self, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Prefix]:
-        of_project = " AND project = ?" if project else ""
+    def list_prefixes(
+        self, project: str, page: PageRequest, where: Sequence[Condition], *, shared: bool = False
+    ) -> Page[Prefix]:
+        of_project = f" AND (project = ?{' OR shared = 1' if shared else ''})" if project else ""
         sql, params = where_of(where)
         rows = self._tx.all(
             f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE name > ?{of_project}{sql} ORDER BY name LIMIT ?",
@@ -46,19 +52,45 @@ class PrefixTables(Tables):
         found = [prefix_of(row) for row in rows[: page.size]]
         return Page(found, found[-1].name if len(rows) > page.size else "")
 
-    def usage(self, uids: Sequence[str]) -> dict[str, Usage]:
+    def usage(self, uids: Sequence[str], now: datetime) -> dict[str, Usage]:
         if not uids:
             return {}
+        listed = ", ".join("?" * len(uids))
         rows = self._tx.all(
             "SELECT prefix_uid, state, count(*) AS many FROM leases"
-            f" WHERE prefix_uid IN ({', '.join('?' * len(uids))}) AND state <> 'freed' GROUP BY prefix_uid, state",
-            tuple(uids),
+            f" WHERE prefix_uid IN ({listed}) AND state <> 'freed' GROUP BY prefix_uid, state"
+            " UNION ALL SELECT pool AS prefix_uid, 'taken' AS state, count(*) AS many FROM addresses"
+            f" WHERE pool IN ({listed}) AND free_at > ? GROUP BY pool",
+            (*uids, *uids, to_micros(now)),
         )
         found: dict[str, Usage] = {}
         for row in rows:
             usage = found.get(row["prefix_uid"], Usage())
             found[row["prefix_uid"]] = usage._replace(**{row["state"]: row["many"]})
         return found
+
+    def change_prefix(self, prefix: Prefix, was: Prefix, frontier: Frontier) -> None:
+        self._tx.execute(
+            f"UPDATE prefixes SET {', '.join(f'{column} = ?' for column in TUNING_COLUMNS)},"
+            " update_time = ?, next_address = ?, made = ? WHERE uid = ?",
+            (
+                *tuning_values(prefix.tuning),
+                to_micros(prefix.update_time),
+                *frontier_values(prefix, frontier),
+                prefix.uid,
+            ),
+        )
+        for gone in without(was.choices, prefix.choices):
+            self._set_pool(prefix, gone, "")
+        self._choose_from(prefix, without(prefix.choices, was.choices))
+
+    def leased_between(self, vrf: str, first: Address, last: Address) -> Address | None:
+        row = self._tx.one(
+            "SELECT address FROM addresses WHERE vrf = ? AND address BETWEEN ? AND ? AND state IN ('leased', 'pending')"
+            " LIMIT 1",
+            (vrf, key(first), key(last)),
+        )
+        return None if row is None else from_key(row["address"])
 
     def claim_vrf(self, vrf: str, project: str) -> str:
         self._tx.execute("INSERT INTO vrfs (vrf, project) VALUES (?, ?) ON CONFLICT DO NOTHING", (vrf, project))
@@ -88,18 +120,22 @@ class PrefixTables(Tables):
         )
         if not inserted:
             return False
-        for pool in prefix.choices:
-            ends = (key(address_of(number, prefix.version)) for number in (pool.first, pool.last))
-            self._tx.execute(
-                "UPDATE addresses SET pool = ? WHERE vrf = ? AND address BETWEEN ? AND ?",
-                (prefix.uid, prefix.vrf, *ends),
-            )
-        for address in (prefix.cidr.network_address, prefix.cidr.broadcast_address, prefix.gateway):
-            if address is not None and not prefix.may_have(address):
-                self._tx.execute(
-                    "UPDATE addresses SET pool = '' WHERE vrf = ? AND address = ?", (prefix.vrf, key(address))
-                )
+        self._choose_from(prefix, prefix.choices)
         return True
+
+    def _choose_from(self, prefix: Prefix, ranges: Sequence[Range]) -> None:
+        """Has the rows of *ranges* chosen from, but for those that nobody may have."""
+        for pool in ranges:
+            self._set_pool(prefix, pool, prefix.uid)
+        for address in (prefix.cidr.network_address, prefix.cidr.broadcast_address, prefix.gateway):
+            if ranges and address is not None and not prefix.may_have(address):
+                self._set_pool(prefix, Range(int(address), int(address)), "")
+
+    def _set_pool(self, prefix: Prefix, span: Range, pool: str) -> None:
+        ends = (key(address_of(number, prefix.version)) for number in (span.first, span.last))
+        self._tx.execute(
+            "UPDATE addresses SET pool = ? WHERE vrf = ? AND address BETWEEN ? AND ?", (pool, prefix.vrf, *ends)
+        )
 
     def lock_prefix(self, uid: str) -> tuple[Prefix, Frontier] | None:
         row = self._tx.one(f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE uid = ?{self._lock}", (uid,))

@@ -13,7 +13,7 @@ from typing import Any
 from services.ipam.domain.addresses import Address, address_of, from_key, key
 from services.ipam.domain.allocation import Frontier
 from services.ipam.domain.leases import AddressRow, AddressState, Kind, Lease, LeaseState, Owner
-from services.ipam.domain.prefixes import Prefix, Range
+from services.ipam.domain.prefixes import Prefix, Range, Tuning
 from services.ipam.operations.ports import Condition
 from services.kernel.events import Head
 from services.runtime.database import Row
@@ -24,8 +24,9 @@ NEVER = 2**63 - 1
 
 _MICROSECOND = timedelta(microseconds=1)
 
+TUNING_COLUMNS = ("pools", "reserved", "dns_servers", "cool_down", "shared")
 PREFIX_COLUMNS = (
-    "name, uid, project, cidr, ip_version, vrf, network, first, last, gateway, pools, dns_servers, cool_down,"
+    f"name, uid, project, cidr, ip_version, vrf, network, first, last, gateway, {', '.join(TUNING_COLUMNS)},"
     " create_time, update_time, realm, next_address, made"
 )
 LEASE_COLUMNS = (
@@ -64,13 +65,22 @@ def prefix_values(prefix: Prefix, frontier: Frontier) -> tuple[object, ...]:
         key(prefix.cidr.network_address),
         key(prefix.cidr.broadcast_address),
         _text(prefix.gateway),
-        json.dumps([[f"{pool.first:x}", f"{pool.last:x}"] for pool in prefix.pools]),
-        json.dumps([str(server) for server in prefix.dns_servers]),
-        prefix.cool_down // _MICROSECOND,
+        *tuning_values(prefix.tuning),
         to_micros(prefix.create_time),
         to_micros(prefix.update_time),
         prefix.realm,
         *frontier_values(prefix, frontier),
+    )
+
+
+def tuning_values(tuning: Tuning) -> tuple[object, ...]:
+    """The values of `TUNING_COLUMNS`."""
+    return (
+        _ranges_text(tuning.pools),
+        _ranges_text(tuning.reserved),
+        json.dumps([str(server) for server in tuning.dns_servers]),
+        tuning.cool_down // _MICROSECOND,
+        int(tuning.shared),
     )
 
 
@@ -86,7 +96,7 @@ def prefix_of(row: Row) -> Prefix:
 
 @lru_cache(maxsize=1024)
 def _prefix(*facts: Any) -> Prefix:
-    """A prefix never changes but for its frontier, and every grant reads it: it is parsed once."""
+    """A prefix seldom changes but for its frontier, and every grant reads it: it is parsed once."""
     row = dict(zip(_PREFIX_FACTS, facts, strict=True))
     return Prefix(
         name=row["name"],
@@ -96,9 +106,13 @@ def _prefix(*facts: Any) -> Prefix:
         vrf=row["vrf"],
         network=row["network"],
         gateway=_address(row["gateway"]),
-        pools=tuple(Range(int(first, 16), int(last, 16)) for first, last in json.loads(row["pools"])),
-        dns_servers=tuple(ip_address(server) for server in json.loads(row["dns_servers"])),
-        cool_down=timedelta(microseconds=row["cool_down"]),
+        tuning=Tuning(
+            pools=_ranges(row["pools"]),
+            reserved=_ranges(row["reserved"]),
+            dns_servers=tuple(ip_address(server) for server in json.loads(row["dns_servers"])),
+            cool_down=timedelta(microseconds=row["cool_down"]),
+            shared=bool(row["shared"]),
+        ),
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         realm=row["realm"],
@@ -185,6 +199,14 @@ def free_at_of(row: AddressRow) -> int:
     if row.state is AddressState.COOLING and row.free_time is not None:
         return to_micros(row.free_time)
     return NEVER
+
+
+def _ranges_text(ranges: Sequence[Range]) -> str:
+    return json.dumps([[f"{one.first:x}", f"{one.last:x}"] for one in ranges])
+
+
+def _ranges(text: str) -> tuple[Range, ...]:
+    return tuple(Range(int(first, 16), int(last, 16)) for first, last in json.loads(text))
 
 
 def _moment(micros: int | None) -> datetime | None:

@@ -56,6 +56,14 @@ class Transaction(Protocol):
         """Runs a statement that answers nothing once for each of *params*, in order; one effect for all of them."""
         ...
 
+    def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+        """Inserts many *rows* that clash with none: PostgreSQL's COPY.
+
+        Args:
+            columns: name to type in PostgreSQL; the values of a row are in their order.
+        """
+        ...
+
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Calls *wake* once, after the commit; never if the transaction is undone.
 

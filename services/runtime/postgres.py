@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, LiteralString, TypeVar, cast
 
@@ -86,6 +86,17 @@ class _PostgresTransaction:
         with effect(self._label), self._connection.cursor() as cursor:
             try:
                 cursor.executemany(placeholders(sql), params)
+            except pg.UniqueViolation as error:
+                raise UniqueViolation(error.diag.constraint_name or "") from error
+
+    def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+        told = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()
+        with effect(self._label), self._connection.cursor() as cursor:
+            try:
+                with cursor.copy(told) as copy:
+                    copy.set_types(list(columns.values()))
+                    for row in rows:
+                        copy.write_row(row)
             except pg.UniqueViolation as error:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
@@ -65,6 +65,9 @@ class _SqliteTransaction:
             except sqlite3.IntegrityError as error:
                 _raise_if_unique(error)
                 raise
+
+    def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+        self.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         self.wakes[wake] = None

@@ -63,5 +63,12 @@ def uve_update(message: Decoded) -> UveUpdate | None:
 
 def object_names(message: Node) -> tuple[tuple[str, str], ...]:
     """The objects that *message* is about, as (table, key), each once, in order."""
-    found = ((field.key, field.text) for field in message.walk() if field.key)
-    return tuple(dict.fromkeys((table, name) for table, name in found if table))
+    found: dict[tuple[str, str], None] = {}
+    waiting = [message]
+    while waiting:
+        field = waiting.pop()
+        if "key" in field.attributes and (table := field.key):
+            found[table, field.text] = None
+        if field.children:
+            waiting.extend(reversed(field.children))
+    return tuple(found)

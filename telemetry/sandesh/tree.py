@@ -6,7 +6,8 @@ Values stay text until asked for, as in the reference collector, which stores XM
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, Union
 
 from telemetry.sandesh.errors import DecodeError
@@ -17,6 +18,8 @@ Plain: TypeAlias = Union[bool, int, float, str, list["Plain"], dict[str, "Plain"
 
 _WHOLE: Final = frozenset({"byte", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "ipv4"})
 _NUMBERS: Final = frozenset({"double", "float"})
+_SHORT: Final = 200
+"""Characters of names and attributes that are worth remembering how to write."""
 
 
 class Node(NamedTuple):
@@ -40,12 +43,6 @@ class Node(NamedTuple):
     def child(self, name: str) -> Node | None:
         """The first child called *name*."""
         return next((child for child in self.children if child.name == name), None)
-
-    def walk(self) -> Iterator[Node]:
-        """This element and all below, in document order."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
 
 
 def stored_xml(node: Node) -> str:
@@ -80,18 +77,28 @@ def fields(node: Node) -> dict[str, Plain]:
 
 
 def _write(node: Node, parts: list[str]) -> None:
-    attributes = "".join(
-        f' {name.rpartition("}")[2]}="{escaped(value).replace(chr(34), "&quot;")}"'
-        for name, value in node.attributes.items()
-        if name != "identifier"
-    )
-    if not node.children and not node.text:
-        parts.append(f"<{node.name}{attributes}/>")
+    name, attributes, children, text = node
+    pairs = tuple(attributes.items())
+    short = len(name) + sum(map(len, chain.from_iterable(pairs))) <= _SHORT
+    begun = (_begun if short else _begun.__wrapped__)(name, pairs)
+    if not children:
+        parts.append(f"{begun}>{escaped(text)}</{name}>" if text else f"{begun}/>")
         return
-    parts.append(f"<{node.name}{attributes}>{escaped(node.text)}")
-    for child in node.children:
+    parts.append(f"{begun}>{escaped(text)}")
+    for child in children:
         _write(child, parts)
-    parts.append(f"</{node.name}>")
+    parts.append(f"</{name}>")
+
+
+@lru_cache(maxsize=4096)
+def _begun(name: str, attributes: tuple[tuple[str, str], ...]) -> str:
+    """The begin of an element up to its last attribute. Generators write the same few hundred again and again."""
+    written = (
+        f' {attribute.rpartition("}")[2]}="{escaped(value).replace(chr(34), "&quot;")}"'
+        for attribute, value in attributes
+        if attribute != "identifier"
+    )
+    return f"<{name}{''.join(written)}"
 
 
 def _scalar(node: Node, type_: str) -> Plain:

@@ -15,36 +15,13 @@ from types import MappingProxyType
 from typing import Final
 
 from services.runtime.database import Row, Transaction
-from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
-from telemetry.sandesh.publication import object_names, uve_update
+from telemetry.sandesh.publication import uve_update
 from telemetry.sandesh.reception import Received
-from telemetry.sandesh.tree import Node
-from telemetry.store import bridge, bulk, changes
+from telemetry.store import bridge, bulk, changes, history
 
 TIMESTAMP = "__T"
 """The attribute that holds the time of the last update."""
 
-_COLUMNS: Final[bulk.Columns] = MappingProxyType(
-    {
-        "message_type": "text",
-        "event_id": "text",
-        "source": "text",
-        "module": "text",
-        "node_type": "text",
-        "instance": "text",
-        "time": "bigint",
-        "seen_time": "bigint",
-        "expire_time": "bigint",
-        "sequence": "bigint",
-        "kind": "integer",
-        "level": "bigint",
-        "category": "text",
-        "frame": bulk.BYTES,
-    }
-)
-_OBJECT_COLUMNS: Final[bulk.Columns] = MappingProxyType(
-    {"object_table": "text", "object_key": "text", "message": "bigint"}
-)
 _ATTRIBUTE_COLUMNS: Final[bulk.Columns] = MappingProxyType(
     {
         "object_table": "text",
@@ -162,76 +139,14 @@ def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
         "UPDATE generators SET message_count = message_count + ? WHERE generator = ?",
         ((count, generator) for generator, count in sorted(counts.items())),
     )
-    objects = [
-        (table, key, number)
-        for number, message in _insert(tx, messages)
-        for table, key in object_names(message.message.body)
-    ]
-    bulk.insert(tx, "message_objects", _OBJECT_COLUMNS, objects, "ON CONFLICT DO NOTHING")
-    bridge.taken(tx, filter(None, (_event_id(message.message.body) for message, _ in messages)))
+    bridge.taken(tx, history.keep(tx, messages))
     _apply(tx, messages)
-
-
-def _event_id(body: Node) -> str | None:
-    """The event that an object log of ours names."""
-    if body.name != BMS_LIFECYCLE_EVENT_LOG.name:
-        return None
-    named = body.child("event_id")
-    return named.text or None if named is not None else None
-
-
-def _insert(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> list[tuple[int, Received]]:
-    """Keeps messages; answers each with its number, but for those that repeat one."""
-    rows = [_row(message, expire_time) for message, expire_time in messages]
-    if tx.dialect == "sqlite":
-        sql = (
-            f"INSERT INTO messages ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-            " ON CONFLICT DO NOTHING RETURNING id"
-        )
-        kept = (tx.one(sql, row) for row in rows)
-        return [(int(row["id"]), message) for row, (message, _) in zip(kept, messages, strict=True) if row is not None]
-    # What a repeat leaves out could not be told from the numbers that are answered; so they are taken before.
-    taken = tx.all(
-        "SELECT nextval(pg_get_serial_sequence('messages', 'id')) AS id FROM generate_series(1, ?)", (len(rows),)
-    )
-    numbers = sorted(int(row["id"]) for row in taken)
-    numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
-    columns = {"id": "bigint", **_COLUMNS}
-    found = bulk.insert_returning(tx, "messages", columns, numbered, "ON CONFLICT DO NOTHING", "id")
-    kept_numbers = {int(row["id"]) for row in found}
-    return [(number, message) for number, (message, _) in zip(numbers, messages, strict=True) if number in kept_numbers]
-
-
-def _row(message: Received, expire_time: int) -> tuple[object, ...]:
-    header, body = message.message.header, message.message.body
-    return (
-        body.name,
-        _event_id(body),
-        header.source,
-        header.module,
-        header.node_type,
-        header.instance,
-        header.timestamp,
-        message.time,
-        expire_time,
-        header.sequence,
-        header.kind,
-        header.level,
-        header.category,
-        message.frame,
-    )
 
 
 def expire(tx: Transaction, now: int, limit: int) -> int:
     """Drops at most *limit* messages whose time is over; answers how many. So also what is long known to be gone."""
     changes.forget_gone(tx, changes.KEPT, limit)
-    rows = tx.all("SELECT id FROM messages WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", (now, limit))
-    numbers = [row["id"] for row in rows]
-    if numbers:
-        among = f"({', '.join('?' * len(numbers))})"
-        tx.execute(f"DELETE FROM message_objects WHERE message IN {among}", numbers)
-        tx.execute(f"DELETE FROM messages WHERE id IN {among}", numbers)
-    return len(numbers)
+    return history.expire(tx, now, limit)
 
 
 def messages(tx: Transaction, asked: Asked, limit: int, *, newest_first: bool, behind: int | None) -> list[MessageRow]:

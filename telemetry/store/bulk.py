@@ -35,7 +35,11 @@ def insert(tx: Transaction, table: str, columns: Columns, rows: Iterable[Sequenc
 def insert_returning(
     tx: Transaction, table: str, columns: Columns, rows: Iterable[Sequence[object]], conflict: str, returning: str
 ) -> list[Row]:
-    """The same with PostgreSQL alone; answers the columns *returning* of what was inserted."""
+    """The same; answers the columns *returning* of what was inserted."""
+    if tx.dialect == "sqlite":
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        found = (tx.one(f"{sql} {conflict} RETURNING {returning}", row) for row in rows)
+        return [row for row in found if row is not None]
     told = _told(columns, rows)
     return tx.all(f"{_insert(table, columns)} {conflict} RETURNING {returning}", (told,)) if told else []
 

@@ -76,6 +76,21 @@ def test_one_statement_for_many_rows(database: Database) -> None:
     assert names(database) == ["one", "two"]
 
 
+def test_rows_are_loaded_as_they_are(database: Database) -> None:
+    """
+    load() inserts rows, none as well, in the transaction it is in; a key that exists undoes them all.
+    """
+    columns = {"name": "text", "version": "bigint", "text": "text", "data": "bytea"}
+    given = [("a", 2**62, "tab\tand\\N", b"\x00\xff"), ("b", -1, "", None)]
+    database.transact(lambda tx: tx.load("notes", columns, given), label="load")
+    database.transact(lambda tx: tx.load("notes", columns, []), label="load")
+    with pytest.raises(UniqueViolation):
+        database.transact(lambda tx: tx.load("notes", columns, [("c", 1, "", None), given[0]]), label="load")
+    found = database.read(lambda tx: tx.all("SELECT name, version, text, data FROM notes ORDER BY name"))
+
+    assert [tuple(row.values()) for row in found] == given
+
+
 def test_a_raising_function_leaves_nothing(database: Database) -> None:
     """
     A function that raises undoes all it did, its exception is its caller's, and nobody is woken.

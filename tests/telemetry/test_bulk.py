@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.runtime.database import Database
+from services.runtime.database import Database, Transaction
 from telemetry.store import bulk
 
 COLUMNS = {"message_type": "text", "event_id": "text", "source": "text", "time": "bigint", "frame": bulk.BYTES}
 REST = dict.fromkeys(("module", "node_type", "instance", "category"), "text")
-NUMBERS = dict.fromkeys(("seen_time", "expire_time", "sequence", "kind", "level"), "bigint")
+NUMBERS = {**dict.fromkeys(("seen_time", "expire_time", "sequence", "level"), "bigint"), "kind": "integer"}
 _texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 _numbers = st.integers(-(2**63), 2**63 - 1)
 
@@ -23,21 +24,43 @@ _numbers = st.integers(-(2**63), 2**63 - 1)
             _texts, st.none() | st.uuids().map(str), _texts, st.integers(-(2**63), 2**63 - 1), st.binary(max_size=40)
         ),
         max_size=5,
+        unique_by=lambda row: row[1] or id(row),
     )
 )
-def test_what_is_inserted_is_what_was_given(database: Database, rows: list[tuple[object, ...]]) -> None:
+@pytest.mark.parametrize("how", ["insert", "load"])
+def test_what_is_inserted_is_what_was_given(database: Database, how: str, rows: list[tuple[object, ...]]) -> None:
     """
     Texts of any characters, numbers of 64 bits, any bytes, and nothing at all.
     """
+
+    def write(tx: Transaction) -> None:
+        tx.execute("DELETE FROM messages")
+        if how == "load":
+            tx.load("messages", columns, whole)
+        else:
+            bulk.insert(tx, "messages", columns, whole)
+
     columns = {**COLUMNS, **REST, **NUMBERS}
     whole = [(*row, *[""] * len(REST), *[0] * len(NUMBERS)) for row in rows]
-    database.transact(lambda tx: tx.execute("DELETE FROM messages"), label="test")
-    database.transact(lambda tx: bulk.insert(tx, "messages", columns, whole, "ON CONFLICT DO NOTHING"), label="test")
+    database.transact(write, label="test")
     found = database.read(lambda tx: tx.all(f"SELECT {', '.join(COLUMNS)} FROM messages ORDER BY id"))
     got = [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row.values()) for row in found]
-    distinct = {(row[0], row[1]): row for row in reversed(rows) if row[1] is not None}
 
-    assert got == [row for row in rows if row[1] is None or distinct[row[0], row[1]] is row]
+    assert got == rows
+
+
+def test_what_was_inserted_is_answered(database: Database) -> None:
+    """
+    Of rows that are there already, or twice among the given, nothing is answered the second time.
+    """
+    columns = {"name": "text", "revision": "bigint"}
+
+    def write(tx: Transaction) -> list[str]:
+        rows = [("last", 5), ("new", 1), ("new", 2)]
+        found = bulk.insert_returning(tx, "uve_revisions", columns, rows, "ON CONFLICT DO NOTHING", "name")
+        return [row["name"] for row in found]
+
+    assert database.transact(write, label="test") == ["new"]
 
 
 def test_the_clause_decides_about_each_row(database: Database) -> None:

@@ -29,8 +29,11 @@ from telemetry.translate import object_log
 
 PAGE: Final = 500
 WAIT_SECONDS: Final = 20
-PACE: Final = 0.2
-"""Seconds between two answers with news: in a burst they come by the dozen, and share a call and a transaction."""
+SHORTEST_REST: Final = 0.04
+LONGEST_REST: Final = 0.2
+REST: Final = 3.0
+"""How long it rests after news, as a multiple of what it worked for them, within the two bounds above (seconds): in a
+burst events come by the dozen meanwhile, and share a call and a transaction. See docs/decisions/0066."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 GAP_LOOKS: Final = 3
@@ -112,6 +115,11 @@ def _learn(tx: Transaction, service: str, events: Sequence[Followed]) -> frozens
     return frozenset(changed)
 
 
+def rest(worked: float) -> float:
+    """How long to let news come together after *worked* seconds for those before; both in seconds."""
+    return min(LONGEST_REST, max(SHORTEST_REST, REST * worked))
+
+
 def sift(position: int, events: Sequence[Followed]) -> tuple[list[Followed], list[Gap]]:
     """Those of *events* that are new behind *position*, in order, and where positions are missing between them."""
     fresh: list[Followed] = []
@@ -176,6 +184,7 @@ class Follower:
         wait = WAIT_SECONDS if self._reachable else 0
         try:
             answer = await self._peer.list(place.at, limit=PAGE, wait=wait)
+            came = self._clock()
             # After the answer: what it holds is of the log that this looks at, or of one before.
             stands = await restored.stands(self._peer, place)
         except BmsError as error:
@@ -207,7 +216,7 @@ class Follower:
         self._complain(gaps)
         self._tell(reachable=True)
         self._listener.news(changed)
-        return 0.0 if len(answer) >= PAGE else PACE
+        return 0.0 if len(answer) >= PAGE else rest((self._clock() - came) / 1_000_000)
 
     async def _doubt(self, place: Place) -> float:
         """The event at *place* is not there, or another one: looks again, and then goes on with the log as it is."""

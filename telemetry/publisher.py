@@ -30,6 +30,8 @@ from telemetry.underway import Sent, Underway
 from telemetry.wording import level
 
 BATCH: Final = 200
+LOG_PACE: Final = 0.2
+"""Seconds between two looks at the outbox, unless more waits than one look takes or the window was full."""
 UVE_PACE: Final = 0.25
 """Seconds between two looks at which servers changed."""
 WINDOW: Final = 1000
@@ -102,6 +104,7 @@ class Publisher:
         self._told = asyncio.Event()
         self._session = 0
         self._full = False
+        self._more = False
         self.underway = Underway(clock)
         """What a session took and nobody has confirmed. What is read back of it is told by whoever reads."""
 
@@ -137,15 +140,18 @@ class Publisher:
 
     async def _send_logs(self) -> None:
         loop = asyncio.get_running_loop()
-        again = loop.time() + self._again
+        again, last = loop.time() + self._again, -LOG_PACE
         while True:
+            if not (self._more or self._full) and (early := last + LOG_PACE - loop.time()) > 0:
+                await asyncio.sleep(early)
+            last = loop.time()
             self._news.clear()
             if loop.time() >= again:
                 if self._acknowledged:
                     # What is still there was sent, but nobody has it: perhaps it was dropped on the way.
                     self.underway.repeat()
                 again = loop.time() + self._again
-            if await patiently(self.step, "publish"):
+            if await patiently(self.step, "publish") and self._more:
                 continue
             try:
                 async with asyncio.timeout_at(again):
@@ -168,10 +174,12 @@ class Publisher:
         here, last = set(waiting), max(waiting, default=0)
         self.underway.keep({number for number in sent if number in here or number > last > 0})
         self._full = len(self.underway) + len(unsent) > self._window
+        self._more = len(unsent) >= BATCH
         went = False
         for message in unsent[: max(0, self._window - len(self.underway))]:
             now = self._clock()
             if await self._deliver(message) != session:
+                self._more = True  # in the session that took it
                 break
             self.underway.add(message.id, message.event_id, now)
             went = True

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bms.event.v1 import event_pb2
+from services.runtime.database import Transaction
 from telemetry import follower as module
 from telemetry.events import Followed
 from telemetry.follower import Follower, sift
@@ -21,6 +24,8 @@ from telemetry.store.events import Chosen
 from tests.telemetry.builders import OTHER, SERVER, T0, followed, stored
 from tests.telemetry.conftest import open_sqlite
 from tests.telemetry.fakes import CrashError, CrashingStore, FakeListener, FakeLog
+
+T = TypeVar("T")
 
 
 def clock() -> int:
@@ -266,10 +271,103 @@ def test_in_a_burst_events_share_an_answer(sqlite_store: Store, monkeypatch: pyt
         one = follower(FakeLog("lifecycle", some(3)), sqlite_store)
 
         assert await one.step() == 0.0
-        assert await one.step() == module.PACE
+        assert await one.step() == module.SHORTEST_REST
         assert await positions_kept(sqlite_store) == [1, 2, 3]
 
     asyncio.run(play())
+
+
+class Hours:
+    """A clock in a test's hands, in microseconds, as everything here has it that takes time."""
+
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> int:
+        return self.now
+
+    async def pass_(self, seconds: float) -> None:
+        self.now += round(seconds * 1_000_000)
+
+
+class Slow(Store):
+    """A store each of whose transactions takes *seconds*; *ages* lie between the end of one and that of the next."""
+
+    def __init__(self, inner: Store, hours: Hours, seconds: float) -> None:
+        super().__init__(inner._database)
+        self.hours, self.seconds = hours, seconds
+        self.taken = [0]
+
+    @property
+    def ages(self) -> list[float]:
+        return [(end - begin) / 1e6 for begin, end in pairwise(self.taken[1:])]
+
+    async def write(self, fn: Callable[[Transaction], T], label: str) -> T:
+        answer = await super().write(fn, label)
+        await self.hours.pass_(self.seconds)
+        self.taken.append(self.hours.now)
+        return answer
+
+
+class Busy(FakeLog):
+    """A log with an event in each millisecond."""
+
+    def __init__(self, hours: Hours) -> None:
+        super().__init__("ipam", some(1, "ipam"))
+        self.hours = hours
+
+    async def list(self, after: int, *, limit: int, wait: int) -> Sequence[Followed]:
+        there = 1 + (self.hours.now - T0) // 1000
+        self.append(*some(there - len(self.events), "ipam", len(self.events) + 1))
+        return await super().list(after, limit=limit, wait=wait)
+
+
+async def busy(store: Store, transaction: float, seconds: float) -> tuple[Slow, list[float]]:
+    """Follows a busy log for *seconds*; answers the store, and how long it rested each time."""
+    await prepared(store, "ipam")
+    hours, rests = Hours(), list[float]()
+    slow = Slow(store, hours, transaction)
+    one = Follower("ipam", Busy(hours), slow, FakeListener(), hours, no_pause)
+    while hours.now < T0 + seconds * 1_000_000:
+        rests.append(await one.step())
+        await hours.pass_(rests[-1])
+    return slow, rests
+
+
+def test_what_is_cheap_is_passed_on_soon(sqlite_store: Store) -> None:
+    """
+    At a thousand events a second and transactions of ten milliseconds, no event waits a tenth of a second for its own.
+    """
+
+    async def play() -> None:
+        slow, rests = await busy(sqlite_store, 0.01, 1.0)
+
+        assert max(slow.ages) + 0.01 < 0.07
+        assert rests == [module.SHORTEST_REST] * 20
+
+    asyncio.run(play())
+
+
+def test_where_transactions_are_dear_there_are_no_more_of_them(sqlite_store: Store) -> None:
+    """
+    A process that has all it can do makes a transaction of as many events as with the longest rest.
+    """
+
+    async def play() -> None:
+        slow, rests = await busy(sqlite_store, 0.1, 1.5)
+
+        assert rests == [module.LONGEST_REST] * 5
+        assert slow.ages == [pytest.approx(0.1 + module.LONGEST_REST)] * 4
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("worked", [-3600.0, 0.0, 0.02, 0.05, 3600.0])
+def test_rests_are_bounded_whatever_the_clock_says(worked: float) -> None:
+    """
+    Works a quarter of the time at most, and never rests for long, even if the clock was set meanwhile.
+    """
+    assert module.rest(worked) == min(0.2, max(0.04, 3 * worked))
 
 
 def test_a_gap_is_looked_at_again_before_it_is_believed(sqlite_store: Store) -> None:

@@ -276,3 +276,44 @@ def test_no_more_is_on_its_way_than_a_session_can_hold(sqlite_store: Store, monk
         assert [log["position"] for log in sender.logs] == [1, 2, 3, 4, 5]
 
     asyncio.run(play())
+
+
+def test_news_of_a_burst_shares_looks_at_the_outbox(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    At once after a rest; then what comes within a moment waits for one look, however often it is told of.
+    """
+    monkeypatch.setattr(publisher_module, "LOG_PACE", 0.3)
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await queued(sqlite_store, 1)
+        sender = FakeSender()
+        publisher = Publisher(sender, sqlite_store, acknowledged=True)
+        running = asyncio.create_task(publisher.run())
+        await until(lambda: len(sender.logs) == 1)
+        await queued(sqlite_store, 2)
+        publisher.wake()
+        await until(lambda: len(sender.logs) == 2)
+        running.cancel()
+
+        assert loop.time() - began >= 0.3
+
+    asyncio.run(play())
+
+
+def test_a_long_outbox_is_sent_without_a_rest(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As long as a look brings all it can, the next one follows at once.
+    """
+    monkeypatch.setattr(publisher_module, "LOG_PACE", 3600.0)
+    monkeypatch.setattr(publisher_module, "BATCH", 2)
+
+    async def play() -> None:
+        await queued(sqlite_store, 1, 2, 3, 4, 5)
+        sender = FakeSender()
+        running = asyncio.create_task(Publisher(sender, sqlite_store, acknowledged=True).run())
+        await until(lambda: len(sender.logs) == 5)
+        running.cancel()
+
+    asyncio.run(play())

@@ -168,7 +168,6 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
     async with AsyncExitStack() as ending:
         listening = await ending.enter_async_context(parts(failed))
         hub, uve_hub = Hub(store), UveHub(store)
-        await hub.start()
         sink = StoreSink(store, f"{own.identity.source}:{own.identity.instance}", own.message_seconds, now)
         collector = await _collect(own, sink, now, listening, ending)
         collectors = own.collectors or (_own_collector(own, collector),)

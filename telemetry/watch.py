@@ -1,35 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lets many follow the events as they are kept, each from where he left off.
 
-Events that were just kept are held in batches, serialised once for all watchers. A watcher first reads from the store
-what is behind its token, then moves from batch to batch. One that falls behind the oldest batch is told so, with the
-token to go on from; nothing is ever skipped.
+Events that were just kept are held in batches (`telemetry.relay`), serialised once for all watchers; nothing is ever
+skipped.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from bms.telemetry.v1 import telemetry_pb2
-from services.kernel.errors import Exhausted, InvalidField, PeerUnavailable
+from services.kernel.errors import InvalidField
 from services.runtime.database import Transaction
 from telemetry.events import SERVICES
-from telemetry.patience import patiently
+from telemetry.relay import Relay
 from telemetry.store import Store
 from telemetry.store import events as kept
 from telemetry.store.events import Chosen, EventRow
 from telemetry.tokens import from_token, to_token
 
 PAGE: Final = 500
-POLL_SECONDS: Final = 1.0
-"""How often the store is looked at without being told: another replica may have followed."""
 HEARTBEAT_SECONDS: Final = 15.0
 HELD_EVENTS: Final = 20_000
 HELD_BYTES: Final = 64 * 1024 * 1024
@@ -39,8 +31,6 @@ _EVENTS_TAG = bytes([telemetry_pb2.WatchEventsResponse.EVENTS_FIELD_NUMBER << 3 
 _TOKEN_TAG = bytes([telemetry_pb2.WatchEventsResponse.TOKEN_FIELD_NUMBER << 3 | 2])
 _SERVICE_TAG = bytes([telemetry_pb2.SourcedEvent.SERVICE_FIELD_NUMBER << 3 | 2])
 _EVENT_TAG = bytes([telemetry_pb2.SourcedEvent.EVENT_FIELD_NUMBER << 3 | 2])
-
-_log = structlog.get_logger("bms.watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +61,7 @@ class Batch:
     vector: Mapping[str, int]
 
 
-class Hub:
+class Hub(Relay[Batch]):
     """Where watchers get their events.
 
     Args:
@@ -87,44 +77,13 @@ class Hub:
         held_bytes: int = HELD_BYTES,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
+        super().__init__("events", held=held_events, held_bytes=held_bytes, heartbeat_seconds=heartbeat_seconds)
         self._store = store
-        self._held_events = held_events
-        self._held_bytes = held_bytes
-        self._heartbeat = heartbeat_seconds
-        self._batches: deque[Batch] = deque()
-        self._first = 0
-        self._events = 0
-        self._bytes = 0
         self._heads = dict.fromkeys(SERVICES, 0)
-        self._changed = asyncio.Event()
-        self._wanted = asyncio.Event()
-        self._draining = False
-        self._looking = asyncio.Lock()
 
     async def start(self) -> None:
-        """Finds out how far each log was read; must end before anybody watches."""
+        """See `Relay`: finds out how far each log was read."""
         self._heads = _later({}, await self._store.read(kept.positions))
-
-    def wake(self) -> None:
-        """Says that there may be news in the store."""
-        self._wanted.set()
-
-    async def run(self) -> None:
-        """Looks for news until it is cancelled."""
-        while True:
-            self._wanted.clear()
-            await patiently(self.refresh, "watch")
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wanted.wait()
-            except TimeoutError:
-                continue
-
-    async def refresh(self) -> None:
-        """Holds what was kept since the last look."""
-        async with self._looking:
-            while await self._look():
-                pass
 
     async def _look(self) -> bool:
         heads = dict(self._heads)
@@ -134,14 +93,9 @@ class Hub:
             return high, kept.after(tx, heads, high, _EVERYTHING, PAGE)
 
         high, rows = await self._store.read(look)
-        if rows:
+        if rows and self._holds:
             self._hold(rows, _moved(heads, high, rows))
         return len(rows) == PAGE
-
-    def drain(self) -> None:
-        """Ends every watch; each learns its token."""
-        self._draining = True
-        self._announce()
 
     async def watch(self, token: str, chosen: Chosen) -> AsyncGenerator[Encoded, None]:
         """Batches of the *chosen* events behind *token*, as they come.
@@ -151,60 +105,44 @@ class Hub:
             Exhausted: the watcher does not keep up; the fact ``token`` says where to go on.
             PeerUnavailable: telemetry stops; as above.
         """
-        vector = dict(self._heads) if not token else from_token(token)
-        await self._refuse_ahead(vector)
-        while True:
-            cursor, high = self._end, dict(self._heads)
-            while any(high.get(service, 0) > vector.get(service, 0) for service in SERVICES):
-                low = dict(vector)
-                rows = await self._store.read(lambda tx: kept.after(tx, low, high, chosen, PAGE))  # noqa: B023 -- read at once
-                vector = _moved(vector, high, rows)
-                if rows:
-                    yield _response(list(map(_entry, rows)), vector)
-                self._refuse_draining(vector)
-            if cursor >= self._first:
-                break
-            # So much came meanwhile that the store must be read again.
-        async with aclosing(self._live(cursor, vector, chosen)) as live:
-            async for batch in live:
-                yield batch
+        async with self._watched():
+            vector = dict(self._heads) if not token else from_token(token)
+            await self._refuse_ahead(vector)
 
-    async def _live(self, cursor: int, vector: dict[str, int], chosen: Chosen) -> AsyncGenerator[Encoded, None]:
-        everything = chosen == _EVERYTHING
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._heartbeat
-        while True:
-            self._refuse_draining(vector)
-            if cursor < self._first:
-                token = to_token(vector)
-                msg = "this watcher does not keep up with the events"
-                raise Exhausted(msg, remedy="Watch again with `after` set to the token.", token=token)
-            if cursor == self._end:
-                if await self._silent(due):
-                    due = loop.time() + self._heartbeat
+            def here() -> str:
+                return to_token(vector)
+
+            while True:
+                walk, high = self._walk(here), dict(self._heads)
+                while any(high.get(service, 0) > vector.get(service, 0) for service in SERVICES):
+                    low = dict(vector)
+                    rows = await self._store.read(lambda tx: kept.after(tx, low, high, chosen, PAGE))  # noqa: B023 -- read at once
+                    vector = _moved(vector, high, rows)
+                    if rows:
+                        yield _response(list(map(_entry, rows)), vector)
+                    self._refuse_draining(here)
+                if not self._lost(walk):
+                    break
+                # So much came meanwhile that the store must be read again.
+            everything = chosen == _EVERYTHING
+            while True:
+                batch = await self._next(walk)
+                if batch is None:
                     yield _response((), vector)
-                continue
-            batch = self._batches[cursor - self._first]
-            cursor += 1
-            before, vector = vector, _later(vector, batch.vector)
-            new = [
-                entry
-                for row, entry in zip(batch.rows, batch.encoded, strict=True)
-                if row.position > before.get(row.service, 0) and (everything or chosen.admits(row))
-            ]
-            if new:
-                due = loop.time() + self._heartbeat
-                yield batch.whole if len(new) == len(batch.rows) and vector == batch.vector else _response(new, vector)
-
-    async def _silent(self, due: float) -> bool:
-        """Waits for news; True if there was none until *due*."""
-        changed = self._changed
-        try:
-            async with asyncio.timeout_at(due):
-                await changed.wait()
-        except TimeoutError:
-            return True
-        return False
+                    continue
+                before, vector = vector, _later(vector, batch.vector)
+                new = [
+                    entry
+                    for row, entry in zip(batch.rows, batch.encoded, strict=True)
+                    if row.position > before.get(row.service, 0) and (everything or chosen.admits(row))
+                ]
+                if new:
+                    self._told(walk)
+                    yield (
+                        batch.whole
+                        if len(new) == len(batch.rows) and vector == batch.vector
+                        else _response(new, vector)
+                    )
 
     async def _refuse_ahead(self, vector: Mapping[str, int]) -> None:
         if any(vector[service] > self._heads.get(service, 0) for service in SERVICES):
@@ -220,35 +158,11 @@ class Hub:
                     position=str(head),
                 )
 
-    def _refuse_draining(self, vector: Mapping[str, int]) -> None:
-        if self._draining:
-            msg = "telemetry is stopping"
-            raise PeerUnavailable(
-                msg, remedy="Watch again with `after` set to the token.", peer="telemetry", token=to_token(vector)
-            )
-
-    @property
-    def _end(self) -> int:
-        return self._first + len(self._batches)
-
     def _hold(self, rows: Sequence[EventRow], vector: Mapping[str, int]) -> None:
         encoded = tuple(map(_entry, rows))
         batch = Batch(tuple(rows), encoded, _response(encoded, vector), dict(vector))
-        self._batches.append(batch)
-        self._events += len(rows)
-        self._bytes += len(batch.whole.data)
-        # The newest batch is held whatever its size, or nobody would ever get it.
-        while len(self._batches) > 1 and (self._events > self._held_events or self._bytes > self._held_bytes):
-            oldest = self._batches.popleft()
-            self._first += 1
-            self._events -= len(oldest.rows)
-            self._bytes -= len(oldest.whole.data)
         self._heads = dict(vector)
-        self._announce()
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._add(batch, len(rows), len(batch.whole.data))
 
 
 def sourced(row: EventRow) -> telemetry_pb2.SourcedEvent:

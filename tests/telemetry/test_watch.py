@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from bms.telemetry.v1 import telemetry_pb2 as pb
 from services.kernel.errors import Exhausted, InvalidField, PeerUnavailable
+from services.runtime.database import Transaction
 from telemetry.events import Followed
 from telemetry.follower import take
 from telemetry.store import Store
@@ -22,6 +24,9 @@ from telemetry.tokens import BEGINNING, from_token, to_token
 from telemetry.watch import Encoded, Hub
 from tests.telemetry.builders import OTHER, SERVER, T0, event_id, stored
 from tests.telemetry.conftest import open_sqlite
+from tests.telemetry.fakes import until
+
+T = TypeVar("T")
 
 SERVICES = ("inventory", "lifecycle")
 
@@ -187,6 +192,76 @@ def test_now_is_from_now_on(sqlite_store: Store) -> None:
 
         assert seen == [event_id("lifecycle", 4)]
         assert from_token(token)["lifecycle"] == 4
+
+    asyncio.run(play())
+
+
+class Counting(Store):
+    """A store that counts what is read of it."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner._database)
+        self.reads = 0
+
+    async def read(self, fn: Callable[[Transaction], T]) -> T:
+        self.reads += 1
+        return await super().read(fn)
+
+
+def test_with_nobody_watching_nothing_is_read(sqlite_store: Store) -> None:
+    """
+    News costs nothing while nobody wants it, and what is held goes with the last who does.
+    """
+
+    async def play() -> None:
+        store = Counting(sqlite_store)
+        hub = await started(store)
+        one, other = hub.watch(BEGINNING, Chosen()), hub.watch(BEGINNING, Chosen())
+        await keep(store, "lifecycle", 1)
+        store.reads = 0
+        await hub.refresh()
+        unwatched = store.reads
+        await anext(one)
+        await anext(other)
+        await keep(store, "lifecycle", 1)
+        await hub.refresh()
+        await one.aclose()
+        held = len(hub._batches)
+        await other.aclose()
+        watched, store.reads = store.reads, 0
+        await hub.refresh()
+
+        assert (unwatched, store.reads) == (0, 0)
+        assert watched > 0
+        assert (held, len(hub._batches)) == (1, 0)
+
+    asyncio.run(play())
+
+
+def test_who_comes_back_when_nobody_watched_misses_nothing(sqlite_store: Store) -> None:
+    """
+    Behind a token comes all that was kept meanwhile; without one, what comes from now on.
+    """
+
+    async def play() -> None:
+        hub = await started(sqlite_store)
+        watch = hub.watch(BEGINNING, Chosen())
+        await keep(sqlite_store, "lifecycle", 1)
+        first, token = await read(watch, 1)
+        await watch.aclose()
+        await keep(sqlite_store, "lifecycle", 2)
+        reading = asyncio.create_task(read(watch := hub.watch("", Chosen()), 1))
+        await until(lambda: hub._holds)
+        second, _ = await read(again := hub.watch(token, Chosen()), 2)
+        await keep(sqlite_store, "lifecycle", 1)
+        await hub.refresh()
+        now, _ = await reading
+        third, _ = await read(again, 1)
+        await watch.aclose()
+        await again.aclose()
+
+        assert first + second + third == [event_id("lifecycle", position) for position in (1, 2, 3, 4)]
+        assert now == [event_id("lifecycle", 4)]
 
     asyncio.run(play())
 

@@ -12,7 +12,6 @@ from google.longrunning import operations_pb2_grpc
 from bms.inventory.v1 import inventory_service_pb2_grpc
 from services.inventory.backends.glance import Glance
 from services.inventory.backends.nova import MICROVERSION, Nova
-from services.inventory.backends.openstack_api import Cloud
 from services.inventory.mirror import Mirroring
 from services.inventory.mirror_notes import Notes
 from services.inventory.mirror_sides import Flavors, Images
@@ -21,7 +20,11 @@ from services.inventory.settings import MirrorSettings
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
 from services.runtime.loop import Loop
+from services.runtime.openstack_sdk import Cloud
 from services.runtime.operations import OperationsServicer, OperationStore
+
+_SECONDS = 20.0
+"""How long Nova and Glance may take for one request: a page of either's list takes them seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ def compose(base: Ground, mirror: MirrorSettings | None = None) -> Inventory:
 def _mirrors(base: Ground, log: EventLog, mirror: MirrorSettings) -> Iterator[Loop]:
     notes = Notes(base.database, log, base.ids)
     if mirror.nova:
-        nova = Nova(Cloud("Nova", "compute", mirror.nova, microversion=MICROVERSION))
+        cloud = Cloud(mirror.nova, "BMS_INVENTORY_NOVA_CLOUD")
+        nova = Nova(cloud.service("Nova", "compute", seconds=_SECONDS, microversion=MICROVERSION))
         flavors = Mirroring(Flavors(nova), notes, base.ids, period=mirror.period)
         yield Loop("nova", flavors.tick, base.clock, most=timedelta.max)
     if mirror.glance:
-        glance = Glance(Cloud("Glance", "image", mirror.glance))
+        cloud = Cloud(mirror.glance, "BMS_INVENTORY_GLANCE_CLOUD")
+        glance = Glance(cloud.service("Glance", "image", seconds=_SECONDS))
         images = Mirroring(Images(glance), notes, base.ids, period=mirror.period)
         yield Loop("glance", images.tick, base.clock, most=timedelta.max)

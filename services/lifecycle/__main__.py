@@ -112,9 +112,9 @@ def _nova(own: LifecycleSettings) -> NovaServers | None:
     """The Nova that the settings name; None if they name none."""
     if not own.nova.cloud:
         return None
-    from services.lifecycle.backends.nova_cloud import NovaCloud
+    from services.lifecycle.backends.nova_cloud import nova_servers
 
-    return NovaCloud(own.nova.cloud).servers()
+    return nova_servers(own.nova.cloud)
 
 
 def _through_nova(

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.contrail import DEFAULT_PROJECT, PEER, Contrail
 from services.runtime.keystone.clouds import NoCloud, shared_login
-from services.runtime.logs import register_secret
 from services.runtime.openstack import Answer, away, document, quieten
 
 if TYPE_CHECKING:
@@ -94,12 +93,10 @@ def open_contrail(access: Access, *, setting: str) -> Contrail:
         quieten()
         return Contrail(Servers(access.urls, Session(), access.seconds, login=False), access.project)
     try:
-        login = shared_login(access.cloud, access.seconds)
+        login = shared_login(access.cloud)
     except NoCloud as error:
         remedy = "Name a cloud of clouds.yaml, or envvars for the OS_* variables. OS_CLIENT_CONFIG_FILE says where."
         raise InvalidField(setting, str(error), remedy=remedy) from None
-    for secret in login.secrets:
-        register_secret(secret)
     return Contrail(Servers(access.urls, login.session, access.seconds, login=True), access.project)
 
 

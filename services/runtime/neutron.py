@@ -15,20 +15,16 @@ The SDK is imported when a cloud is opened, and not before.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from services.kernel.effect import effect
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.keystone.clouds import NoCloud, shared_login
-from services.runtime.logs import register_secret
-from services.runtime.openstack import Answer, Refused, Transport, ask, away, document
-
-if TYPE_CHECKING:
-    from keystoneauth1.adapter import Adapter
+from services.runtime.openstack import Refused, Transport, ask, away
+from services.runtime.openstack_sdk import Cloud
 
 PEER = "Neutron"
 LEASE = "bms-lease"
@@ -167,21 +163,12 @@ def open_neutron(cloud: str, seconds: float = 20.0, *, setting: str) -> Neutron:
         InvalidField: there is no such cloud, or its login is incomplete.
     """
     try:
-        login = shared_login(cloud, seconds)
+        login = shared_login(cloud)
     except NoCloud as error:
         remedy = "Name a cloud of clouds.yaml, or envvars for the OS_* variables. OS_CLIENT_CONFIG_FILE says where."
         raise InvalidField(setting, str(error), remedy=remedy) from None
-    from keystoneauth1.adapter import Adapter
-
-    for secret in login.secrets:
-        register_secret(secret)
-    region = login.region
-    adapter = Adapter(
-        login.session, service_type="network", interface=region.get_interface("network"),
-        region_name=region.get_region_name("network"), endpoint_override=region.get_endpoint("network"),
-    )  # fmt: skip
-    transport = _Session(adapter, seconds)
-    return Neutron(transport, transport.own_project)
+    there = Cloud(cloud, setting, lambda: login)
+    return Neutron(there.service(PEER, "network", seconds=seconds), there.own_project)
 
 
 def find_network(api: Neutron, name: str) -> Resource | None:
@@ -224,53 +211,6 @@ def is_ours(resource: Resource, mark: str) -> bool:
 def age(resource: Resource) -> tuple[str, str]:
     """Sorts the oldest first, and the same way for everybody."""
     return str(resource.get("created_at") or ""), str(resource["id"])
-
-
-class _Session:
-    """`Transport` over a session of keystoneauth."""
-
-    def __init__(self, adapter: Adapter, seconds: float) -> None:
-        self._adapter = adapter
-        self._seconds = seconds
-
-    def own_project(self) -> str:
-        """The project of our login."""
-        return str(self._reach(self._adapter.get_project_id) or "")
-
-    def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
-        """See `Transport.send`."""
-        sent: dict[str, Any] = {}
-        if body is not None:
-            sent = {"data": json.dumps(body), "headers": {"Content-Type": content_type or "application/json"}}
-        answer = self._reach(
-            self._adapter.request, self._root() + path, method,
-            # A connection that breaks says nothing of what was done: only what can be done twice is sent twice.
-            connect_retries=0 if method == "POST" else 1, status_code_retries=0, redirect=False,
-            timeout=self._seconds, raise_exc=False, log=False, **sent,
-        )  # fmt: skip
-        return Answer(int(answer.status_code), document(bytes(answer.content)))
-
-    def _root(self) -> str:
-        """What stands between the catalogue's endpoint and a path: catalogues name it with the version or without."""
-        endpoint = str(self._reach(self._adapter.get_endpoint) or "")
-        if not endpoint:
-            msg = "the catalogue of the cloud names no service of type network"
-            raise PeerUnavailable(msg, remedy="Look at Keystone's endpoints, and at the region.", peer="neutron")
-        return "" if re.search(r"/v2(\.0)?/?$", endpoint) else "/v2.0"
-
-    @staticmethod
-    def _reach(what: Any, *args: Any, **kwargs: Any) -> Any:
-        from keystoneauth1 import exceptions
-        from requests.exceptions import RequestException
-
-        try:
-            return what(*args, **kwargs)
-        except exceptions.Unauthorized:
-            msg = "Keystone refuses our login"
-            raise PeerUnavailable(msg, remedy="Look at the login in clouds.yaml.", peer="keystone") from None
-        except (exceptions.ClientException, RequestException) as error:
-            # By its class alone: messages of these libraries quote requests.
-            raise away(PEER, f"Neutron cannot be reached: {type(error).__name__}") from None
 
 
 def _singular(collection: str) -> str:

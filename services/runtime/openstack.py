@@ -83,13 +83,19 @@ def away(peer: str, message: str) -> PeerUnavailable:
     return PeerUnavailable(message, remedy=f"It is tried again; if it lasts, look at {peer}.", peer=peer.lower())
 
 
-def document(raw: bytes) -> Mapping[str, Any]:
-    """The JSON of an answer; a page for people becomes an object with its words, a list one with ``items``."""
+def parsed(raw: bytes) -> Mapping[str, Any] | None:
+    """The JSON of an answer, a list as one with ``items``, an empty object where there is nothing; None: it is none."""
     try:
         found = json.loads(raw) if raw else {}
-    except ValueError:
-        return {"message": re.sub(r"<[^>]*>", " ", raw[:2000].decode(errors="replace"))}
+    except (ValueError, RecursionError):
+        return None
     return found if isinstance(found, dict) else {"items": found}
+
+
+def document(raw: bytes) -> Mapping[str, Any]:
+    """As `parsed`; a page for people becomes an object that has its words for ``message``."""
+    found = parsed(raw)
+    return {"message": re.sub(r"<[^>]*>", " ", raw[:2000].decode(errors="replace"))} if found is None else found
 
 
 def _fault(body: Mapping[str, Any]) -> tuple[str, str]:

@@ -13,12 +13,12 @@ import pytest
 
 from services.inventory.backends.glance import Glance
 from services.inventory.backends.nova import MICROVERSION, Nova
-from services.inventory.backends.openstack_api import Cloud
 from services.inventory.settings import MirrorSettings
 from services.kernel.clock import SystemClock
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.loop import Loop
 from services.runtime.openstack import ask
+from services.runtime.openstack_sdk import Cloud
 from tests.inventory.fake_openstack import FakeGlance, FakeNova, served
 from tests.inventory.rig import Rig
 
@@ -51,7 +51,7 @@ def test_flavors_go_and_come_over_http(clouds: tuple[FakeNova, FakeGlance]) -> N
     fake, _ = clouds
     for number in range(5):
         fake.add(f"m{number}")
-    nova = Nova(Cloud("Nova", "compute", "fake", microversion=MICROVERSION))
+    nova = Nova(Cloud("fake", "BMS_X").service("Nova", "compute", seconds=20, microversion=MICROVERSION))
 
     there = nova.everything()
     assert sorted(each.name for each in there.values()) == ["m0", "m1", "m2", "m3", "m4"]
@@ -71,7 +71,7 @@ def test_images_go_and_come_over_http(clouds: tuple[FakeNova, FakeGlance]) -> No
     """
     _, fake = clouds
     refs = [fake.add(f"image {number}", visibility="public") for number in range(3)]
-    glance = Glance(Cloud("Glance", "image", "fake"))
+    glance = Glance(Cloud("fake", "BMS_X").service("Glance", "image", seconds=20))
 
     assert glance.everything().keys() == set(refs)
     assert glance.fetches()
@@ -88,7 +88,7 @@ def test_who_does_not_answer_is_told_apart(clouds: tuple[FakeNova, FakeGlance], 
     A cloud that nobody described is a setting to mend, one that is silent is waited for.
     """
     with pytest.raises(PeerUnavailable, match=said):
-        ask("Nova", Cloud("Nova", "compute", cloud), "GET", "/flavors/detail")
+        ask("Nova", Cloud(cloud, "BMS_X").service("Nova", "compute", seconds=20), "GET", "/flavors/detail")
 
 
 def test_the_loop_goes_on_after_a_defect_and_ends_when_told(monkeypatch: pytest.MonkeyPatch) -> None:

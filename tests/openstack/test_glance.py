@@ -14,12 +14,12 @@ import requests
 
 from bms.inventory.v1 import catalogue_pb2
 from services.inventory.backends.glance import Glance
-from services.inventory.backends.openstack_api import Cloud
 from services.inventory.mirror import Mirroring
 from services.inventory.mirror_notes import Notes
 from services.inventory.mirror_sides import Images as ImageSide
 from services.runtime.database import open_database
 from services.runtime.migrations import migrate
+from services.runtime.openstack_sdk import Cloud
 from services.runtime.secrets import Vault
 from tests.inventory.fake_openstack import sha512
 from tests.inventory.mirrored import stands
@@ -64,7 +64,7 @@ class Both:
         migrate(url, "services.inventory")
         self.database = open_database(url)
         self.rig = Rig(self.database, Vault(folder / "data.key"))
-        self.cloud = Cloud("Glance", "image", "glance")
+        self.cloud = Cloud("glance", "BMS_INVENTORY_GLANCE_CLOUD").service("Glance", "image", seconds=20)
         self.glance = Glance(self.cloud)
         ids = SequentialIds(str(folder))
         self._mirror = Mirroring(ImageSide(self.glance), Notes(self.database, self.rig.log, ids), ids)

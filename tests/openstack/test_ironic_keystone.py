@@ -64,7 +64,7 @@ def test_a_token_that_was_revoked_is_renewed(api: IronicApi, target: Target) -> 
     """
     What Keystone no longer takes is replaced within the request that met it; all users of the cloud get the new one.
     """
-    session = shared_login("site", 5.0).session
+    session = shared_login("site").session
     # Ironic has a token's verdict for minutes once it asked: the next one it meets for the first time, revoked.
     session.invalidate()
     before = session.get_token()
@@ -79,7 +79,7 @@ def test_a_token_that_was_revoked_is_renewed(api: IronicApi, target: Target) -> 
         assert api.node(target.server, Deadline()).state == "enroll"
 
     assert session.get_token() != before
-    assert shared_login("site", 60.0, at_keystone=False).session is session
+    assert shared_login("site", at_keystone=False).session is session
     assert api.version(Deadline()) == NEWEST
 
 

@@ -29,6 +29,7 @@ class FakeKeystone:
         tokens: what each token says.
         asked: tokens that somebody asked for, in order.
         logins: how often somebody logged in.
+        closed: ids of projects that our own user has no role in.
         forbids: whether our own user may not validate.
         answers_with: an HTTP status that it answers every question for a token with; 0 for what is right.
         open: not set, questions for tokens wait.
@@ -40,6 +41,7 @@ class FakeKeystone:
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     logins: int = 0
+    closed: set[str] = field(default_factory=set)
     forbids: bool = False
     answers_with: int = 0
     open: threading.Event = field(default_factory=threading.Event)
@@ -91,9 +93,10 @@ class FakeKeystone:
         """Answers to ``POST /v3/auth/tokens``: status, token, body."""
         self.logins += 1
         user = asked["auth"]["identity"]["password"]["user"]
-        if (user["name"], user["password"]) != ("bms", self.password):
+        project = asked["auth"].get("scope", {}).get("project", {}).get("id", SERVICE)
+        if (user["name"], user["password"]) != ("bms", self.password) or project in self.closed:
             return 401, "", {"error": {"code": 401, "message": "The request you have made requires authentication."}}
-        token = self.issue("b0" * 16, project=SERVICE, roles=("service",))
+        token = self.issue("b0" * 16, project=project, roles=("service",))
         return 201, token, {"token": self.tokens[token]}
 
     def validate(self, own: str, token: str) -> tuple[int, dict[str, Any]]:

@@ -347,7 +347,7 @@ def _proxy(cloud: str, endpoint: str) -> Proxy:
 
     quieten()
     if cloud:
-        login: Login = shared_login(cloud, _ONE_SECONDS, at_keystone=False)
+        login: Login = shared_login(cloud, at_keystone=False)
         return Connection(config=login.region).baremetal
     return openstack.connect(
         api_timeout=_ONE_SECONDS, load_yaml_config=False, load_envvars=False, auth_type="none",

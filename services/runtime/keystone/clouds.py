@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.runtime.logs import register_secret
 from services.runtime.openstack import quieten
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ ENVVARS = "envvars"
 
 _MADE_UP = "defaults"
 """What the SDK calls the cloud that it makes up where there is none."""
+
+_SECONDS = 10.0
+"""How long Keystone may take for the login that all share, and a service to say what it is."""
 
 _SECRETS = ("password", "passcode", "secret", "token")
 
@@ -96,8 +100,8 @@ def open_session(cloud: str, seconds: float) -> tuple[Session, tuple[str, ...]]:
     return login.session, login.secrets
 
 
-def shared_login(cloud: str, seconds: float, *, at_keystone: bool = True) -> Login:
-    """The login to *cloud* that the whole process shares; made at the first call, by whoever comes first.
+def shared_login(cloud: str, *, at_keystone: bool = True) -> Login:
+    """The login to *cloud* that the whole process shares; made at the first call, and kept out of logs from then on.
 
     Raises:
         NoCloud: see there; the next call tries again.
@@ -109,7 +113,9 @@ def shared_login(cloud: str, seconds: float, *, at_keystone: bool = True) -> Log
     with _SHARING:
         login = _SHARED.get((cloud, told))
         if login is None:
-            login = _SHARED[cloud, told] = open_login(cloud, seconds, at_keystone=at_keystone)
+            login = _SHARED[cloud, told] = open_login(cloud, _SECONDS, at_keystone=at_keystone)
+            for secret in login.secrets:
+                register_secret(secret)
     if at_keystone and not isinstance(login.session.auth, BaseIdentityPlugin):
         msg = f"cloud {cloud!r} does not log in at Keystone"
         raise NoCloud(msg)

@@ -17,7 +17,6 @@ from services.kernel.effect import effect
 from services.kernel.errors import InvalidField, PeerUnavailable, Unauthenticated
 from services.runtime.keystone import mapping
 from services.runtime.keystone.clouds import NoCloud, shared_login
-from services.runtime.logs import register_secret
 from services.runtime.settings import KeystoneSettings
 
 if TYPE_CHECKING:
@@ -53,13 +52,11 @@ class Keystone:
     def __init__(self, settings: KeystoneSettings) -> None:
         self._settings = settings
         try:
-            login = shared_login(settings.cloud, _SECONDS)
+            login = shared_login(settings.cloud)
         except NoCloud as error:
             remedy = "Name a cloud of clouds.yaml, or envvars for the OS_* variables. OS_CLIENT_CONFIG_FILE says where."
             raise InvalidField("BMS_KEYSTONE_CLOUD", str(error), remedy=remedy) from None
         self._session = login.session
-        for secret in login.secrets:
-            register_secret(secret)
 
     def validate(self, bearer: str) -> Validated:
         """Whom the token *bearer* names, as Keystone says now.
@@ -106,7 +103,7 @@ class Keystone:
                 # Where we log in ourselves: no catalog need name it, and it is no other Keystone than ours.
                 endpoint_filter={"service_type": "identity", "interface": plugin.AUTH_INTERFACE, "version": (3, 0)},
                 headers={"X-Subject-Token": bearer, "Accept": "application/json"},
-                connect_retries=1, status_code_retries=0, raise_exc=False, log=False, redirect=False,
+                connect_retries=1, status_code_retries=0, timeout=_SECONDS, raise_exc=False, log=False, redirect=False,
             )  # fmt: skip
         except (exceptions.Unauthorized, exceptions.MissingAuthPlugin, exceptions.MissingRequiredOptions):
             msg = "Keystone refuses our own login"

@@ -103,7 +103,7 @@ def _fast_line(service: str) -> Callable[[str, dict[str, Any]], None]:
     def write(event: str, facts: dict[str, Any]) -> None:
         stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         data = {**facts, "event": event, "level": "info", "timestamp": stamp, "service": service}
-        out.write(orjson.dumps(data, default=str) + b"\n")
+        out.write(_dumps(data) + b"\n")
         out.flush()
 
     return write
@@ -166,4 +166,29 @@ def _as_text(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _dumps(value: Any, **_: Any) -> bytes:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:
+        # A line is written whatever its facts are: what is wrong is told in them.
+        return orjson.dumps(_plain(value, 0))
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """*value* as orjson takes it, with texts in place of what it refuses."""
+    if value is None or isinstance(value, bool | float) or (type(value) is int and -(2**63) <= value < 2**64):
+        return value
+    if depth >= _MAX_DEPTH:
+        return "[deep]"
+    if isinstance(value, Mapping):
+        return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        # A file's name may hold bytes that are no UTF-8.
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except Exception as error:  # noqa: BLE001 -- whatever an object's own code raises
+        return f"[{type(value).__name__}: {type(error).__name__}]"

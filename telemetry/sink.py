@@ -107,7 +107,12 @@ class StoreSink:
         last = -PACE
         try:
             while True:
-                batch = [await self._waiting.get()]
+                try:
+                    async with asyncio.timeout(EXPIRE_SECONDS):
+                        batch = [await self._waiting.get()]
+                except TimeoutError:
+                    await self._expire()
+                    continue
                 # At once after a rest; in a burst, what comes within a moment shares a transaction.
                 if self._waiting.qsize() < BATCH and (early := last + PACE - loop.time()) > 0:
                     await asyncio.sleep(early)
@@ -184,7 +189,9 @@ class StoreSink:
             return
         self._expired_at = now
         try:
-            while await self._store.write(lambda tx: analytics.expire(tx, now, BATCH), "sink.expire") == BATCH:
+            while await self._store.write(lambda tx: analytics.expire(tx, now, BATCH), "sink.expire"):
                 pass  # the next part of what is over
         except PeerUnavailable as error:
             _log.warning("sink.not_expired", error=str(error))
+        except Exception:  # noqa: BLE001 -- whatever it is: messages go on being taken, and a minute later it is tried again
+            _log.exception("sink.not_expired")

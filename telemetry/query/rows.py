@@ -18,7 +18,7 @@ from telemetry.sandesh.errors import SandeshError
 from telemetry.sandesh.schema import Kind
 from telemetry.sandesh.tree import stored_xml
 from telemetry.store import analytics
-from telemetry.store.analytics import MessageRow
+from telemetry.store.analytics import OF_TABLE, MessageRow
 
 MOST_READ: Final = 200_000
 """Messages that are read for one query at most."""
@@ -56,7 +56,15 @@ def _candidates(tx: Transaction, query: Query) -> Iterator[Row]:
     until = time.monotonic() + MOST_SECONDS
     read, behind = 0, None
     while True:
-        page = analytics.messages_by_time(tx, condition, params, _PAGE, newest_first=query.descending, behind=behind)
+        page = analytics.messages_by_time(
+            tx,
+            condition,
+            params,
+            _PAGE,
+            during=(query.start, query.end),
+            newest_first=query.descending,
+            behind=behind,
+        )
         for message in page:
             if time.monotonic() > until:
                 _refuse(f"takes more than {MOST_SECONDS:.0f} seconds")
@@ -74,11 +82,11 @@ def _refuse(why: str) -> None:
 
 
 def _condition(query: Query) -> tuple[str, list[object]]:
-    terms, params = ["m.time >= ?", "m.time <= ?"], list[object]([query.start, query.end])
+    terms, params = list[str](), list[object]()
     if query.table != MESSAGE_TABLE:
         kinds = (Kind.SYSTEM, *_OBJECT_LOGS)
         terms.append(f"m.kind IN ({', '.join('?' * len(kinds))})")
-        terms.append("EXISTS (SELECT 1 FROM message_objects o WHERE o.object_table = ? AND o.message = m.id)")
+        terms.append(f"EXISTS ({OF_TABLE})")
         params += [*map(int, kinds), query.table]
     for asked in (query.where, query.filter):
         sql, values = asked.sql(query.table)

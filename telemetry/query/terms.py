@@ -15,6 +15,7 @@ from typing import Any, Final
 from services.kernel.errors import InvalidField
 from telemetry.query.patterns import Pattern, PatternError
 from telemetry.query.tables import Column, Columns
+from telemetry.store.analytics import OF_TABLE
 
 MOST_TERMS: Final = 100
 _TEXTS: Final = 4096
@@ -90,8 +91,7 @@ class Term:
         if condition is None or not of_object:
             return condition
         sql, params = condition
-        some = f"SELECT 1 FROM message_objects o WHERE o.object_table = ? AND o.message = m.id AND {sql}"
-        return f"EXISTS ({some})", [table, *params]
+        return f"EXISTS ({OF_TABLE} AND {sql})", [table, *params]
 
     def _condition(self, name: str) -> tuple[str, list[object]] | None:
         """The same in SQL; orders of texts are left to `holds`, since databases have their own."""

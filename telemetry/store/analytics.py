@@ -17,7 +17,7 @@ from typing import Final
 from services.runtime.database import Row, Transaction
 from telemetry.sandesh.publication import uve_update
 from telemetry.sandesh.reception import Received
-from telemetry.store import bridge, bulk, changes, history
+from telemetry.store import bridge, bulk, changes, days, history
 
 TIMESTAMP = "__T"
 """The attribute that holds the time of the last update."""
@@ -33,6 +33,12 @@ _ATTRIBUTE_COLUMNS: Final[bulk.Columns] = MappingProxyType(
         "time": "bigint",
     }
 )
+
+
+OF_TABLE: Final = (
+    "SELECT 1 FROM message_objects o WHERE o.object_table = ? AND o.message = m.id AND o.seen_time = m.seen_time"
+)
+"""SQL: what a message ``m`` is about in an object table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +102,7 @@ class Asked:
             params.append(self.message_type)
         if self.table:
             same_key = " AND o.object_key = ?" if self.key else ""
-            terms.append(
-                f"EXISTS (SELECT 1 FROM message_objects o WHERE o.object_table = ?{same_key} AND o.message = m.id)"
-            )
+            terms.append(f"EXISTS ({OF_TABLE}{same_key})")
             params += [self.table, self.key] if self.key else [self.table]
         return " AND ".join(terms), params
 
@@ -143,8 +147,8 @@ def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
     _apply(tx, messages)
 
 
-def expire(tx: Transaction, now: int, limit: int) -> int:
-    """Drops at most *limit* messages whose time is over; answers how many. So also what is long known to be gone."""
+def expire(tx: Transaction, now: int, limit: int) -> bool:
+    """See `telemetry.store.history.expire`; so also what is long known to be gone."""
     changes.forget_gone(tx, changes.KEPT, limit)
     return history.expire(tx, now, limit)
 
@@ -165,6 +169,7 @@ def messages_by_time(
     params: Sequence[object],
     limit: int,
     *,
+    during: tuple[int, int],
     newest_first: bool,
     behind: tuple[int, int] | None,
 ) -> list[MessageRow]:
@@ -172,8 +177,12 @@ def messages_by_time(
 
     Args:
         condition: SQL over ``messages m``.
+        during: the first and the last time, both included.
         behind: (time, id) of the last message of the page before.
     """
+    in_days, of_days = days.within(tx, *during)
+    condition = f"m.time >= ? AND m.time <= ? AND {in_days} AND {condition}"
+    params = (*during, *of_days, *params)
     if behind is not None:
         sign = "<" if newest_first else ">"
         condition += f" AND (m.time {sign} ? OR (m.time = ? AND m.id {sign} ?))"
@@ -282,8 +291,8 @@ def _messages(tx: Transaction, condition: str, params: Iterable[object], order: 
     if rows:
         found = tx.all(
             "SELECT object_table, object_key, message FROM message_objects"
-            f" WHERE message IN ({', '.join('?' * len(rows))})",
-            [row["id"] for row in rows],
+            f" WHERE message IN ({', '.join('?' * len(rows))}) AND seen_time BETWEEN ? AND ?",
+            [*(row["id"] for row in rows), *(least(row["seen_time"] for row in rows) for least in (min, max))],
         )
         for one in found:
             objects.setdefault(int(one["message"]), []).append((one["object_table"], one["object_key"]))

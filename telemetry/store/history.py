@@ -12,7 +12,7 @@ from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG
 from telemetry.sandesh.publication import object_names
 from telemetry.sandesh.reception import Received
 from telemetry.sandesh.tree import Node
-from telemetry.store import bulk
+from telemetry.store import bulk, days
 
 _COLUMNS: Final[bulk.Columns] = MappingProxyType(
     {
@@ -34,7 +34,7 @@ _COLUMNS: Final[bulk.Columns] = MappingProxyType(
     }
 )
 _OBJECT_COLUMNS: Final[bulk.Columns] = MappingProxyType(
-    {"object_table": "text", "object_key": "text", "message": "bigint"}
+    {"object_table": "text", "object_key": "text", "message": "bigint", "seen_time": "bigint"}
 )
 _EVENT_COLUMNS: Final[bulk.Columns] = MappingProxyType({"event_id": "text", "seen_time": "bigint"})
 
@@ -48,11 +48,13 @@ def keep(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> frozenset
     Answers the events that they name.
     """
     told = [(message, until, event_id(message.message.body)) for message, until in messages]
+    if tx.dialect == "postgresql":
+        days.cover(tx, ((message.time, message.message.header.timestamp) for message, _, _ in told))
     fresh = _fresh(tx, told)
     numbers = _numbers(tx, len(fresh))
     tx.load("messages", _COLUMNS, (_row(number, *each) for number, each in zip(numbers, fresh, strict=True)))
     objects = (
-        (table, key, number)
+        (table, key, number, message.time)
         for number, (message, _, _) in zip(numbers, fresh, strict=True)
         for table, key in object_names(message.message.body)
     )
@@ -60,8 +62,22 @@ def keep(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> frozenset
     return frozenset(event for _, _, event in told if event is not None)
 
 
-def expire(tx: Transaction, now: int, limit: int) -> int:
-    """Drops at most *limit* messages whose time is over; answers how many."""
+def expire(tx: Transaction, now: int, limit: int) -> bool:
+    """Drops messages whose time is over, at most *limit* or, in PostgreSQL, a whole day; answers whether more may be.
+
+    Raises:
+        PeerUnavailable: see `telemetry.store.days.drop`.
+    """
+    if tx.dialect == "postgresql":
+        days.prepare(tx, now)
+        dropped = days.drop(tx, now)
+        # After their messages, or a repeat could be kept beside the first.
+        forgotten = tx.execute(
+            "DELETE FROM message_events WHERE event_id IN (SELECT event_id FROM message_events"
+            " WHERE seen_time < (SELECT min(lower) FROM message_days) ORDER BY seen_time LIMIT ?)",
+            (limit,),
+        )
+        return dropped or forgotten == limit
     rows = tx.all("SELECT id, event_id FROM messages WHERE expire_time <= ? ORDER BY expire_time LIMIT ?", (now, limit))
     events = [row["event_id"] for row in rows if row["event_id"] is not None]
     if events:
@@ -71,7 +87,7 @@ def expire(tx: Transaction, now: int, limit: int) -> int:
         among = f"({', '.join('?' * len(numbers))})"
         tx.execute(f"DELETE FROM message_objects WHERE message IN {among}", numbers)
         tx.execute(f"DELETE FROM messages WHERE id IN {among}", numbers)
-    return len(numbers)
+    return len(numbers) == limit
 
 
 def event_id(body: Node) -> str | None:
@@ -107,9 +123,7 @@ def _numbers(tx: Transaction, count: int) -> list[int]:
         row = tx.one("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
         last = int(row["seq"]) if row else 0
         return list(range(last + 1, last + 1 + count))
-    taken = tx.all(
-        "SELECT nextval(pg_get_serial_sequence('messages', 'id')) AS id FROM generate_series(1, ?)", (count,)
-    )
+    taken = tx.all("SELECT nextval('message_numbers') AS id FROM generate_series(1, ?)", (count,))
     return sorted(int(row["id"]) for row in taken)
 
 

@@ -30,9 +30,10 @@ SELECT md5(string_agg(found, ',' ORDER BY found)) FROM (
         WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 ) AS everything
 """
+# Rows are in the parts of a partitioned table, which are tables themselves.
 _TABLES = """
-SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+SELECT oid::regclass::text FROM pg_class
+WHERE relkind = 'r' AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) ORDER BY 1
 """
 _SEQUENCES = """
 SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value), last_value IS NOT NULL

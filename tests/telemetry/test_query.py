@@ -111,7 +111,10 @@ def test_a_message_about_two_servers_is_two_rows(database: Database) -> None:
 
     def write(tx: Any) -> None:
         analytics.store(tx, [(one, T0 * 2)])
-        sql = "INSERT INTO message_objects (object_table, object_key, message) SELECT ?, ?, id FROM messages"
+        sql = (
+            "INSERT INTO message_objects (object_table, object_key, message, seen_time)"
+            " SELECT ?, ?, id, seen_time FROM messages"
+        )
         tx.execute(sql, ("ObjectServerTable", OTHER))
 
     database.transact(write, label="test")

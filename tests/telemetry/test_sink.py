@@ -194,3 +194,36 @@ def test_nobody_waits_for_a_writer_that_has_ended(sqlite_store: Store) -> None:
             await sink.forget(SENDER)
 
     asyncio.run(play())
+
+
+def test_what_is_over_goes_though_nothing_comes(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Messages whose time is over are dropped while no generator says anything, and after an attempt that failed.
+    """
+    monkeypatch.setattr(sink_module, "EXPIRE_SECONDS", 0.01)
+    genuine, failures = analytics.expire, [ValueError("no right to it"), PeerUnavailable("away")]
+    now = [T0]
+
+    def failing(tx: Transaction, moment: int, limit: int) -> bool:
+        if moment > T0 and failures:
+            raise failures.pop()
+        return genuine(tx, moment, limit)
+
+    monkeypatch.setattr(analytics, "expire", failing)
+
+    async def play() -> None:
+        sink = StoreSink(sqlite_store, "c", 60, lambda: now[0])
+        running = asyncio.create_task(sink.run())
+        await sink.store(node(SERVER, "ipmi"))
+        await sink.forget(RIVAL)
+        before = await kept(sqlite_store)
+        now[0] += 61_000_000
+        async with asyncio.timeout(20):
+            while await kept(sqlite_store):
+                now[0] += 20_000
+        await sink.forget(RIVAL)  # it still writes
+        running.cancel()
+
+        assert (before, failures) == (1, [])
+
+    asyncio.run(play())

@@ -7,8 +7,8 @@
 - **Where a service is** the SDK finds, by the catalogue, or by ``*_endpoint_override``, and what the service says of
   its versions. Neutron alone is not asked: those of old hide it, and the SDK too writes ``/v2.0`` behind its address.
 - **A request is sent once more** where its connection broke or nobody answered in time, since a server may close a
-  connection that was idle: but never a POST, nor what its caller says must be sent once, since it may have been done.
-  What was answered is never sent again, whatever the answer.
+  connection that was idle: but not a POST, since it may have been done, unless its caller says that it may be done
+  twice. What was answered is never sent again, whatever the answer.
 - **What went wrong** is `PeerUnavailable`, in the words of `_errors`, with the setting that named the cloud.
 
 The SDK is imported when the first request is made, and not before: it is heavy.
@@ -191,7 +191,7 @@ class Service:
         *,
         seconds: float | None = None,
         microversion: str = "",
-        repeated: bool = True,
+        repeated: bool | None = None,
     ) -> Response:
         """The answer as it came, whatever its status.
 
@@ -201,11 +201,13 @@ class Service:
             content_type: of the body, where it is not ``application/json``.
             seconds: how long this one may take, or its repetition; by default what the service's may.
             microversion: of this one; by default the service's.
-            repeated: whether it may be sent once more; a POST never is.
+            repeated: whether it may be sent once more; by default all but a POST.
 
         Raises:
             PeerUnavailable: there is none.
         """
+        if repeated is None:
+            repeated = method != "POST"
         sent: dict[str, Any] = {}
         if spoken := microversion or self._microversion:
             sent["microversion"] = spoken
@@ -218,7 +220,7 @@ class Service:
             client = self._cloud.client(self._kind)
             root = _root(client, auth) if self._kind == "network" else ""
             return client.request(
-                root + path, method, connect_retries=1 if repeated and method != "POST" else 0, status_code_retries=0,
+                root + path, method, connect_retries=int(repeated), status_code_retries=0,
                 timeout=self._seconds if seconds is None else seconds, raise_exc=False, **sent,
             )  # fmt: skip
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import PeerUnavailable
+from services.lifecycle.backends.ironic_api import Deadline, IronicApi
 from services.runtime.keystone.validation import Keystone
 from services.runtime.neutron import open_neutron
 from services.runtime.openstack import ask
@@ -42,10 +43,10 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def clouds(keystone: FakeKeystone, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clouds.yaml in which *peer* is the Nova, Neutron, Glance and Placement of cloud ``site``."""
+    """A clouds.yaml in which *peer* is the Nova, Neutron, Glance, Placement and Ironic of cloud ``site``."""
     path = keystone.write_clouds(tmp_path / "clouds.yaml")
     found = json.loads(path.read_text())
-    for kind in ("compute", "image", "placement"):
+    for kind in ("baremetal", "compute", "image", "placement"):
         found["clouds"]["site"][f"{kind}_endpoint_override"] = peer.url
     found["clouds"]["site"]["network_endpoint_override"] = peer.url.removesuffix("/v2.1")
     path.write_text(json.dumps(found))
@@ -103,16 +104,17 @@ def test_what_is_sent_once_more(
     assert {each.content for each in peer.asked} == {b'{"a": 1}'}
 
 
-def test_once_is_once(nova: Service, peer: Peer) -> None:
+def test_the_caller_may_say_what_is_sent_once_more(nova: Service, peer: Peer) -> None:
     """
-    What its caller says must not be repeated is not, whatever its method.
+    What he says must be done once is sent once, and what may be done twice is sent again, whatever the method.
     """
-    peer.says.append(DROP)
+    peer.says += [DROP, DROP]
 
     with pytest.raises(PeerUnavailable, match="Nova cannot be reached"):
         nova.reach("PUT", "/x", {}, repeated=False)
+    nova.reach("POST", "/x", {}, repeated=True)
 
-    assert peer.methods == ["PUT"]
+    assert peer.methods == ["PUT", "POST", "POST"]
 
 
 def test_a_token_that_is_unknown_is_replaced_once(nova: Service, peer: Peer, keystone: FakeKeystone) -> None:
@@ -234,15 +236,17 @@ def test_a_process_logs_in_once(clouds: Path, peer: Peer, keystone: FakeKeystone
     nova = Cloud("site", "BMS_A").service("Nova", "compute", seconds=5)
     glance = Cloud("site", "BMS_B").service("Glance", "image", seconds=20)
     neutron = open_neutron("site", setting="BMS_C")
+    ironic = IronicApi(cloud="site")
 
     for _ in range(2):
         nova.send("GET", "/servers")
         glance.send("GET", "/images")
         neutron.call("GET", "/networks")
+        ironic.get("/nodes", Deadline())
     caller = Keystone(KeystoneSettings(cloud="site")).validate(keystone.issue(project=TENANT)).caller
 
     assert caller.may_write(TENANT)
-    assert [each.path for each in peer.asked] == ["/v2.1/servers", "/v2.1/images", "/v2.0/networks"] * 2
+    assert [each.path for each in peer.asked] == ["/v2.1/servers", "/v2.1/images", "/v2.0/networks", "/v2.1/nodes"] * 2
     assert keystone.logins == 1
     assert peer.connections == 1
     assert len({each.headers["x-auth-token"] for each in peer.asked}) == 1

@@ -11,17 +11,15 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic_node import FIELDS, Node, node_of
 from services.lifecycle.backends.ironic_readings import Readings
 from services.lifecycle.ports import NotNow
-from services.runtime.keystone.clouds import Login, NoCloud, shared_login
-from services.runtime.openstack import Refused, quieten, shown
-
-if TYPE_CHECKING:
-    from openstack.proxy import Proxy
+from services.runtime.keystone.clouds import no_login
+from services.runtime.openstack import Refused, shown
+from services.runtime.openstack_sdk import Cloud
 
 Version = tuple[int, int]
 """A microversion of Ironic's API."""
@@ -91,12 +89,12 @@ class IronicApi:
         newest: Version = NEWEST,
         setting: str = "BMS_LIFECYCLE_IRONIC_CLOUD",
     ) -> None:
-        self._cloud = cloud
-        self._endpoint = endpoint
+        there = Cloud(cloud, setting, None if cloud else lambda: no_login("baremetal", endpoint))
+        self._to = there.service("Ironic", "baremetal", seconds=_ONE_SECONDS)
         self._newest = newest
         self._setting = setting
-        self._making = threading.Lock()
-        self._made: tuple[Proxy, Version] | None = None
+        self._asking = threading.Lock()
+        self._spoken: Version | None = None
         self._readings = Readings(self.latest)
 
     def version(self, deadline: Deadline) -> Version:
@@ -105,7 +103,17 @@ class IronicApi:
         Raises:
             PeerUnavailable: it does not answer, or is older than `OLDEST`.
         """
-        return self._client(deadline)[1]
+        if (spoken := self._already()) is not None:
+            return spoken
+        if not self._asking.acquire(timeout=max(0.0, deadline.left)):
+            msg = "Ironic does not say what it is"
+            raise _away(msg)
+        try:
+            # What fails is tried again by whoever comes next.
+            spoken = self._spoken = self._already() or self._negotiated(deadline)
+            return spoken
+        finally:
+            self._asking.release()
 
     def node(self, uuid: str, deadline: Deadline) -> Node:
         """The node now; where many are asked for at once, by a listing.
@@ -213,7 +221,8 @@ class IronicApi:
         """
         locked = 0.0
         while True:
-            status, content = self._once(method, path, deadline, body, repeated=not once)
+            version = self.version(deadline)
+            status, content = self._send(method, path, deadline, body, version, repeated=not once)
             if status < 400:
                 return content
             said = _fault(content)
@@ -240,83 +249,43 @@ class IronicApi:
                 raise _away(f"Ironic cannot take it now ({status}): {text}")
             raise Refused(status, text)
 
-    def _once(
-        self, method: str, path: str, deadline: Deadline, body: object, *, repeated: bool = True
-    ) -> tuple[int, bytes]:
-        proxy, version = self._client(deadline)
-        return self._send(proxy, method, path, deadline, body, f"{version[0]}.{version[1]}", repeated=repeated)
-
     def _send(
         self,
-        proxy: Proxy,
         method: str,
         path: str,
         deadline: Deadline,
         body: object = None,
-        microversion: str | None = None,
+        version: Version | None = None,
         *,
         repeated: bool = True,
     ) -> tuple[int, bytes]:
-        from keystoneauth1 import exceptions
-        from openstack.exceptions import SDKException
-        from requests.exceptions import RequestException
-
         if deadline.left <= 0:
             msg = "Ironic took too long"
             raise _away(msg)
         try:
-            answer = proxy.request(
-                # An idle connection that the server closed is no failure of what can be repeated. Locks are waited out
-                # above, within the deadline: left alone, the SDK does for a quarter of a minute. A token that Keystone
-                # no longer takes is renewed by the session, once.
-                path, method, connect_retries=1 if repeated else 0, status_code_retries=0, microversion=microversion,
-                json=body, raise_exc=False, timeout=min(_ONE_SECONDS, max(0.5, deadline.left / 2)),
+            answer = self._to.reach(
+                # A POST as well: what it makes bears an id or a MAC address, and is said to be there the second time.
+                # Locks are waited out above, within the deadline.
+                method, path, body, seconds=min(_ONE_SECONDS, max(0.5, deadline.left / 2)), repeated=repeated,
+                microversion=f"{version[0]}.{version[1]}" if version else "",
             )  # fmt: skip
-        except (exceptions.Unauthorized, exceptions.MissingAuthPlugin, exceptions.MissingRequiredOptions):
-            msg = "Keystone refuses our login"
-            raise NotNow(_SILENT, msg, remedy=f"Look at the cloud that {self._setting} names.", peer="ironic") from None
-        except (exceptions.ClientException, SDKException, RequestException) as error:
-            # By its class alone: messages of these libraries quote requests.
-            raise _away(f"Ironic cannot be reached: {type(error).__name__}") from None
+        except PeerUnavailable as error:
+            raise NotNow(_SILENT, str(error), remedy=error.remedy, peer="ironic") from None
         return int(answer.status_code), bytes(answer.content)
 
-    def _already(self) -> tuple[Proxy, Version] | None:
-        """What another thread may have made meanwhile."""
-        return self._made
+    def _already(self) -> Version | None:
+        """What another thread may have learned meanwhile."""
+        return self._spoken
 
-    def _client(self, deadline: Deadline) -> tuple[Proxy, Version]:
-        """The SDK's proxy and what is spoken; made by asking the endpoint, so a failure is tried again next time."""
-        if (made := self._already()) is not None:
-            return made
-        if not self._making.acquire(timeout=max(0.0, deadline.left)):
-            msg = "Ironic does not say what it is"
-            raise _away(msg)
-        try:
-            made = self._made = self._already() or self._open(deadline)
-            return made
-        finally:
-            self._making.release()
-
-    def _open(self, deadline: Deadline) -> tuple[Proxy, Version]:
-        from keystoneauth1.exceptions import ClientException
-        from openstack.exceptions import SDKException
-        from requests.exceptions import RequestException
-
-        try:
-            proxy = _proxy(self._cloud, self._endpoint)
-        except NoCloud as error:
-            remedy = f"Look at {self._setting}, and at where the SDK looks for clouds.yaml."
-            raise NotNow(_SILENT, str(error), remedy=remedy, peer="ironic") from None
-        except (ClientException, SDKException, RequestException) as error:
-            raise _away(f"Ironic cannot be reached: {type(error).__name__}") from None
-        status, content = self._send(proxy, "GET", "/", deadline)
+    def _negotiated(self, deadline: Deadline) -> Version:
+        status, content = self._send("GET", "/", deadline)
         if status >= 400:
             raise _away(f"Ironic does not say what it is ({status})")
         theirs = _newest_of(_object(content))
         if theirs < OLDEST:
             msg = f"this Ironic speaks {theirs[0]}.{theirs[1]} at most, and {OLDEST[0]}.{OLDEST[1]} is the least needed"
             raise NotNow(_REFUSED, msg, remedy="Use a newer Ironic: that of Wallaby or later.", peer="ironic")
-        return proxy, min(theirs, self._newest)
+        return min(theirs, self._newest)
 
 
 def needs(spoken: Version, wanted: Version, what: str) -> str:
@@ -339,20 +308,6 @@ def _newest_of(root: Mapping[str, Any]) -> Version:
         msg = "what answers is not Ironic"
         raise _away(msg)
     return int(major), int(minor)
-
-
-def _proxy(cloud: str, endpoint: str) -> Proxy:
-    import openstack
-    from openstack.connection import Connection
-
-    quieten()
-    if cloud:
-        login: Login = shared_login(cloud, at_keystone=False)
-        return Connection(config=login.region).baremetal
-    return openstack.connect(
-        api_timeout=_ONE_SECONDS, load_yaml_config=False, load_envvars=False, auth_type="none",
-        auth={"endpoint": endpoint}, baremetal_endpoint_override=endpoint,
-    ).baremetal  # fmt: skip
 
 
 def _away(message: str) -> PeerUnavailable:

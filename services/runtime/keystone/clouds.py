@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.runtime.logs import register_secret
 from services.runtime.openstack import quieten
@@ -120,6 +120,29 @@ def shared_login(cloud: str, *, at_keystone: bool = True) -> Login:
         msg = f"cloud {cloud!r} does not log in at Keystone"
         raise NoCloud(msg)
     return login
+
+
+def no_login(kind: str, endpoint: str) -> Login:
+    """What lets one ask a service of type *kind* at *endpoint* that lets anybody in; nothing is read for it.
+
+    Raises:
+        NoCloud: *endpoint* is no address.
+    """
+    from openstack.config import get_cloud_region
+    from openstack.exceptions import SDKException
+
+    quieten()
+    told: dict[str, Any] = {
+        "auth_type": "none",
+        "auth": {"endpoint": endpoint},
+        f"{kind}_endpoint_override": endpoint,
+    }
+    try:
+        region = get_cloud_region(load_yaml_config=False, load_envvars=False, api_timeout=_SECONDS, **told)
+        return Login(region, region.get_session(), ())
+    except SDKException as error:
+        msg = f"{endpoint!r} is no address of a service ({type(error).__name__})"
+        raise NoCloud(msg) from None
 
 
 _SHARING = threading.Lock()

@@ -123,6 +123,7 @@ IPAM: dict[str, Rule] = {
     "/bms.ipam.v1.IpamService/UpdatePrefix": members("prefix.name"),
     "/bms.ipam.v1.IpamService/DeletePrefix": members("name"),
     "/bms.ipam.v1.IpamService/LeaseAddress": members("parent"),
+    "/bms.ipam.v1.IpamService/LeaseAddresses": members("parent"),
     "/bms.ipam.v1.IpamService/ReleaseLease": members("name"),
     "/bms.ipam.v1.IpamService/GetLease": readers("name"),
     "/bms.ipam.v1.IpamService/ListLeases": readers("parent"),

@@ -8,16 +8,16 @@ or gets no answer, leaves a lease that the same owner's next call finishes, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from bms.ipam.v1 import lease_pb2, prefix_pb2
 from services.ipam import wire
-from services.ipam.domain.addresses import Address
+from services.ipam.domain.addresses import Address, Version
 from services.ipam.domain.holding import Holder, Taken
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
@@ -38,6 +38,8 @@ from services.kernel.errors import BmsError, Busy, PeerUnavailable
 from services.runtime.database import Database, Transaction
 from services.runtime.writing import Writer
 
+M = TypeVar("M", bound=Message)
+
 _TRIES = 20
 _LISTED_AFTER = 3
 """After so many addresses that others have, all that the controller has of the prefix is listed."""
@@ -50,6 +52,14 @@ class Begun(NamedTuple):
     prefix: Prefix
     known: Lease | None
     """The lease as the store has it."""
+
+
+class Kept(NamedTuple):
+    """A lease that was begun, and what the controller calls that which it keeps for it; "" if it was not asked."""
+
+    wanted: Wanted
+    lease: Lease
+    hold: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +110,76 @@ class Granting:
 
     def lease(self, call: Call, request: lease_pb2.LeaseAddressRequest, wanted: Wanted) -> lease_pb2.AddressLease:
         """Grants an address that the controller keeps, or answers the lease that the owner has."""
+        return self._granted(call, request, lambda: [wanted], lambda leases: wire.lease_message(leases[0]))
+
+    def lease_of_each_version(
+        self,
+        call: Call,
+        request: lease_pb2.LeaseAddressesRequest,
+        wanted: Wanted,
+        addresses: Mapping[Version, Address],
+    ) -> lease_pb2.LeaseAddressesResponse:
+        """Grants an address of each IP version that the network has; the controller keeps all of them."""
+
+        def wishes() -> Sequence[Wanted]:
+            return self._database.read(
+                lambda tx: self._leasing.of_each_version(self._store(tx), call, wanted, addresses)
+            )
+
+        return self._granted(call, request, wishes, wire.leases_message)
+
+    def _granted(
+        self,
+        call: Call,
+        request: Message,
+        wishes: Callable[[], Sequence[Wanted]],
+        answer: Callable[[Sequence[Lease]], M],
+    ) -> M:
+        """Grants what is wished for: all of it, or nothing."""
         earlier = self._writer.earlier(call, request)
         if earlier is not None:
-            return cast("lease_pb2.AddressLease", earlier)
+            return cast("M", earlier)
+        wanted = wishes()
         if call.validate_only:
-            return self._validate(call, request, wanted)
+            return self._validate(call, request, wanted, answer)
+        for _ in range(_TRIES):
+            kept = self._kept(call, wanted)
+            try:
+                return self._complete(call, request, kept, answer)
+            except Overtaken:
+                pass  # it was given up while we asked: from the beginning
+        raise _crowded(wanted[0])
+
+    def _kept(self, call: Call, wishes: Sequence[Wanted]) -> list[Kept]:
+        """What is wished for, chosen and kept by the controller; nothing is left if one of them is refused."""
+        found: list[Kept] = []
+        try:
+            for wanted in wishes:
+                found.append(self._keep(call, wanted))  # noqa: PERF401 -- what was begun is needed if the next is refused
+        except PeerUnavailable:
+            raise  # the next who comes goes on with what was begun
+        except BmsError:
+            for one in found:
+                self._give_up(one.lease)
+            raise
+        return found
+
+    def _keep(self, call: Call, wanted: Wanted) -> Kept:
         for attempt in range(_TRIES):
             try:
                 begun = self._begin(call, wanted)
                 hold = self._hold(begun) if begun.lease.pending or begun.lease != begun.known else ""
-                return self._complete(call, request, wanted, begun.lease, hold)
+                return Kept(wanted, begun.lease, hold)
             except HalfDone as half:
                 self._give_up(half.lease)
                 self._at.settling.settle(self._again(half.lease), self._clock.now())
             except Overtaken:
-                pass  # it was given up while we asked: from the beginning
+                pass
             except Taken as taken:
                 self._set_aside(begun, taken.holder, attempt)
                 if wanted.address is not None or not begun.lease.pending:
                     raise held_elsewhere(call.caller, begun.lease.address, taken.holder) from None
-        msg = f"the controller gives the addresses of {wanted.network} to others as they are chosen"
-        raise Busy(msg, remedy="Try again.", network=wanted.network)
+        raise _crowded(wanted)
 
     def create_prefix(self, call: Call, request: prefix_pb2.CreatePrefixRequest, new: NewPrefix) -> prefix_pb2.Prefix:
         """Makes a prefix whose range the controller has too: as it is there, or made there."""
@@ -174,13 +233,13 @@ class Granting:
             raise
 
     def _complete(
-        self, call: Call, request: lease_pb2.LeaseAddressRequest, wanted: Wanted, lease: Lease, hold: str
-    ) -> lease_pb2.AddressLease:
-        return self._writer.once(
-            call,
-            request,
-            lambda tx: wire.lease_message(self._leasing.complete(self._store(tx), call, wanted, lease, hold)),
-        )
+        self, call: Call, request: Message, kept: Sequence[Kept], answer: Callable[[Sequence[Lease]], M]
+    ) -> M:
+        def verb(tx: Transaction) -> M:
+            store = self._store(tx)
+            return answer([self._leasing.complete(store, call, one.wanted, one.lease, one.hold) for one in kept])
+
+        return self._writer.once(call, request, verb)
 
     def _set_aside(self, begun: Begun, holder: Holder, attempt: int) -> None:
         now = self._clock.now()
@@ -198,28 +257,31 @@ class Granting:
     def _again(self, lease: Lease) -> Lease:
         return self._database.read(lambda tx: self._store(tx).lease(lease.name)) or lease
 
-    def _validate(self, call: Call, request: lease_pb2.LeaseAddressRequest, wanted: Wanted) -> lease_pb2.AddressLease:
+    def _validate(
+        self, call: Call, request: Message, wishes: Sequence[Wanted], answer: Callable[[Sequence[Lease]], M]
+    ) -> M:
         """The answer there would be; of an address asked for by name, the controller's word as well."""
         found: list[Begun] = []
 
-        def verb(tx: Transaction, *, patient: bool) -> lease_pb2.AddressLease:
-            found[:] = [self._chosen(tx, call, wanted, patient=patient)]
-            return wire.lease_message(found[0].lease)
+        def verb(tx: Transaction, *, patient: bool) -> M:
+            found[:] = [self._chosen(tx, call, wanted, patient=patient) for wanted in wishes]
+            return answer([begun.lease for begun in found])
 
+        network = wishes[0].network
         try:
-            answer = self._patience.grant(
-                wanted.network,
+            validated = self._patience.grant(
+                network,
                 lambda patient: self._writer.once(call, request, lambda tx: verb(tx, patient=patient)),
             )
         except HalfDone:
             msg = "the owner is just being granted another address for this interface"
-            raise Busy(msg, remedy="Try again.", network=wanted.network) from None
-        begun = found[0]
-        if wanted.address is not None and begun.lease.pending:
-            holder = self._holder(begun.prefix, wanted.address)
-            if holder is not None and holder.lease != begun.lease.name:
-                raise held_elsewhere(call.caller, wanted.address, holder)
-        return answer
+            raise Busy(msg, remedy="Try again.", network=network) from None
+        for wanted, begun in zip(wishes, found, strict=True):
+            if wanted.address is not None and begun.lease.pending:
+                holder = self._holder(begun.prefix, wanted.address)
+                if holder is not None and holder.lease != begun.lease.name:
+                    raise held_elsewhere(call.caller, wanted.address, holder)
+        return validated
 
     def _holder(self, prefix: Prefix, address: Address) -> Holder | None:
         if not prefix.realm:
@@ -237,3 +299,8 @@ class Granting:
 
         self._writer.once(replace(call, validate_only=True), request, verb)
         return found[0]
+
+
+def _crowded(wanted: Wanted) -> Busy:
+    msg = f"the controller gives the addresses of {wanted.network} to others as they are chosen"
+    return Busy(msg, remedy="Try again.", network=wanted.network)

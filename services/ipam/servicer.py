@@ -162,6 +162,26 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
 
         return self._patience.grant(wanted.network, attempt)
 
+    def LeaseAddresses(
+        self, request: lease_pb2.LeaseAddressesRequest, context: grpc.ServicerContext
+    ) -> lease_pb2.LeaseAddressesResponse:
+        """See the contract."""
+        call = current_call()
+        wanted, addresses = wire.wanted_of_each_version(request)
+        if self._granting is not None:
+            return self._granting.lease_of_each_version(call, request, wanted, addresses)
+
+        def verb(tx: Transaction, *, patient: bool) -> lease_pb2.LeaseAddressesResponse:
+            store = self.store(tx)
+            wishes = self._leasing.of_each_version(store, call, wanted, addresses)
+            # IPv4 first, always: two owners who wait for addresses with others in hand cannot wait for each other.
+            return wire.leases_message([self._leasing.lease(store, call, one, patient=patient) for one in wishes])
+
+        return self._patience.grant(
+            wanted.network,
+            lambda patient: self._writer.once(call, request, lambda tx: verb(tx, patient=patient)),
+        )
+
     def ReleaseLease(
         self, request: lease_pb2.ReleaseLeaseRequest, context: grpc.ServicerContext
     ) -> lease_pb2.AddressLease:

@@ -3,19 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.ipam.v1 import lease_pb2, prefix_pb2
-from services.ipam.domain.addresses import Network, Version, address_of, key, parse_address, parse_mac, parse_network
+from services.ipam.domain.addresses import (
+    Address,
+    Network,
+    Version,
+    address_of,
+    key,
+    parse_address,
+    parse_domain,
+    parse_host_name,
+    parse_mac,
+    parse_network,
+)
 from services.ipam.domain.leases import Kind, Lease, LeaseState, Owner
 from services.ipam.domain.prefixes import (
     DEFAULT_COOL_DOWN,
     MAX_COOL_DOWN,
     MAX_DNS_SERVERS,
+    MAX_STICKY,
     NO_GATEWAY,
     Prefix,
     Range,
@@ -113,15 +125,22 @@ def _tuning(given: prefix_pb2.Prefix, cidr: Network) -> Tuning:
         dns_servers=tuple(
             parse_address(server, f"prefix.dns_servers[{index}]") for index, server in enumerate(given.dns_servers)
         ),
-        cool_down=_cool_down(given.cool_down) if given.HasField("cool_down") else DEFAULT_COOL_DOWN,
+        cool_down=_span(given.cool_down, "prefix.cool_down", MAX_COOL_DOWN)
+        if given.HasField("cool_down")
+        else DEFAULT_COOL_DOWN,
         shared=given.shared,
+        sticky=_span(given.sticky_time, "prefix.sticky_time", MAX_STICKY),
+        domain=parse_domain(given.domain, "prefix.domain"),
     )
 
 
 def prefix_message(prefix: Prefix, usage: Usage) -> prefix_pb2.Prefix:
     """*prefix* as the contract has it."""
+    tuning = prefix.tuning
     cool_down = Duration()
-    cool_down.FromTimedelta(prefix.tuning.cool_down)
+    cool_down.FromTimedelta(tuning.cool_down)
+    sticky = Duration()
+    sticky.FromTimedelta(tuning.sticky)
     capacity = prefix.capacity
     return prefix_pb2.Prefix(
         name=prefix.name,
@@ -130,10 +149,12 @@ def prefix_message(prefix: Prefix, usage: Usage) -> prefix_pb2.Prefix:
         network=prefix.network,
         gateway=NO_GATEWAY if prefix.gateway is None else str(prefix.gateway),
         pools=[_range_message(pool, prefix.version) for pool in prefix.pools],
-        reserved=[_range_message(one, prefix.version) for one in prefix.tuning.reserved],
-        shared=prefix.tuning.shared,
+        reserved=[_range_message(one, prefix.version) for one in tuning.reserved],
+        shared=tuning.shared,
         dns_servers=[str(server) for server in prefix.dns_servers],
         cool_down=cool_down,
+        sticky_time=sticky if tuning.sticky else None,
+        domain=tuning.domain,
         ip_version=prefix.version,
         leased_count=usage.leased,
         cooling_count=usage.cooling,
@@ -154,24 +175,47 @@ def version_of(prefix: Prefix) -> int:
     return to_micros(prefix.update_time)
 
 
-def wanted(request: lease_pb2.LeaseAddressRequest) -> Wanted:
-    """The address that *request* asks for.
+def wanted_of_each_version(
+    request: lease_pb2.LeaseAddressesRequest,
+) -> tuple[Wanted, Mapping[Version, Address]]:
+    """What *request* asks for of each IP version, and the very addresses it names.
 
     Raises:
         InvalidField: a field is malformed.
     """
+    found: dict[Version, Address] = {}
+    for index, text in enumerate(request.addresses):
+        address = parse_address(text, f"addresses[{index}]")
+        if address.version in found:
+            raise InvalidField(
+                f"addresses[{index}]",
+                f"{address} is a second IPv{address.version} address",
+                remedy="Give at most one of each IP version.",
+                given=str(address),
+            )
+        found[address.version] = address
+    return wanted(request), found
+
+
+def wanted(request: lease_pb2.LeaseAddressRequest | lease_pb2.LeaseAddressesRequest) -> Wanted:
+    """The address that *request* asks for; one for several versions names neither address nor version.
+
+    Raises:
+        InvalidField: a field is malformed.
+    """
+    single = request if isinstance(request, lease_pb2.LeaseAddressRequest) else lease_pb2.LeaseAddressRequest()
     (project,) = PROJECT.parse(request.parent, "parent")
     NETWORK.parse(request.network, "network")
     owner = request.owner
     if owner.kind not in _KINDS:
         raise InvalidField("owner.kind", "is not given", remedy="Say what kind of owner it is.")
     versions: dict[int, Version | None] = {0: None, 4: 4, 6: 6}
-    if request.ip_version not in versions:
+    if single.ip_version not in versions:
         raise InvalidField(
             "ip_version",
-            f"{request.ip_version} is no IP version",
+            f"{single.ip_version} is no IP version",
             remedy="Give 4, 6 or 0.",
-            given=str(request.ip_version),
+            given=str(single.ip_version),
         )
     return Wanted(
         project=project,
@@ -182,9 +226,10 @@ def wanted(request: lease_pb2.LeaseAddressRequest) -> Wanted:
             interface=_readable(owner.interface, "owner.interface", _MAX_INTERFACE),
             mac_address=parse_mac(owner.mac_address, "owner.mac_address"),
         ),
-        address=parse_address(request.address, "address") if request.address else None,
-        version=versions[request.ip_version],
+        address=parse_address(single.address, "address") if single.address else None,
+        version=versions[single.ip_version],
         fence=fence(request.fence),
+        host_name=parse_host_name(request.host_name, "host_name"),
     )
 
 
@@ -246,7 +291,16 @@ def lease_message(lease: Lease) -> lease_pb2.AddressLease:
         state=_STATE_NUMBERS[lease.state],
         create_time=_stamp(lease.create_time),
         free_time=None if lease.free_time is None else _stamp(lease.free_time),
+        keep_time=None if lease.keep_time is None else _stamp(lease.keep_time),
+        host_name=lease.host_name,
+        fqdn=lease.fqdn,
+        reverse_name=lease.address.reverse_pointer,
     )
+
+
+def leases_message(leases: Sequence[Lease]) -> lease_pb2.LeaseAddressesResponse:
+    """The leases of an interface as the contract has them."""
+    return lease_pb2.LeaseAddressesResponse(leases=[lease_message(lease) for lease in leases])
 
 
 def lease_name(name: str) -> str:
@@ -293,6 +347,7 @@ def lease_conditions(text: str) -> list[Condition]:
             "address": lambda value: key(parse_address(value, "filter")),
             "owner": str,
             "mac_address": lambda value: parse_mac(value, "filter"),
+            "host_name": lambda value: parse_host_name(value, "filter"),
             "state": _state,
         },
     )
@@ -325,14 +380,14 @@ def _readable(text: str, field: str, longest: int) -> str:
     return text
 
 
-def _cool_down(given: Duration) -> timedelta:
-    cool_down: timedelta = given.ToTimedelta()
-    if timedelta() <= cool_down <= MAX_COOL_DOWN:
-        return cool_down
+def _span(given: Duration, field: str, longest: timedelta) -> timedelta:
+    span: timedelta = given.ToTimedelta()
+    if timedelta() <= span <= longest:
+        return span
     raise InvalidField(
-        "prefix.cool_down",
-        "is negative" if cool_down < timedelta() else f"is longer than {MAX_COOL_DOWN.days} days",
-        remedy=f"Give a duration from 0 s to {int(MAX_COOL_DOWN.total_seconds())} s.",
+        field,
+        "is negative" if span < timedelta() else f"is longer than {longest.days} days",
+        remedy=f"Give a duration from 0 s to {int(longest.total_seconds())} s.",
         given=f"{given.seconds}s",
     )
 

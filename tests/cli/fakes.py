@@ -542,6 +542,14 @@ class Ipam(ipam_service_pb2_grpc.IpamServiceServicer):
         self.world.leases[lease.name] = lease
         return lease
 
+    def LeaseAddresses(self, request: Any, context: Any) -> Any:
+        leases = [
+            lease_pb2.AddressLease(name=f"{request.parent}/leases/{version}", address=address, owner=request.owner)
+            for version, address in ((4, "10.1.0.9"), (6, "2001:db8::9"))
+        ]
+        self.world.leases.update({lease.name: lease for lease in leases})
+        return lease_pb2.LeaseAddressesResponse(leases=leases)
+
     def GetLease(self, request: Any, context: Any) -> Any:
         return _found(self.world.leases, request.name, context)
 

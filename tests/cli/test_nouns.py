@@ -90,11 +90,14 @@ def test_prefixes_are_changed(bms: Shell, world: World) -> None:
     prefix = world.prefixes["projects/site/prefixes/p"]
     assert (prefix.shared, prefix.reserved[0].end) == (True, "10.0.0.5")
 
-    changed = bms("prefix set p --not-shared --clear reserved --pool 10.0.0.9-10.0.0.99 --cool-down 1m")
+    changed = bms(
+        "prefix set p --not-shared --clear reserved --pool 10.0.0.9-10.0.0.99 --cool-down 1m --sticky 2m --domain a.b"
+    )
 
     assert changed.code == 0
     assert (prefix.shared, len(prefix.reserved), prefix.pools[0].end) == (False, 0, "10.0.0.99")
     assert (list(prefix.dns_servers), prefix.cool_down.seconds) == (["9.9.9.9"], 60)
+    assert (prefix.sticky_time.seconds, prefix.domain) == (120, "a.b")
     assert bms("prefix set p").code == 2
     assert bms("prefix set p --clear pools --pool 10.0.0.9-10.0.0.99").code == 2
     assert bms("prefix list --shared").code == 0
@@ -113,6 +116,18 @@ def test_leases(bms: Shell, world: World) -> None:
     assert world.asked("ListLeases")[0].filter == 'network = "projects/site/networks/blue" AND state = "leased"'
     assert "cooling" in bms("lease", "release", name).out
     assert world.asked("ReleaseLease")[0].epoch == 3
+
+
+def test_leases_of_both_versions(bms: Shell, world: World) -> None:
+    """
+    A virtual machine's both addresses are leased in one call, with its host name; a version beside it is refused.
+    """
+    out = bms("lease create --network blue --owner vm-7 --both --host-name web-1").out
+
+    assert "10.1.0.9" in out
+    assert "2001:db8::9" in out
+    assert world.asked("LeaseAddresses")[0].host_name == "web-1"
+    assert bms("lease create --network blue --owner vm-7 --both --ip-version 6").code == 2
 
 
 def test_events_are_listed(bms: Shell, world: World) -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from services.cli.failures import BadUsage
 from services.cli.nouns import Noun, full_name
 from services.cli.screen import Column, age, as_dict, short, when, word
 from services.cli.selector import quote
@@ -42,10 +44,29 @@ def _card(each: AddressLease) -> list[tuple[str, str]]:
         ("Network", each.network),
         ("VRF", each.vrf),
         ("Gateway", each.gateway),
+        ("Name servers", ", ".join(each.dns_servers)),
+        ("Host name", each.fqdn),
+        ("PTR record", each.reverse_name if each.fqdn else ""),
         ("Epoch", str(each.epoch)),
         ("Granted", when(each.create_time)),
         ("Free at", when(each.free_time)),
+        ("Kept for the owner until", when(each.keep_time)),
     ]
+
+
+_COLUMNS: Sequence[Column[AddressLease]] = (
+    Column("ADDRESS", lambda each: each.address),
+    Column("STATE", _state),
+    Column("OWNER", _owner),
+    Column("NETWORK", lambda each: short(each.network)),
+    Column("EPOCH", lambda each: str(each.epoch)),
+    Column("FREE AT", lambda each: when(each.free_time)),
+    Column("VRF", lambda each: each.vrf, wide=True),
+    Column("MAC", lambda each: each.owner.mac_address, wide=True),
+    Column("HOST NAME", lambda each: each.fqdn, wide=True),
+    Column("AGE", lambda each: age(each.create_time), wide=True),
+    Column("LEASE", lambda each: short(each.name), wide=True),
+)
 
 
 @lease.command("list")
@@ -69,18 +90,7 @@ def list_(session: Session, everywhere: bool, network_name: str, address: str, o
     filter_ = " AND ".join(f"{field} = {quote(value)}" for field, value in terms.items() if value)
     session.screen.rows(
         session.pages(session.ipam.ListLeases, ListLeasesRequest(parent=parent, filter=filter_), "leases"),
-        (
-            Column("ADDRESS", lambda each: each.address),
-            Column("STATE", _state),
-            Column("OWNER", _owner),
-            Column("NETWORK", lambda each: short(each.network)),
-            Column("EPOCH", lambda each: str(each.epoch)),
-            Column("FREE AT", lambda each: when(each.free_time)),
-            Column("VRF", lambda each: each.vrf, wide=True),
-            Column("MAC", lambda each: each.owner.mac_address, wide=True),
-            Column("AGE", lambda each: age(each.create_time), wide=True),
-            Column("LEASE", lambda each: short(each.name), wide=True),
-        ),
+        _COLUMNS,
         name=lambda each: each.name,
         as_data=as_dict,
     )
@@ -105,6 +115,8 @@ def show(session: Session, name: str) -> None:
 @click.option("--mac", "mac_address", default="", help="The MAC address that will use it.")
 @click.option("--address", default="", help="The very address wanted.  [default: any]")
 @click.option("--ip-version", type=click.Choice(["4", "6"]), help="Which version.  [default: that of the network]")
+@click.option("--both", is_flag=True, help="An address of each IP version that the network has: all of them, or none.")
+@click.option("--host-name", default="", help="Its host name, without the domain.")
 @changes
 def create(
     session: Session,
@@ -114,16 +126,34 @@ def create(
     mac_address: str,
     address: str,
     ip_version: str | None,
+    both: bool,
+    host_name: str,
 ) -> None:
     """Lease an address for a virtual machine. Instances on bare metal get theirs by themselves."""
-    from bms.ipam.v1.lease_pb2 import LeaseAddressRequest, Owner
+    from bms.ipam.v1.lease_pb2 import LeaseAddressesRequest, LeaseAddressRequest, Owner
 
+    network = full_name(network_name, "networks", session.parent)
+    holder = Owner(kind=Owner.KIND_VIRTUAL_MACHINE, resource=owner, interface=interface, mac_address=mac_address)
+    if both:
+        if ip_version:
+            raise BadUsage("--both and --ip-version are given", remedy="Give one of the two.")
+        wanted = LeaseAddressesRequest(
+            parent=session.parent,
+            network=network,
+            owner=holder,
+            addresses=[address] if address else [],
+            host_name=host_name,
+        )
+        leases = session.ipam.LeaseAddresses(session.fill(wanted)).leases
+        session.screen.rows(leases, _COLUMNS, name=lambda each: each.name, as_data=as_dict)
+        return
     request = LeaseAddressRequest(
         parent=session.parent,
-        network=full_name(network_name, "networks", session.parent),
-        owner=Owner(kind=Owner.KIND_VIRTUAL_MACHINE, resource=owner, interface=interface, mac_address=mac_address),
+        network=network,
+        owner=holder,
         address=address,
         ip_version=int(ip_version or 0),
+        host_name=host_name,
     )
     made = session.ipam.LeaseAddress(session.fill(request))
     session.screen.one(made, _card(made))

@@ -59,7 +59,9 @@ def _card(each: Prefix) -> list[tuple[str, str]]:
         ("Reserved", _spans(each.reserved)),
         ("Shared", "with all projects" if each.shared else ""),
         ("Name servers", ", ".join(each.dns_servers)),
+        ("Domain", each.domain),
         ("Cool-down", seconds(each.cool_down)),
+        ("Kept for the owner", seconds(each.sticky_time) if each.HasField("sticky_time") else ""),
         ("Leased", str(each.leased_count)),
         ("Cooling", str(each.cooling_count)),
         ("Free", f"{_many(each.free_count)} of {_many(each.capacity)}"),
@@ -117,6 +119,8 @@ def show(session: Session, name: str) -> None:
 @click.option("--reserve", "reserved", multiple=True, metavar="START-END", help="Given to nobody; may be repeated.")
 @click.option("--dns", "dns_servers", multiple=True, help="A name server; may be repeated.")
 @click.option("--cool-down", type=Span(), help="How long a released address rests.  [default: 10m]")
+@click.option("--sticky", type=Span(), help="How long a rested address is kept for whoever had it.  [default: not]")
+@click.option("--domain", default="", help="The DNS domain of host names.")
 @click.option("--shared", is_flag=True, help="Let other projects' virtual machines have addresses too.")
 @click.option("--vrf", default="", help="The address space.  [default: the network's]")
 @changes
@@ -130,6 +134,8 @@ def create(
     reserved: tuple[str, ...],
     dns_servers: tuple[str, ...],
     cool_down: timedelta | None,
+    sticky: timedelta | None,
+    domain: str,
     shared: bool,
     vrf: str,
 ) -> None:
@@ -145,9 +151,12 @@ def create(
         dns_servers=dns_servers,
         shared=shared,
         vrf=vrf,
+        domain=domain,
     )
     if cool_down is not None:
         wanted.cool_down.FromTimedelta(cool_down)
+    if sticky is not None:
+        wanted.sticky_time.FromTimedelta(sticky)
     request = CreatePrefixRequest(parent=session.parent, prefix_id=name, prefix=wanted)
     made = session.ipam.CreatePrefix(session.fill(request))
     session.screen.one(made, _card(made))
@@ -161,6 +170,8 @@ def create(
 )
 @click.option("--dns", "dns_servers", multiple=True, help="A name server; all of them.")
 @click.option("--cool-down", type=Span(), help="How long a released address rests.")
+@click.option("--sticky", type=Span(), help="How long a rested address is kept for whoever had it; 0s for not.")
+@click.option("--domain", help="The DNS domain of host names.")
 @click.option("--shared/--not-shared", default=None, help="Whether other projects may have addresses too.")
 @click.option(
     "--clear",
@@ -177,6 +188,8 @@ def set_(
     reserved: tuple[str, ...],
     dns_servers: tuple[str, ...],
     cool_down: timedelta | None,
+    sticky: timedelta | None,
+    domain: str | None,
     shared: bool | None,
     clear: tuple[str, ...],
     etag: str,
@@ -193,6 +206,7 @@ def set_(
         reserved=_ranges(reserved, "reserve"),
         dns_servers=dns_servers,
         shared=bool(shared),
+        domain=domain or "",
     )
     given = {"pools": bool(pools), "reserved": bool(reserved), "dns_servers": bool(dns_servers)}
     both = [field for field in clear if given[field]]
@@ -200,9 +214,11 @@ def set_(
         raise BadUsage(f"{both[0]} is both given and cleared", remedy="Give one of the two.")
     if cool_down is not None:
         changed.cool_down.FromTimedelta(cool_down)
+    if sticky is not None:
+        changed.sticky_time.FromTimedelta(sticky)
     mask = [field for field, there in given.items() if there or field in clear]
-    mask += ["cool_down"] if cool_down is not None else []
-    mask += ["shared"] if shared is not None else []
+    plain = {"cool_down": cool_down, "sticky_time": sticky, "domain": domain, "shared": shared}
+    mask += [field for field, value in plain.items() if value is not None]
     if not mask:
         raise BadUsage("nothing to change", remedy="Give at least one option; see `bms prefix set --help`.")
     request = UpdatePrefixRequest(prefix=changed, update_mask=FieldMask(paths=mask))

@@ -15,6 +15,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Version: TypeAlias = Literal[4, 6]
 
 _CIDR = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -78,6 +79,40 @@ def parse_network(text: str, field: str) -> Network:
     if found.is_multicast or found.is_loopback:
         raise InvalidField(field, f"{found} holds no host's addresses", remedy="Give a unicast range.", given=text)
     return found
+
+
+def parse_host_name(text: str, field: str) -> str:
+    """*text* as one DNS label (RFC 1123, 2.1) in lower case; "" stays so.
+
+    Raises:
+        InvalidField: it is none.
+    """
+    plain = text.lower()
+    if not plain or _LABEL.fullmatch(plain):
+        return plain
+    raise InvalidField(
+        field,
+        f"{_shown(text)!r} is not a host name",
+        remedy="Give one label of at most 63 letters, digits and hyphens, without its domain, such as web-1.",
+        given=_shown(text),
+    )
+
+
+def parse_domain(text: str, field: str) -> str:
+    """*text* as a DNS domain in lower case, without the dot at its end; "" stays so.
+
+    Raises:
+        InvalidField: it is none.
+    """
+    plain = text.lower().removesuffix(".")
+    if not text or (len(plain) <= 253 and all(_LABEL.fullmatch(label) for label in plain.split("."))):
+        return plain
+    raise InvalidField(
+        field,
+        f"{_shown(text)!r} is not a DNS domain",
+        remedy="Give labels with dots between, such as blue.example.org.",
+        given=_shown(text),
+    )
 
 
 def parse_mac(text: str, field: str) -> str:

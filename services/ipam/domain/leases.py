@@ -79,6 +79,9 @@ class Lease:
         pending: nobody was told of it: it is being granted, or was given up before anybody was.
         hold: what the controller that keeps the address for it calls that; "" where none does.
         settle_time: when something is to be done at the controller; None for nothing.
+        keep_time: until when, after its rest, the address is kept for the owner; None if it is not.
+        host_name: asked for by the owner; "" for none.
+        domain: that of the prefix.
     """
 
     name: str
@@ -99,6 +102,14 @@ class Lease:
     pending: bool = False
     hold: str = ""
     settle_time: datetime | None = None
+    keep_time: datetime | None = None
+    host_name: str = ""
+    domain: str = ""
+
+    @property
+    def fqdn(self) -> str:
+        """The owner's host name with its domain; "" without a host name."""
+        return f"{self.host_name}.{self.domain}" if self.host_name and self.domain else self.host_name
 
     @property
     def stream(self) -> str:

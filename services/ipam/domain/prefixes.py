@@ -15,6 +15,8 @@ from services.kernel.names import NETWORK
 
 DEFAULT_COOL_DOWN = timedelta(minutes=10)
 MAX_COOL_DOWN = timedelta(days=30)
+MAX_STICKY = timedelta(days=30)
+"""Not longer than a freed lease is remembered."""
 MAX_DNS_SERVERS = 8
 MAX_POOLS = 64
 """As many ranges of a kind."""
@@ -41,6 +43,8 @@ class Tuning:
     dns_servers: tuple[Address, ...] = ()
     cool_down: timedelta = DEFAULT_COOL_DOWN
     shared: bool = False
+    sticky: timedelta = timedelta()
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,9 @@ class Prefix:
         network: ``projects/{project}/networks/{network}``.
         gateway: given to nobody; None if it has none.
         tuning: its pools, where free addresses are chosen, by rising address and apart, empty for every usable address;
-            its reserved ranges, of which nobody is given any, likewise; how long a released address rests; and whether
-            other projects' virtual machines may have addresses.
+            its reserved ranges, of which nobody is given any, likewise; how long a released address rests, and how long
+            it is kept for its last owner after that; whether other projects' virtual machines may have addresses; and
+            the domain of host names.
         realm: see `services.ipam.domain.holding.Realm.ref`; "" where no controller has the range.
     """
 

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.ipam.domain.addresses import Address
 from services.ipam.domain.allocation import Frontier
 from services.ipam.domain.holding import Holder
-from services.ipam.domain.leases import AddressRow, AddressState
+from services.ipam.domain.leases import AddressRow, AddressState, Holding
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.operations.ports import Store
 from services.ipam.operations.prefixes import extend
 from services.kernel.calls import Call, Caller
 from services.kernel.errors import AlreadyExists, BmsError, Busy, Exhausted, InvalidField, WrongState
+
+_AT_REST = (AddressState.FREE, AddressState.COOLING)
 
 
 class NeedsAddresses(Exception):
@@ -62,8 +65,25 @@ def choose_any(
     )
 
 
+def choose_kept(
+    store: Store, call: Call, serving: Sequence[tuple[Prefix, Frontier]], holding: Holding
+) -> tuple[Prefix, AddressRow] | None:
+    """Locks the address that the owner had before, if it has rested and nobody has had it since; else None.
+
+    What does not look free is left unlocked: nobody goes on to choose, and to wait for, another with a lock in hand.
+    """
+    last = store.last_held(holding, call.now)
+    prefix = next((prefix for prefix, _ in serving if last is not None and prefix.uid == last.prefix_uid), None)
+    if last is None or prefix is None or not prefix.may_have(last.address):
+        return None
+    row = store.take(prefix, last.address)
+    if row is None or row.lease != last.name or row.state not in _AT_REST:
+        raise Contended
+    return prefix, replace(row, free_time=last.free_time)
+
+
 def choose_this(
-    store: Store, call: Call, serving: Sequence[tuple[Prefix, Frontier]], address: Address
+    store: Store, call: Call, serving: Sequence[tuple[Prefix, Frontier]], address: Address, holding: Holding
 ) -> tuple[Prefix, AddressRow]:
     """Locks this very address, if it can be had."""
     prefix = next((prefix for prefix, _ in serving if address in prefix.cidr), None)
@@ -92,9 +112,34 @@ def choose_this(
     row = store.take(prefix, address)
     if row is None:
         raise Contended
+    if row.lease and row.state in _AT_REST and (row.free_time is None or row.free_time > call.now):
+        row = _unless_kept(store, call, row, holding)
     if not row.is_free(call.now):
         raise _not_free(store, call.caller, row)
     return prefix, row
+
+
+def _unless_kept(store: Store, call: Call, row: AddressRow, holding: Holding) -> AddressRow:
+    """An address that may be kept for whoever had it last, as it is for the owner of *holding*.
+
+    Raises:
+        WrongState: it is kept for another.
+    """
+    last = store.lease(row.lease)
+    rests = last is None or last.free_time is None or last.free_time > call.now or last.hold
+    if last is None or last.keep_time is None or rests:
+        return row
+    if last.keep_time > call.now and last.holding != holding:
+        until = last.keep_time.isoformat()
+        msg = f"{row.address} is kept for its last owner until {until}"
+        raise WrongState(
+            msg,
+            remedy=f"Give another address, or try again after {until}.",
+            subject=last.name if call.caller.may_read(last.project) else holding.network,
+            address=str(row.address),
+            free_time=until,
+        )
+    return replace(row, free_time=last.free_time)
 
 
 def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:

@@ -13,7 +13,7 @@ from services.ipam.domain.prefixes import Prefix
 from services.ipam.operations.ports import Store
 from services.ipam.operations.wishes import Detached, Wanted
 from services.kernel.calls import Caller
-from services.kernel.errors import Forbidden, InvalidField, NotFound, Stale
+from services.kernel.errors import AlreadyExists, Forbidden, InvalidField, NotFound, Stale
 from services.kernel.names import INSTANCE, NETWORK
 
 SKEW = timedelta(minutes=1)
@@ -77,6 +77,23 @@ def open_to(
         msg = f"{wanted.network} does not exist"
         raise NotFound(msg, remedy="Name a network of the same project, or one that is shared.", name=wanted.network)
     return shared
+
+
+def require_name(store: Store, caller: Caller, wanted: Wanted, version: Version) -> None:
+    """Refuses a host name that another lease of the network has."""
+    other = store.named(wanted.network, wanted.host_name, version)
+    if other is None or other.holding == wanted.holding(version):
+        return
+    seen = caller.may_read(other.project)
+    msg = f"{wanted.host_name} is the host name of another owner in {wanted.network}"
+    if seen:
+        msg = f"{wanted.host_name} is the host name of {other.owner.resource} in {wanted.network}"
+    raise AlreadyExists(
+        msg,
+        remedy="Give another host name, or none.",
+        host_name=wanted.host_name,
+        **({"lease": other.name} if seen else {}),
+    )
 
 
 def pass_fence(store: Store, project: str, owner: Owner, fence: int) -> None:

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
+from services.ipam.domain.addresses import Address, Version
 from services.ipam.domain.holding import HALF_DONE, UNSURE
-from services.ipam.domain.leases import AddressRow, AddressState, Holding, Kind, Lease, LeaseState
+from services.ipam.domain.leases import AddressRow, AddressState, Kind, Lease, LeaseState
 from services.ipam.domain.prefixes import DEFAULT_COOL_DOWN, Prefix
-from services.ipam.operations.choosing import Contended, choose_any, choose_this
+from services.ipam.operations.choosing import Contended, choose_any, choose_kept, choose_this
 from services.ipam.operations.guards import (
     open_to,
     pass_fence,
     proven,
+    require_name,
     require_own,
     require_right,
     require_waivable,
@@ -63,7 +66,7 @@ class Leasing:
 
         Raises:
             HalfDone: see there; where a controller keeps addresses alone.
-            AlreadyExists: the address has another owner, or the owner another address.
+            AlreadyExists: the address or host name has another owner, or the owner another address or host name.
             Contended, NeedsAddresses: do as they say, then try again.
             Exhausted: every address is leased or rests.
             Forbidden: the caller may not lease for such an owner.
@@ -77,19 +80,39 @@ class Leasing:
         pass_fence(store, wanted.project, wanted.owner, wanted.fence)
         prefixes = open_to(call.caller, wanted, store.prefixes_of(wanted.network))
         version = version_of(wanted, [prefix for prefix, _ in prefixes])
-        owner = wanted.owner
-        held = store.held(Holding(wanted.project, wanted.network, owner.kind, owner.resource, owner.interface, version))
+        holding = wanted.holding(version)
+        held = store.held(holding)
         if held is not None:
             return self._again(store, call, wanted, held)
         serving = [(prefix, frontier) for prefix, frontier in prefixes if prefix.version == version]
         if not serving:
             msg = f"{wanted.network} has no IPv{version} prefix"
             raise WrongState(msg, remedy="Make a prefix in the network.", subject=wanted.network, version=str(version))
+        if wanted.host_name:
+            require_name(store, call.caller, wanted, version)
+        found = None
         if wanted.address is not None:
-            prefix, row = choose_this(store, call, serving, wanted.address)
-        else:
-            prefix, row = choose_any(store, call, wanted.network, serving, patient=patient)
+            found = choose_this(store, call, serving, wanted.address, holding)
+        elif any(prefix.tuning.sticky for prefix, _ in serving):
+            found = choose_kept(store, call, serving, holding)
+        prefix, row = found or choose_any(store, call, wanted.network, serving, patient=patient)
         return self._grant(store, call, wanted, prefix, row)
+
+    def of_each_version(
+        self, store: Store, call: Call, wanted: Wanted, addresses: Mapping[Version, Address]
+    ) -> Sequence[Wanted]:
+        """*wanted* for each IP version that the network has, IPv4 first; of *addresses* the very ones.
+
+        Raises:
+            NotFound: the network is another project's.
+            WrongState: it has no prefix.
+        """
+        prefixes = open_to(call.caller, wanted, store.prefixes_of(wanted.network))
+        versions: list[Version] = sorted({prefix.version for prefix, _ in prefixes} | set(addresses))
+        if not versions:
+            msg = f"{wanted.network} has no prefix"
+            raise WrongState(msg, remedy="Make a prefix in the network.", subject=wanted.network)
+        return [replace(wanted, version=version, address=addresses.get(version)) for version in versions]
 
     def complete(self, store: Store, call: Call, wanted: Wanted, lease: Lease, hold: str) -> Lease:
         """Grants what `lease` began, now that a controller keeps the address; answers it as it is if that was done.
@@ -153,12 +176,19 @@ class Leasing:
             proof = proven(lease, proof)
         prefix = store.prefix(lease.prefix)
         rest = prefix.tuning.cool_down if prefix is not None else DEFAULT_COOL_DOWN
+        sticky = prefix.tuning.sticky if prefix is not None else timedelta()
         after = replace(row, state=AddressState.COOLING, free_time=call.now + rest)
-        cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof.facts if proof else {})
-        change(store, row, after, lease, proof.event_type if isinstance(proof, Waived) else "address.cooling", cause)
         # What a controller keeps under the owner's MAC address is parked at once: the next owner may have the same.
-        parked = call.now if lease.hold else None
-        released = replace(lease, state=LeaseState.COOLING, free_time=after.free_time, settle_time=parked)
+        released = replace(
+            lease,
+            state=LeaseState.COOLING,
+            free_time=after.free_time,
+            settle_time=call.now if lease.hold else None,
+            keep_time=call.now + rest + sticky if sticky else None,
+        )
+        cause = Cause(call.caller.subject, call.now, call.request_id, fence, proof.facts if proof else {})
+        told = proof.event_type if isinstance(proof, Waived) else "address.cooling"
+        change(store, row, after, released, told, cause)
         store.update_lease(released)
         return released
 
@@ -190,6 +220,15 @@ class Leasing:
                 lease=held.name,
                 address=str(held.address),
                 given=str(wanted.address),
+            )
+        if wanted.host_name and wanted.host_name != held.host_name:
+            msg = f"the owner's lease of {held.address} has {held.host_name or 'no host name'}, not {wanted.host_name}"
+            raise AlreadyExists(
+                msg,
+                remedy=f"Leave the host name out, or release {held.name} first.",
+                lease=held.name,
+                host_name=held.host_name,
+                given=wanted.host_name,
             )
         mac = wanted.owner.mac_address
         learnt = held if not mac else replace(held, owner=replace(held.owner, mac_address=mac))
@@ -228,6 +267,8 @@ class Leasing:
             pending=self._kept,
             hold=UNSURE if self._kept else "",
             settle_time=call.now + HALF_DONE if self._kept else None,
+            host_name=wanted.host_name,
+            domain=prefix.tuning.domain,
         )
         if not store.insert_lease(lease):
             raise Contended

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from services.ipam.domain.addresses import Address, Network
+from services.ipam.domain.addresses import Address, Network, Version
 from services.ipam.domain.allocation import Frontier
 from services.ipam.domain.holding import Holder, Realm
 from services.ipam.domain.leases import AddressRow, Holding, Lease
@@ -107,6 +107,14 @@ class LeaseStore(Protocol):
         """The lease that the owner has for this, or that is being granted to him."""
         ...
 
+    def last_held(self, holding: Holding, now: datetime) -> Lease | None:
+        """The lease that the owner last had for this, if its address has rested at *now* and nobody had it since."""
+        ...
+
+    def named(self, network: str, host_name: str, version: Version) -> Lease | None:
+        """The lease in *network* that has this host name, or is being granted with it."""
+        ...
+
     def lease(self, name: str) -> Lease | None:
         """The lease of this name."""
         ...
@@ -116,7 +124,7 @@ class LeaseStore(Protocol):
         ...
 
     def insert_lease(self, lease: Lease) -> bool:
-        """Keeps a new lease; False: its owner has got one for the same at this moment."""
+        """Keeps a new lease; False: its owner has got one for the same at this moment, or another its host name."""
         ...
 
     def update_lease(self, lease: Lease) -> None:

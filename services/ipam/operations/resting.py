@@ -37,6 +37,7 @@ def change(
         "owner": owner.resource,
         "interface": owner.interface,
         "mac_address": owner.mac_address,
+        "host_name": lease.host_name,
         "network": lease.network,
         "prefix": lease.prefix,
         **cause.facts,
@@ -57,9 +58,11 @@ def change(
         facts={name: text for name, text in facts.items() if text},
     )
     changed = replace(after, head=store.append(event, row.head))
-    if lease.hold and changed.state is AddressState.COOLING:
-        # It does not become free by the clock alone: the controller has to let go of it first.
+    if changed.state is AddressState.COOLING and (lease.hold or lease.keep_time):
+        # It does not become free by the clock alone: the controller has to let go of it first, or its owner may return.
         changed = replace(changed, free_time=None)
+    elif changed.state is AddressState.FREE and lease.keep_time:
+        changed = replace(changed, free_time=lease.keep_time)  # chosen for nobody else before
     store.save_address(changed, row)
     return changed
 
@@ -85,6 +88,8 @@ def free_due(store: Store, now: datetime, limit: int, prefix: Prefix | None = No
     due = store.due(now, limit, prefix)
     for lease in due:
         row = store.lock_address(lease.vrf, lease.address)
-        if row is not None and row.lease == lease.name and row.state is AddressState.COOLING and row.is_free(now):
-            free(store, row, now)
+        if row is None or row.lease != lease.name or row.state is not AddressState.COOLING:
+            continue
+        if row.is_free(now) or lease.keep_time is not None:
+            free(store, replace(row, free_time=lease.free_time), now)
     return len(due)

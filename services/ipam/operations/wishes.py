@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.ipam.domain.addresses import Address, Version
-from services.ipam.domain.leases import Owner
+from services.ipam.domain.leases import Holding, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Wanted:
         address: the very address wanted, None for any.
         version: 4 or 6; None for that of the address, or 4 if the network has an IPv4 prefix, else 6.
         fence: of the worker's claim on the owner, 0 if it is no worker's.
+        host_name: "" for none.
     """
 
     project: str
@@ -26,6 +27,12 @@ class Wanted:
     address: Address | None = None
     version: Version | None = None
     fence: int = 0
+    host_name: str = ""
+
+    def holding(self, version: Version) -> Holding:
+        """What the owner has one lease for."""
+        owner = self.owner
+        return Holding(self.project, self.network, owner.kind, owner.resource, owner.interface, version)
 
 
 @dataclass(frozen=True, slots=True)

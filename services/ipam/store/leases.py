@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.ipam.domain.addresses import Address, key
+from services.ipam.domain.addresses import Address, Version, key
 from services.ipam.domain.leases import AddressRow, Holding, Lease
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.operations.ports import Condition
@@ -46,14 +46,28 @@ class LeaseTables(Tables):
         row = self._tx.one(
             f"SELECT {LEASE_COLUMNS} FROM leases WHERE network = ? AND project = ? AND kind = ? AND resource = ?"
             " AND interface = ? AND ip_version = ? AND state = 'leased'",
-            (
-                holding.network,
-                holding.project,
-                holding.kind.value,
-                holding.resource,
-                holding.interface,
-                holding.version,
-            ),
+            _values(holding),
+        )
+        return None if row is None else lease_of(row)
+
+    def last_held(self, holding: Holding, now: datetime) -> Lease | None:
+        row = self._tx.one(
+            f"SELECT {', '.join(f'leases.{column}' for column in LEASE_COLUMNS.split(', '))} FROM leases"
+            " JOIN addresses ON addresses.vrf = leases.vrf AND addresses.address = leases.address"
+            " AND addresses.lease = leases.name AND addresses.state IN ('free', 'cooling')"
+            " WHERE leases.network = ? AND leases.project = ? AND leases.kind = ? AND leases.resource = ?"
+            " AND leases.interface = ? AND leases.ip_version = ? AND leases.state <> 'leased'"
+            " AND leases.keep_until IS NOT NULL AND leases.free_at <= ? AND leases.hold = ''"
+            " ORDER BY leases.create_time DESC LIMIT 1",
+            (*_values(holding), to_micros(now)),
+        )
+        return None if row is None else lease_of(row)
+
+    def named(self, network: str, host_name: str, version: Version) -> Lease | None:
+        row = self._tx.one(
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE network = ? AND host_name = ? AND ip_version = ?"
+            " AND state = 'leased' AND host_name <> ''",
+            (network, host_name, version),
         )
         return None if row is None else lease_of(row)
 
@@ -73,15 +87,15 @@ class LeaseTables(Tables):
 
     def insert_lease(self, lease: Lease) -> bool:
         inserted = self._tx.execute(
-            f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)})"
-            " ON CONFLICT (network, project, kind, resource, interface, ip_version) WHERE state = 'leased' DO NOTHING",
+            f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)}) ON CONFLICT DO NOTHING",
             lease_values(lease),
         )
         return bool(inserted)
 
     def update_lease(self, lease: Lease) -> None:
         self._tx.execute(
-            "UPDATE leases SET state = ?, free_at = ?, mac_address = ?, pending = ?, hold = ?, settle_at = ?"
+            "UPDATE leases SET state = ?, free_at = ?, mac_address = ?, pending = ?, hold = ?, settle_at = ?,"
+            " keep_until = ?"
             " WHERE name = ?",
             (
                 lease.state.value,
@@ -90,6 +104,7 @@ class LeaseTables(Tables):
                 int(lease.pending),
                 lease.hold,
                 _micros(lease.settle_time),
+                _micros(lease.keep_time),
                 lease.name,
             ),
         )
@@ -156,8 +171,7 @@ class LeaseTables(Tables):
             )
             if row is not None and row["free_at"] is not None:
                 times.append(from_micros(row["free_at"]))
-                continue
-            # Those that a controller keeps while they rest become free when it has let go of them.
+            # Not there are those that rest and that a controller, or their last owner, may keep after that.
             row = self._tx.one(
                 "SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling' AND prefix_uid = ? AND free_at > ?",
                 (prefix.uid, to_micros(now)),
@@ -188,6 +202,11 @@ class LeaseTables(Tables):
 
     def append(self, event: Event, head: Head) -> Head:
         return self._log.append(self._tx, event, head)
+
+
+def _values(holding: Holding) -> tuple[str | int, ...]:
+    kind = holding.kind.value
+    return holding.network, holding.project, kind, holding.resource, holding.interface, holding.version
 
 
 def _micros(moment: datetime | None) -> int | None:

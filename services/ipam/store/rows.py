@@ -24,14 +24,15 @@ NEVER = 2**63 - 1
 
 _MICROSECOND = timedelta(microseconds=1)
 
-TUNING_COLUMNS = ("pools", "reserved", "dns_servers", "cool_down", "shared")
+TUNING_COLUMNS = ("pools", "reserved", "dns_servers", "cool_down", "shared", "sticky", "domain")
 PREFIX_COLUMNS = (
     f"name, uid, project, cidr, ip_version, vrf, network, first, last, gateway, {', '.join(TUNING_COLUMNS)},"
     " create_time, update_time, realm, next_address, made"
 )
 LEASE_COLUMNS = (
     "name, project, vrf, address, prefix_length, gateway, dns_servers, prefix, prefix_uid, network, kind, resource,"
-    " interface, ip_version, mac_address, epoch, state, create_time, free_at, pending, hold, settle_at"
+    " interface, ip_version, mac_address, epoch, state, create_time, free_at, pending, hold, settle_at,"
+    " keep_until, host_name, domain"
 )
 ADDRESS_COLUMNS = "vrf, address, state, free_at, epoch, lease, sequence, digest"
 
@@ -81,6 +82,8 @@ def tuning_values(tuning: Tuning) -> tuple[object, ...]:
         json.dumps([str(server) for server in tuning.dns_servers]),
         tuning.cool_down // _MICROSECOND,
         int(tuning.shared),
+        tuning.sticky // _MICROSECOND,
+        tuning.domain,
     )
 
 
@@ -112,6 +115,8 @@ def _prefix(*facts: Any) -> Prefix:
             dns_servers=tuple(ip_address(server) for server in json.loads(row["dns_servers"])),
             cool_down=timedelta(microseconds=row["cool_down"]),
             shared=bool(row["shared"]),
+            sticky=timedelta(microseconds=row["sticky"]),
+            domain=row["domain"],
         ),
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
@@ -151,6 +156,9 @@ def lease_values(lease: Lease) -> tuple[object, ...]:
         int(lease.pending),
         lease.hold,
         _micros(lease.settle_time),
+        _micros(lease.keep_time),
+        lease.host_name,
+        lease.domain,
     )
 
 
@@ -175,6 +183,9 @@ def lease_of(row: Row) -> Lease:
         pending=bool(row["pending"]),
         hold=row["hold"],
         settle_time=_moment(row["settle_at"]),
+        keep_time=_moment(row["keep_until"]),
+        host_name=row["host_name"],
+        domain=row["domain"],
     )
 
 

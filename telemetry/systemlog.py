@@ -23,7 +23,7 @@ from telemetry.sandesh.schema import Field, Level, Message, Scalar, at_level, sy
 BMS_SERVICE_LOG: Final = system_log(
     "BmsServiceLog",
     tuple(
-        Field(name, Scalar.STRING, identifier, optional=True)
+        Field(name, Scalar.STRING, identifier)
         for identifier, name in enumerate(("source", "service", "event", "detail"), 1)
     ),
     category="BMS",

@@ -290,8 +290,8 @@ def signature(message: Message) -> int:
     """The version signature: a signed 32-bit number, as headers carry it.
 
     It is the first four bytes, little endian, of the MD5 of the type's fingerprint
-    ``{identifier:type;…}``; the Sandesh compiler's rule, proven on `IronicNodeInfo` and the two
-    control messages. No known reader checks it.
+    ``{identifier:type;…}``; the Sandesh compiler's rule, compared with what it makes of our types. No known
+    reader checks it.
     """
     if message.version_sig is not None:
         return message.version_sig
@@ -316,11 +316,16 @@ def label(type_: Type) -> str:
             return "map"
 
 
+# The compiler gives each log the fields `file` and `line`; we send neither.
+_PLACE: Final = "-32768:string;-32767:i32;"
+
+
 def _fingerprint(type_: Message | Type) -> str:
     match type_:
         case Message() | Struct():
             parts = sorted(type_.fields, key=lambda field: field.identifier)
-            return "{" + "".join(map(_material, parts)) + "}"
+            place = _PLACE if isinstance(type_, Message) and type_.kind in {Kind.SYSTEM, Kind.OBJECT} else ""
+            return "{" + place + "".join(map(_material, parts)) + "}"
         case Scalar.UUID:
             return "uuid"
         case Scalar():

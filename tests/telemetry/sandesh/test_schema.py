@@ -6,6 +6,7 @@ from typing import get_type_hints
 import pytest
 
 from telemetry.sandesh import messages
+from telemetry.sandesh.alarms import ALARM_TRACE
 from telemetry.sandesh.errors import SchemaError
 from telemetry.sandesh.messages import BMS_LIFECYCLE_EVENT_LOG, IRONIC_NODE, IRONIC_NODE_INFO, NODE_STATUS_UVE
 from telemetry.sandesh.schema import (
@@ -24,6 +25,8 @@ from telemetry.sandesh.schema import (
     object_log,
     signature,
 )
+from telemetry.sandesh.verdict import BMS_SERVER_VERDICT_INFO
+from telemetry.systemlog import BMS_SERVICE_LOG
 
 KEY = Field("name", Scalar.STRING, 1, (("key", "ObjectServerTable"),))
 
@@ -35,6 +38,11 @@ def test_signature_is_computed() -> None:
     assert signature(IRONIC_NODE_INFO) == 1713663921
     assert signature(messages.SANDESH_CTRL_CLIENT_TO_SERVER) == -340245130
     assert signature(messages.SANDESH_CTRL_SERVER_TO_CLIENT) == 1746741351
+    assert signature(ALARM_TRACE) == -1445124786
+    assert signature(BMS_SERVER_VERDICT_INFO) == 1121951033
+    assert signature(BMS_LIFECYCLE_EVENT_LOG) == 955246451
+    assert signature(messages.BMS_LOG_CHECKPOINT) == -2101702152
+    assert signature(BMS_SERVICE_LOG) == -848275652
 
 
 def test_signature_of_every_type() -> None:

@@ -2,8 +2,11 @@
 """The envelope: ``<sandesh length="NNNNNNNNNN">…</sandesh>``.
 
 Ten digits, zero padded, counting the **bytes** of the whole frame, both tags included, as the C++
-library counts. (The Python 3 generator counts characters; a collector closes on its non-ASCII frames.)
-Frames follow each other without anything between.
+library counts. Frames follow each other without anything between.
+
+The reference's Python generator counts characters. The reference collector closes the session over the first frame
+that is not ASCII, and over its resending in each session to come: one such name, and nothing of the generator is seen
+any more. This reader takes what ends in its close tag by either count.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class FrameReader:
         self._limit = limit
         self._buffer = bytearray()
         self._broken: str | None = None
+        self._sought = 0
 
     @property
     def buffered(self) -> int:
@@ -77,19 +81,37 @@ class FrameReader:
                 raise FrameError(self._broken)
             try:
                 length = self._announced()
+                end = None if length is None or len(self._buffer) < length else self._end(length)
             except FrameError as error:
                 self._broken = str(error)
                 self._buffer.clear()
                 raise
-            if length is None or len(self._buffer) < length:
+            if end is None:
                 return
-            complete = bytes(self._buffer[:length])
-            del self._buffer[:length]
-            if not complete.endswith(CLOSE):
-                self._broken = f"a frame of {length} bytes does not end in its close tag"
-                self._buffer.clear()
-                continue
+            complete = bytes(self._buffer[:end])
+            del self._buffer[:end]
+            self._sought = 0
             yield complete
+
+    def _end(self, length: int) -> int | None:
+        """The size of the frame at the front, of which *length* bytes are there, or None until the rest is."""
+        if self._buffer.startswith(CLOSE, length - len(CLOSE)):
+            return length
+        # It counts characters, if it is a frame. Of what was searched before, nothing is searched again.
+        start = self._sought or length - len(CLOSE) + 1
+        found = self._buffer.find(CLOSE, start)
+        if (
+            found < 0
+            and len(self._buffer) <= min(4 * length, self._limit)
+            and (self._sought or not self._buffer[:length].isascii())
+        ):
+            self._sought = max(start, len(self._buffer) - len(CLOSE) + 1)
+            return None
+        end = found + len(CLOSE)
+        if found < 0 or end > self._limit or _characters(self._buffer[:end]) != length:
+            msg = f"a frame of {length} bytes does not end in its close tag"
+            raise FrameError(msg)
+        return end
 
     def _announced(self) -> int | None:
         """The length of the frame at the front, or None until its open tag is whole."""
@@ -115,3 +137,11 @@ class FrameReader:
             msg = f"a frame of {length} bytes is over the limit of {self._limit}"
             raise FrameError(msg)
         return length
+
+
+def _characters(data: bytearray) -> int:
+    """How many characters *data* is; 0 if it is no UTF-8."""
+    try:
+        return len(data.decode())
+    except UnicodeDecodeError:
+        return 0

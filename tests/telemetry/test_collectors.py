@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ from services.runtime.database import Database
 from telemetry.sandesh.collector import Collector, CollectorSettings
 from telemetry.sandesh.header import Identity
 from telemetry.sandesh.reception import Announcement, Received
+from telemetry.sandesh.schema import Kind, Level
 from telemetry.sandesh.settings import Address
 from tests.telemetry.builders import SERVER, T0
 from tests.telemetry.fakes import until
-from tests.telemetry.rig import bearer, rig
+from tests.telemetry.rig import Rig, bearer, rig
 from tests.telemetry.sandesh.certificates import certificates
 from tests.telemetry.test_app import a_life, a_server, all_handed, logs_of, status, uve_of
 
 GOLDEN = Path(__file__).parent / "sandesh" / "golden"
+RECORDED = 1795431938000000
+"""When the session of the genuine generator was recorded, microseconds since 1970."""
+MINUTE = 60_000_000
 
 
 class Elsewhere:
@@ -103,6 +108,60 @@ def test_any_generator_is_taken(sqlite_database: Database) -> None:
             assert key == SERVER
             assert uve["host_name"] == "bms-rack1-u07"
             assert listed.messages[0].xml.encode() == (GOLDEN / "01-ironic-full.xml").read_bytes()
+
+    asyncio.run(play())
+
+
+async def rows_of(given: Rig) -> Any:
+    """What the store has of the recorded session."""
+    query = {
+        "table": "MessageTable",
+        "start_time": RECORDED - MINUTE,
+        "end_time": RECORDED + MINUTE,
+        "select_fields": ["Messagetype", "Type", "Level", "Category", "Xmlmessage"],
+        "where": [[{"name": "Source", "value": "node-7", "op": 1}]],
+    }
+    async with given.http.post(
+        f"http://127.0.0.1:{given.ports.rest}/analytics/query", json=query, headers={"X-Auth-Token": "admin"}
+    ) as response:
+        return (await response.json())["value"]
+
+
+def test_a_recorded_session_of_the_genuine_generator(sqlite_database: Database) -> None:
+    """
+    What the reference's Python generator said in a session is what REST answers: UVEs of its deltas, deletions, texts
+    that are not ASCII (for which its frames say a length in characters), logs, traces and an alarm.
+    """
+    told = (GOLDEN / "sessions" / "python-generator.sandesh").read_bytes()
+    messages = told.count(b"<sandesh length=") - 1  # the first introduces the generator
+
+    async def play() -> None:
+        async with rig(sqlite_database) as given:
+            _, writer = await asyncio.open_connection("127.0.0.1", given.ports.collector)
+            writer.write(told)
+            uve = await given.eventually(
+                lambda: uve_of(given), lambda uve: uve.get("provision_state") == "deploy failed"
+            )
+            servers = await given.get("/analytics/uves/servers?cfilt=IronicNode")
+            node = await given.get("/analytics/uves/config-node/node-7?flat")
+            alarms = await given.get("/analytics/alarms")
+            rows = await given.eventually(lambda: rows_of(given), lambda rows: len(rows) == messages)
+            writer.close()
+
+            assert [server["name"] for server in servers] == [SERVER]
+            assert uve["host_name"] == "rack1-u07"
+            assert uve["power_state"] == "power off"
+            assert uve["publisher_id"] == "Zürich-電源"
+            assert uve["driver_info"] == {"ipmi_address": "10.1.1.7", "ipmi_terminal_port": 623}
+            assert [port["name"] for port in uve["port_info"]] == ["p0", "p1"]
+            assert node["NodeStatus"]["process_status"][0]["state"] == "Non-Functional"
+            assert [alarm["value"]["UVEAlarms"]["alarms"][0]["type"] for alarm in alarms["server"]] == ["bms-hot"]
+            kinds = Counter((row["Messagetype"], row["Type"], row["Level"], row["Category"]) for row in rows)
+            assert kinds["TruthServerObjectLog", Kind.OBJECT, Level.INFO, "__default__"] == 1
+            assert kinds["TruthSystemLog", Kind.SYSTEM, Level.ERR, "BMS"] == 1
+            assert kinds["TruthTrace", Kind.TRACE, Level.DEBUG, "Buf"] == 3
+            log = next(row["Xmlmessage"] for row in rows if row["Messagetype"] == "TruthSystemLog")
+            assert '<str3 type="string">has</str3><count type="u32">3</count>' in log
 
     asyncio.run(play())
 

@@ -71,6 +71,38 @@ def test_length_counts_bytes() -> None:
     assert ([frame(content)], None) == read(frame(content))
 
 
+def counting_characters(content: str) -> bytes:
+    """*content* in an envelope as the reference's Python generator writes it."""
+    return f'<sandesh length="{len(content) + OVERHEAD:010d}">{content}</sandesh>'.encode()
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="<>", codec="utf-8"), min_size=1)), st.data())
+def test_length_may_count_characters(contents: list[str], data: st.DataObject) -> None:
+    """
+    Frames whose length counts characters are taken too, among others and split anywhere.
+    """
+    frames = [
+        counting_characters(content) if data.draw(st.booleans()) else frame(content.encode()) for content in contents
+    ]
+    stream = b"".join(frames)
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=10))
+
+    assert read(*pieces(stream, cuts)) == (frames, None)
+
+
+def test_characters_are_held_to_the_limit() -> None:
+    """
+    A frame that says fewer characters than the limit has bytes is not held beyond the limit, however it is split.
+    """
+    content = "é" * 100
+    counted = counting_characters(content)
+
+    assert read(counted, limit=len(counted)) == ([counted], None)
+    assert read(counted, limit=len(counted) - 1)[1] is not None
+    assert read(*pieces(counted, list(range(len(counted)))), limit=len(counted) - 1)[1] is not None
+    assert read(counted[:-11] + "é".encode() * 1000, limit=OVERHEAD + 150)[1] is not None
+
+
 CLOSED = {
     "white space between": FULL.frame + b"\n" + FULL.frame,
     "declaration": b'<?xml version="1.0"?>' + FULL.frame,
@@ -83,7 +115,8 @@ CLOSED = {
     "shorter than its tags": b'<sandesh length="0000000039"></sandesh>',
     "single quotes": b"<sandesh length='0000000045'>" + b"x" * 100,
     "other tag": b'<sandwich length="0000000045">' + b"x" * 100,
-    "characters counted": FULL.frame.replace(b"web-1", "wéb-1".encode()).replace(b"5666", b"5665"),
+    "neither bytes nor characters": FULL.frame.replace(b"web-1", "wéb-1".encode()).replace(b"5666", b"5665"),
+    "no UTF-8": counting_characters("é" * 9).replace(b"\xa9", b"\xc3"),
     "one too long": FULL.frame.replace(b"5666", b"5667") + FULL.frame,
     "one too short": FULL.frame.replace(b"5666", b"5665"),
     "close tag": FULL.frame[:-1] + b"x",

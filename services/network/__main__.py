@@ -2,7 +2,7 @@
 """network as a process: ``python -m services.network``.
 
 Its settings: services/runtime/settings.py, and settings.py here. Its fabric is that of the simulated rack,
-``rack.sqlite`` in the data directory, or a Neutron.
+``rack.sqlite`` in the data directory, a Neutron or a Contrail.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import structlog
 from services.access import RULES
 from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
+from services.network.backends.contrail import ContrailFabric
+from services.network.backends.contrail_networks import ContrailNetworks
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.backends.neutron_observed import ObservedNeutron
@@ -24,8 +26,9 @@ from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose
 from services.network.domain import PortClass
 from services.network.ports import Controller, Fabric
-from services.network.settings import NeutronSettings
-from services.network.settings import read as read_neutron
+from services.network.settings import ContrailSettings, NeutronSettings
+from services.network.settings import read as read_controller
+from services.runtime.contrail_http import open_contrail
 from services.runtime.foundation import lay
 from services.runtime.interceptors import interceptors
 from services.runtime.neutron import open_neutron
@@ -39,33 +42,38 @@ _log = structlog.get_logger("bms.network")
 
 @contextmanager
 def _backend(
-    settings: Settings, neutron: NeutronSettings | None, clock: Clock
+    settings: Settings, told: NeutronSettings | ContrailSettings | None, clock: Clock
 ) -> Iterator[tuple[Fabric, Controller | None]]:
-    if neutron is None:
+    if told is None:
         rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
             yield SimulatedFabric(rack, clock), None
         finally:
             rack.close()
         return
-    api = open_neutron(neutron.cloud, neutron.seconds, setting="BMS_NETWORK_NEUTRON_CLOUD")
     groups = {
         port_class: ids
         for port_class in PortClass
-        for ids in [neutron.private_groups if port_class.private else neutron.tenant_groups]
+        for ids in [told.private_groups if port_class.private else told.tenant_groups]
         if ids is not None and (port_class.private or port_class is PortClass.TENANT)
     }
-    networks = NeutronNetworks(api, neutron.physical_network, neutron.private_projects)
-    flips = NeutronFabric(api, clock, groups, neutron.dhcp_options)
-    yield ObservedNeutron(api, flips) if neutron.observed else flips, networks
+    if isinstance(told, ContrailSettings):
+        contrail = open_contrail(told.access, setting="BMS_NETWORK_CONTRAIL_CLOUD")
+        fabric = ContrailFabric(contrail, clock, told.native_vlan, groups, told.dhcp_options)
+        yield fabric, ContrailNetworks(contrail, told.native_vlan, told.private_projects)
+        return
+    api = open_neutron(told.cloud, told.seconds, setting="BMS_NETWORK_NEUTRON_CLOUD")
+    networks = NeutronNetworks(api, told.physical_network, told.private_projects)
+    flips = NeutronFabric(api, clock, groups, told.dhcp_options)
+    yield ObservedNeutron(api, flips) if told.observed else flips, networks
 
 
-def run(settings: Settings, neutron: NeutronSettings | None) -> None:
+def run(settings: Settings, controller: NeutronSettings | ContrailSettings | None) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        with _backend(settings, neutron, base.clock) as (fabric, controller):
-            parts = compose(base, fabric, controller)
+        with _backend(settings, controller, base.clock) as (fabric, networks):
+            parts = compose(base, fabric, networks)
             notary = Notary(base, parts.log)
             bound = build_server(
                 settings.server,
@@ -86,7 +94,7 @@ def run(settings: Settings, neutron: NeutronSettings | None) -> None:
 def main() -> None:
     """The process's beginning: says in one line why it cannot begin."""
     try:
-        run(Settings.read("network", os.environ), read_neutron(os.environ))
+        run(Settings.read("network", os.environ), read_controller(os.environ))
     except BmsError as error:
         _log.critical("network.failed", reason=error.reason, error=str(error), remedy=error.remedy)
         sys.exit(1)

@@ -9,9 +9,13 @@ import pytest
 
 from services.kernel.errors import InvalidField
 from services.network.ports import DhcpOption
-from services.network.settings import NeutronSettings, read
+from services.network.settings import ContrailSettings, NeutronSettings, read
+from services.runtime.contrail_http import Access
 
 P = "BMS_NETWORK_NEUTRON_"
+C = "BMS_NETWORK_CONTRAIL_"
+URL = "http://192.0.2.7:8082"
+CONTRAIL = {"BMS_NETWORK_BACKEND": "contrail", f"{C}URLS": URL}
 NEUTRON = {"BMS_NETWORK_BACKEND": "neutron", f"{P}CLOUD": "bms"}
 
 
@@ -42,10 +46,36 @@ def test_all_of_them() -> None:
     assert read({**NEUTRON, f"{P}MODE": "observed"}) == NeutronSettings("bms", observed=True)
 
 
+def test_contrails() -> None:
+    """
+    How it is reached is read as ipam reads it; the rest as for Neutron.
+    """
+    group, project = "00000000-0000-4000-8000-0000000000aa", "aa" * 16
+    environ = {
+        **CONTRAIL, f"{C}CLOUD": "bms", f"{C}PROJECT": "default-domain:bms", f"{C}REQUEST_SECONDS": "3.5",
+        f"{C}NATIVE_VLAN": "77", f"{C}PRIVATE_PROJECTS": project, f"{C}PRIVATE_GROUPS": group,
+        f"{C}TENANT_GROUPS": group, f"{C}DHCP_OPTIONS": "67=boot.img",
+    }  # fmt: skip
+
+    access = Access((URL,), "bms", 3.5, "default-domain:bms")
+    assert read(environ) == ContrailSettings(
+        access, 77, (project,), (group,), (group,), (DhcpOption("67", "boot.img"),)
+    )
+    assert read(CONTRAIL) == ContrailSettings(Access((URL,)))
+
+
 @pytest.mark.parametrize(
     ("environ", "field"),
     [
-        ({"BMS_NETWORK_BACKEND": "contrail"}, "BMS_NETWORK_BACKEND"),
+        ({"BMS_NETWORK_BACKEND": "openflow"}, "BMS_NETWORK_BACKEND"),
+        ({"BMS_NETWORK_BACKEND": "contrail"}, f"{C}URLS"),
+        ({f"{C}URLS": URL}, f"{C}URLS"),
+        ({**NEUTRON, f"{C}URLS": URL}, f"{C}URLS"),
+        ({**CONTRAIL, f"{P}CLOUD": "bms"}, f"{P}CLOUD"),
+        ({**CONTRAIL, f"{C}NATIVE_VLAN": "1"}, f"{C}NATIVE_VLAN"),
+        ({**CONTRAIL, f"{C}NATIVE_VLAN": "none"}, f"{C}NATIVE_VLAN"),
+        ({**CONTRAIL, f"{C}PRIVATE_GROUPS": "default"}, f"{C}PRIVATE_GROUPS"),
+        ({**CONTRAIL, f"{C}DHCP_OPTIONS": "6:59=tftp://x"}, f"{C}DHCP_OPTIONS"),
         ({"BMS_NETWORK_BACKEND": "neutron"}, f"{P}CLOUD"),
         ({f"{P}CLOUD": "bms"}, f"{P}CLOUD"),
         ({**NEUTRON, f"{P}SECONDS": "0"}, f"{P}SECONDS"),

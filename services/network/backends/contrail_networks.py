@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by Contrail: made there with ours, or taken over from those that others made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from services.kernel.errors import (
+    AlreadyExists,
+    Exhausted,
+    InvalidField,
+    IsolationImpossible,
+    NotFound,
+    PeerUnavailable,
+    StillInUse,
+)
+from services.kernel.names import NETWORK
+from services.network.backends.contrail_words import NATIVE_VLAN, VLAN, vlan_of
+from services.network.domain import PortClass, Segment, Wish
+from services.runtime.contrail import (
+    EXISTS,
+    QUOTA,
+    REFERRED,
+    Contrail,
+    Resource,
+    dashed,
+    find_network,
+    listed,
+    network_label,
+    network_uuid,
+)
+from services.runtime.openstack import Refused
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOT_YET = Segment("")
+_SYSTEM = ("ip-fabric", "__link_local__", "default-virtual-network", "dci-network")
+"""Networks that every Contrail has for itself; they join others."""
+_LEADS_IN = (
+    "network_policy_refs", "logical_router_back_refs", "route_target_list", "import_route_target_list",
+    "floating_ip_pools",
+)  # fmt: skip
+"""What lets others reach a network."""
+_FIELDS = (
+    "display_name", "is_shared", "router_external", "annotations", "virtual_network_properties", "network_policy_refs",
+    "virtual_network_network_id", "route_target_list", "import_route_target_list", "logical_router_back_refs",
+    "floating_ip_pools",
+)  # fmt: skip
+
+
+class ContrailNetworks:
+    """`services.network.ports.Controller` over one Contrail; may be called from any thread.
+
+    Args:
+        native_vlan: of untagged frames, where a network has no VLAN of its own.
+        private_projects: ids of the projects whose networks may be of a private class, beside the one that is ours.
+    """
+
+    def __init__(self, api: Contrail, native_vlan: int = NATIVE_VLAN, private_projects: Iterable[str] = ()) -> None:
+        self._api = api
+        self._native = native_vlan
+        self._private = frozenset(dashed(ident) for ident in private_projects)
+
+    def make(self, name: str, display_name: str, network_class: PortClass, vlan: int, *, dry: bool) -> Segment:
+        """See `Controller.make`. One that we made has a uuid of its name's, so that nothing is made twice."""
+        project, ident = NETWORK.parse(name)
+        try:
+            found = find_network(self._api, name, *_FIELDS)
+            if found is None and _UUID.fullmatch(ident):
+                msg = f"Contrail has no network {ident} that project {project} may use"
+                raise NotFound(msg, remedy="Look at its project, and at whom it is shared with.", name=name)
+            if found is not None:
+                self._require_fit(found, name, network_class, vlan)
+                return _segment(found)
+            within = self._api.project(project)
+            if within is None:
+                msg = f"Contrail has no project for {project}"
+                remedy = "Let Contrail learn it of Keystone, or look at the setting BMS_NETWORK_CONTRAIL_PROJECT."
+                raise NotFound(msg, remedy=remedy, name=name)
+            if network_class.private:
+                self._require_private(str(within["uuid"]), network_class)
+            if dry:
+                return _NOT_YET
+            body = {
+                "uuid": network_uuid(name),
+                "fq_name": [*within["fq_name"], network_label(name)],
+                "parent_type": "project",
+                "display_name": display_name or ident,
+                "is_shared": False,
+                **({"annotations": listed({VLAN: str(vlan)})} if vlan else {}),
+            }
+            made = self._api.create("virtual-network", body)
+            self._require_fit(made, name, network_class, vlan)
+            return _segment(made)
+        except Refused as error:
+            raise _told(error) from None
+
+    def remove(self, name: str) -> None:
+        """See `Controller.remove`."""
+        try:
+            self._api.delete("virtual-network", network_uuid(name))
+        except Refused as error:
+            if error.kind != REFERRED:
+                raise _told(error) from None
+            msg = f"{name} is in use in Contrail: {error.text}"
+            raise StillInUse(msg, remedy="Remove what refers to it.", name=name) from None
+
+    def refusal(self, wishes: Collection[Wish]) -> str:
+        """See `Controller.refusal`. Nobody is asked."""
+        if any(tag.vlan_tag == self._native for wish in wishes for tag in wish.tags):
+            return f"VLAN {self._native} is that of untagged frames on this site's switches"
+        return ""
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _require_private(self, project: str, network_class: PortClass) -> None:
+        ours = self._api.project("")
+        if project not in self._private and (ours is None or project != ours["uuid"]):
+            raise InvalidField(
+                field="network_id",
+                description=f"belongs to project {project}, and a {network_class} network is the site's alone",
+                remedy="Take one of the site's, or name its project in BMS_NETWORK_CONTRAIL_PRIVATE_PROJECTS.",
+            )
+
+    def _require_fit(self, found: Resource, name: str, network_class: PortClass, vlan: int) -> None:
+        """Refuses a network that no port of ours may be on, whoever made it."""
+        if found["fq_name"][-1] in _SYSTEM:
+            msg = f"Contrail's network {found['fq_name'][-1]} joins others: it keeps nobody on it apart"
+            raise IsolationImpossible(msg, remedy="Take a network of a project's.", subject=name)
+        if found.get("router_external"):
+            raise InvalidField(
+                field="network_id",
+                description="is an external network",
+                remedy="Take one that leads to such a network by a router.",
+            )
+        if network_class.private:
+            self._require_private(str(found["parent_uuid"]), network_class)
+            self._require_alone(found, network_class)
+        own = vlan_of(found)
+        if vlan and vlan != own:
+            raise InvalidField(
+                field="network.vlan_id",
+                description=f"is {vlan}, and Contrail's network {found['uuid']} has {own or 'none'}",
+                remedy=f"Leave it out, or set the annotation {VLAN} of the network.",
+            )
+
+    @staticmethod
+    def _require_alone(found: Resource, network_class: PortClass) -> None:
+        """Refuses a private network that tenants can see, join or reach."""
+        perms = found.get("perms2") or {}
+        if found.get("is_shared") or perms.get("global_access") or perms.get("share"):
+            raise InvalidField(
+                field="network_id",
+                description=f"is shared with others, and a {network_class} network is the site's alone",
+                remedy="Take the sharing back in Contrail, or take another one.",
+            )
+        if leads := [field for field in _LEADS_IN if found.get(field)]:
+            raise InvalidField(
+                field="network_id",
+                description=f"can be reached from other networks ({', '.join(leads)})",
+                remedy="Take policies, routers, route targets and floating addresses off it, or take another one.",
+            )
+
+
+def _segment(found: Resource) -> Segment:
+    configured = (found.get("virtual_network_properties") or {}).get("vxlan_network_identifier")
+    vni = int(configured or found.get("virtual_network_network_id") or 0)
+    return Segment(str(found["uuid"]), vlan_of(found), vni)
+
+
+def _told(error: Refused) -> AlreadyExists | Exhausted | PeerUnavailable:
+    if error.kind == EXISTS:
+        msg = f"Contrail has another network of that name: {error.text}"
+        return AlreadyExists(msg, remedy="Choose another id, or take it over by its uuid.")
+    if error.kind == QUOTA:
+        msg = f"Contrail's quota is used up: {error.text}"
+        return Exhausted(msg, remedy="Raise the project's quota, or remove a network that is not used.")
+    msg = f"Contrail refuses ({error.status}): {error.text}"
+    return PeerUnavailable(msg, remedy="Mend that in Contrail, then send the same request again.", peer="contrail")

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What we say to Contrail of one attachment: a port of a server or a bond of several, in one network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.network.backends.contrail_reading import BINDINGS
+from services.network.domain import MAX_VLAN, MIN_VLAN
+from services.network.ports import PortOrder
+from services.runtime.contrail import Resource, chosen, interface_name, listed, pairs_of
+
+MARK = "bms-server"
+"""The annotation that says whose port an interface of ours is."""
+VLAN = "bms-vlan"
+"""The annotation that says which VLAN a network has on the switches."""
+NATIVE_VLAN = 4094
+"""The VLAN of untagged frames on the switches, for networks that were given none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One interface as it shall be.
+
+    Attributes:
+        server: its UUID.
+        orders: of the switch ports that it is at, sorted; all of a bond.
+        tag: on the wire; 0 for untagged.
+        network: the virtual network, as Contrail shows it.
+        vlan: on the switches.
+    """
+
+    server: str
+    orders: tuple[PortOrder, ...]
+    tag: int
+    network: Resource
+    vlan: int
+
+    @property
+    def ident(self) -> str:
+        """The uuid of its interface: the same whenever the same is asked for."""
+        first = self.orders[0]
+        what = (self.server, first.port_group or first.mac_address, str(self.tag), str(self.network["uuid"]))
+        return chosen("virtual-machine-interface", " ".join(what))
+
+    @property
+    def mac_address(self) -> str:
+        """That of the first member: Contrail's DHCP goes by one."""
+        return min(order.mac_address for order in self.orders)
+
+    def body(self, fabric: str, group: str) -> Resource:
+        """The interface as it is asked for.
+
+        Args:
+            group: the virtual port group that its switch ports are in; empty if they are in none.
+        """
+        keys = {
+            "vnic_type": "baremetal", "host_id": self.server, "profile": profile(self.orders, fabric),
+            **({} if self.tag else {"tor_port_vlan_id": str(self.vlan)}), **({"vpg": group} if group else {}),
+        }  # fmt: skip
+        names = self.network["fq_name"]
+        where = self.orders[0].port_group or self.mac_address
+        return {
+            "uuid": self.ident,
+            "fq_name": [*names[:-1], f"bms-{self.ident}"],
+            "parent_type": "project",
+            "display_name": f"{self.server} {where}",
+            "virtual_network_refs": [{"to": names, "uuid": self.network["uuid"]}],
+            "virtual_machine_interface_mac_addresses": {"mac_address": [self.mac_address]},
+            "virtual_machine_interface_device_owner": "baremetal:none",
+            **({"virtual_machine_interface_properties": {"sub_interface_vlan_tag": self.tag}} if self.tag else {}),
+            BINDINGS: listed(keys),
+            "annotations": listed({MARK: self.server}),
+        }
+
+
+def vlan_of(network: Resource) -> int:
+    """The VLAN that a network has on the switches; 0 for none of its own."""
+    text = pairs_of(network, "annotations").get(VLAN, "")
+    return int(text) if text.isdecimal() and MIN_VLAN <= int(text) <= MAX_VLAN else 0
+
+
+def profile(orders: Sequence[PortOrder], fabric: str) -> str:
+    """The binding profile that names the switch ports; empty for none. The fabric is said: else it is the default."""
+    links = [
+        {
+            "switch_info": order.port.switch,
+            "port_id": interface_name(order.port.port),
+            "switch_id": order.switch_id or order.port.switch,
+            "fabric": fabric,
+        }
+        for order in orders
+    ]
+    return json.dumps({"local_link_information": links} if links else {})
+
+
+def unbound(interface: Resource) -> Resource:
+    """What an interface of others is told that is to be at no switch port; whatever else its bindings say stays."""
+    keys = pairs_of(interface, BINDINGS)
+    keys.pop("tor_port_vlan_id", None)
+    keys.pop("vpg", None)
+    return {BINDINGS: listed({**keys, "profile": profile((), "")})}

@@ -24,7 +24,7 @@ _NO_BLOCKERS = {"IN_USE", "PORTS_CHANGED", "TAKEN_OVER", "IRONIC_FAILED", "NOVA_
 """Words of the same shape that are no reason to stand still: of a pool row, of an operation, of a job whose step has a
 fault of its own."""
 
-_WAITS = ("waits.py", "waits_of_controllers.py", "waits_of_others.py")
+_WAITS = ("waits.py", "faults.py", "waits_of_controllers.py", "waits_of_others.py")
 _IN_IRONIC = "openstack baremetal "
 """How a command begins that is given where the cause is: in the controller."""
 

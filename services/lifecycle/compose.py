@@ -30,6 +30,7 @@ from services.lifecycle.operations.beginning import Beginnings
 from services.lifecycle.operations.checks import Checks
 from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.servers import ServerVerbs
+from services.lifecycle.pace import Pace
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
 from services.lifecycle.ports import Hardware, RememberedCredentials
@@ -37,7 +38,7 @@ from services.lifecycle.servicer import LifecycleServicer
 from services.lifecycle.steps.table import steps
 from services.lifecycle.store import Store
 from services.lifecycle.wire import operation_row
-from services.lifecycle.worker import Pace, Worker
+from services.lifecycle.worker import Worker
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
 from services.runtime.loop import Loop

@@ -38,7 +38,7 @@ from services.kernel.errors import InvalidField
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.observing.brokers import Observing, read_observing
-from services.lifecycle.worker import Pace
+from services.lifecycle.pace import Pace
 
 _HELD = "CUSTOM_BMS_HELD"
 _BACKENDS = ("simulated", "ironic")

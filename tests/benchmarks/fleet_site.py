@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from bms.inventory.v1 import catalogue_pb2, server_pb2
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
-from services.lifecycle.worker import Pace
+from services.lifecycle.pace import Pace
 from services.simulated import control
 from services.simulated.rack import PowerAnswer
 from tests.simulation import admins

@@ -19,9 +19,9 @@ from services.lifecycle import looks, rounds
 from services.lifecycle.claims import claim
 from services.lifecycle.domain.server import PortClass, Power, Server
 from services.lifecycle.domain.states import State
+from services.lifecycle.pace import Pace
 from services.lifecycle.ports import Target
 from services.lifecycle.rounds import next_look
-from services.lifecycle.worker import Pace
 from services.runtime.database import Transaction
 from tests.lifecycle.rig import BLUE, Crash, Rig
 from tests.support.wire import admin

@@ -14,8 +14,8 @@ from services.kernel.errors import InvalidField
 from services.lifecycle import settings
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.remedies import Budget
+from services.lifecycle.pace import Pace
 from services.lifecycle.settings import LifecycleSettings, NovaSettings
-from services.lifecycle.worker import Pace
 
 
 @dataclass(frozen=True)

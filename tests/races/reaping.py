@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from services.lifecycle.worker import Pace
+from services.lifecycle.pace import Pace
 from tests.races.rig import Replica, Site
 
 BEYOND_A_CLAIM = Pace().claim.total_seconds() + 3

@@ -28,7 +28,7 @@ from services.lifecycle.compose import Walks
 from services.lifecycle.compose import compose as compose_lifecycle
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.judging import bench
-from services.lifecycle.worker import Pace
+from services.lifecycle.pace import Pace
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose as compose_network
 from services.runtime import loop as loop_module

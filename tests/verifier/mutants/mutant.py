@@ -48,9 +48,9 @@ class Mutant:
 
     def act(self, name: StepName, made: Callable[[Context, Act], Outcome]) -> None:
         """The step is *made*, which is given the genuine one, from now on."""
-        table = dict(self.rig.worker._table)
+        table = dict(self.rig.worker._walker._table)
         honest = table[name]
-        self.rig.worker._table = {**table, name: lambda ctx: made(ctx, honest)}
+        self.rig.worker._walker._table = {**table, name: lambda ctx: made(ctx, honest)}
 
     def tells(self, name: StepName, told: Callable[[Context], Event]) -> None:
         """The step records *told* besides."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from telemetry.sandesh import counts
 from telemetry.sandesh.introspect_form import fields_of, flag, reply_of
 from telemetry.sandesh.schema import Level, ListOf, Scalar, Struct, request, response
 from telemetry.sandesh.session import ClientSession
 from telemetry.sandesh.states import State
+from telemetry.sandesh.statistics import MESSAGE_STATISTICS
 
 STATISTICS_REQUEST: Final = request("SandeshMessageStatsReq")
 LOGGING_SET: Final = request(
@@ -32,24 +34,12 @@ SENDING_STATUS: Final = request("SandeshSendingParamsStatus")
 QUEUE_SET: Final = request("SandeshSendQueueSet", fields_of((1, "enable", Scalar.BOOL)))
 QUEUE_STATUS: Final = request("SandeshSendQueueStatus")
 
-_MESSAGE_STATISTICS = Struct(
-    "SandeshMessageStats",
-    fields_of(
-        (1, "messages_sent", Scalar.U64),
-        (2, "bytes_sent", Scalar.U64),
-        (5, "messages_sent_dropped", Scalar.U64),
-        (53, "messages_sent_dropped_no_session", Scalar.U64),
-        (54, "messages_sent_dropped_queue_level", Scalar.U64),
-        (61, "messages_sent_dropped_rate_limited", Scalar.U64),
-        (62, "messages_sent_dropped_sending_disabled", Scalar.U64),
-    ),
-)
 _TYPE_STATISTICS = Struct(
-    "SandeshMessageTypeStats", fields_of((1, "message_type", Scalar.STRING), (2, "stats", _MESSAGE_STATISTICS))
+    "SandeshMessageTypeStats", fields_of((1, "message_type", Scalar.STRING), (2, "stats", MESSAGE_STATISTICS))
 )
 _GENERATOR_STATISTICS = Struct(
     "SandeshGeneratorStats",
-    fields_of((1, "type_stats", ListOf(_TYPE_STATISTICS)), (2, "aggregate_stats", _MESSAGE_STATISTICS)),
+    fields_of((1, "type_stats", ListOf(_TYPE_STATISTICS)), (2, "aggregate_stats", MESSAGE_STATISTICS)),
 )
 _QUEUE_STATISTICS = Struct(
     "SandeshQueueStats",
@@ -84,13 +74,14 @@ _NAMES: Final = {int(Level.INVALID): "INVALID", int(Level.SYS_UVE): "SYS_UVE"} |
 
 
 def statistics(session: ClientSession, _query: Mapping[str, str] | None = None) -> str:
-    """Messages sent and dropped, by type and why, and how the queue stands."""
+    """Messages and bytes sent and dropped, by type and why, and how the queue stands."""
     ledger = session.ledger
-    names = sorted(ledger.sent.keys() | {name for name, _ in ledger.dropped})
     values: dict[str, Any] = {
         "stats": {
-            "type_stats": [{"message_type": name, "stats": _counts(session, name)} for name in names],
-            "aggregate_stats": _counts(session, None),
+            "type_stats": [
+                {"message_type": name, "stats": counts.of_type(ledger, name)} for name in counts.types(ledger)
+            ],
+            "aggregate_stats": counts.of_type(ledger, None),
         }
     }
     if session.state is State.ESTABLISHED:
@@ -102,21 +93,6 @@ def statistics(session: ClientSession, _query: Mapping[str, str] | None = None) 
         }
         values["sending_level"] = _NAMES.get(session.level, str(session.level))
     return reply_of((), _STATISTICS_RESPONSE, values)
-
-
-def _counts(session: ClientSession, only: str | None) -> dict[str, int]:
-    ledger = session.ledger
-    counts = {
-        "messages_sent": ledger.sent.total() if only is None else ledger.sent[only],
-        "bytes_sent": ledger.sent_bytes.total() if only is None else ledger.sent_bytes[only],
-        "messages_sent_dropped": 0,
-    }
-    for (name, fate), count in sorted(ledger.dropped.items(), key=lambda item: (item[0][0], item[0][1].value)):
-        if only in {None, name}:
-            counts["messages_sent_dropped"] += count
-            why = f"messages_sent_dropped_{fate.value}"
-            counts[why] = counts.get(why, 0) + count
-    return counts
 
 
 def logging_parameters(session: ClientSession, query: Mapping[str, str]) -> str:

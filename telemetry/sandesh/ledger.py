@@ -11,6 +11,7 @@ from typing import Final
 
 from telemetry.sandesh.actions import Fate
 from telemetry.sandesh.schema import Level, Message
+from telemetry.sandesh.states import Event, State
 
 HELD: Final = 1000
 """Lines that a trace holds."""
@@ -50,7 +51,10 @@ class Ledger:
 
     Attributes:
         sent, sent_bytes: messages written and their bytes, by type.
-        dropped: messages that were not sent when they were asked to be, by type and why.
+        dropped, dropped_bytes: messages that were not sent when they were asked to be, by type and why.
+        events: how often each event happened to the session.
+        last_event, last_event_at: the last of them, and when; microseconds, 0 for never.
+        last_state, state_since: the state before the present one, and since when it is the present.
         tracing: whether anything is traced.
         echo: called with the type and number of each message that `logging` wants.
     """
@@ -59,6 +63,10 @@ class Ledger:
         self.sent: Counter[str] = Counter()
         self.sent_bytes: Counter[str] = Counter()
         self.dropped: Counter[tuple[str, Fate]] = Counter()
+        self.dropped_bytes: Counter[tuple[str, Fate]] = Counter()
+        self.events: Counter[str] = Counter()
+        self.last_event = self.last_state = ""
+        self.last_event_at = self.state_since = 0
         self.traces = {MESSAGES: Trace(), STATES: Trace()}
         self.tracing = True
         self.logging = Logging()
@@ -72,14 +80,19 @@ class Ledger:
         if self.logging.wants(message):
             self.echo(message.name, sequence)
 
-    def drop(self, message: Message, fate: Fate, now: int, number: int = 1) -> None:
-        """Messages were not sent."""
-        self.dropped[message.name, fate] += number
+    def drop(self, message: Message, fate: Fate, size: int, now: int) -> None:
+        """A message was not sent, which would have had *size* bytes."""
+        self.dropped[message.name, fate] += 1
+        self.dropped_bytes[message.name, fate] += size
         self._trace(MESSAGES, now, f"{message.name} dropped", fate.value)
 
-    def moved(self, change: str, now: int) -> None:
-        """The session changed its state."""
-        self._trace(STATES, now, change, "")
+    def happened(self, event: Event, before: State, state: State, now: int) -> None:
+        """An event led from one state to another, or to the same."""
+        self.events[event.value] += 1
+        self.last_event, self.last_event_at = event.value, now
+        if before is not state:
+            self.last_state, self.state_since = before.value, now
+            self._trace(STATES, now, f"{before} to {state} on {event.value}")
 
     def _trace(self, name: str, now: int, *words: object) -> None:
         trace = self.traces[name]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final, Required, TypedDict
 
+from telemetry.sandesh import statistics
 from telemetry.sandesh.schema import Field, ListOf, MapOf, Scalar, Struct, Type, control, object_log, uve
 
 OBJECT_SERVER_TABLE: Final = "ObjectServerTable"
@@ -333,7 +334,7 @@ NODE_STATUS: Final = Struct(
         Field("process_status", ListOf(_PROCESS_STATUS), 4, (("aggtype", "union"),), optional=True),
     ),
 )
-# Node managers send more in these two structs, hence signatures that are given, not computed.
+# Node managers send more in this struct, hence a signature that is given, not computed.
 NODE_STATUS_UVE: Final = uve("NodeStatusUVE", NODE_STATUS, version_sig=-622861121)
 
 _SANDESH_CLIENT_INFO = Struct(
@@ -345,10 +346,13 @@ _SANDESH_CLIENT_INFO = Struct(
         (4, "http_port", Scalar.U32),
         (5, "start_time", Scalar.U64),
         (6, "collector_name", Scalar.STRING),
+        (9, "rx_socket_stats", statistics.SOCKET_STATISTICS),
+        (10, "tx_socket_stats", statistics.SOCKET_STATISTICS),
         (11, "collector_ip", Scalar.STRING),
         (12, "collector_list", ListOf(Scalar.STRING)),
     ),
 )
+_COUNTED = (("metric", "agg"), ("tags", ".__key"))
 MODULE_CLIENT_STATE: Final = Struct(
     "ModuleClientState",
     (
@@ -357,14 +361,17 @@ MODULE_CLIENT_STATE: Final = Struct(
             (2, "deleted", Scalar.BOOL),
             (3, "client_info", _SANDESH_CLIENT_INFO),
             (5, "sm_queue_count", Scalar.U64),
+            (6, "sm_stats", statistics.STATE_MACHINE_STATISTICS),
+            (7, "session_stats", statistics.SESSION_STATISTICS),
+            (8, "session_rx_socket_stats", statistics.SOCKET_STATISTICS),
+            (9, "session_tx_socket_stats", statistics.SOCKET_STATISTICS),
             (14, "max_sm_queue_count", Scalar.U64),
         ),
-        Field(
-            "tx_msg_agg", MapOf(Scalar.STRING, Scalar.U64), 20, (("hidden", "yes"), ("metric", "agg")), optional=True
-        ),
+        Field("msg_type_agg", MapOf(Scalar.STRING, statistics.MESSAGE_STATISTICS), 10, _COUNTED, optional=True),
+        Field("tx_msg_agg", MapOf(Scalar.STRING, Scalar.U64), 20, _COUNTED, optional=True),
     ),
 )
-SANDESH_MODULE_CLIENT_TRACE: Final = uve("SandeshModuleClientTrace", MODULE_CLIENT_STATE, version_sig=610581904)
+SANDESH_MODULE_CLIENT_TRACE: Final = uve("SandeshModuleClientTrace", MODULE_CLIENT_STATE)
 
 # --- the handshake -------------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class ClientSession:
         if self.state is State.ESTABLISHED:
             fate = self.sending.refuses(message, now) if self._marks.admits(message.level) else Fate.QUEUE_LEVEL
         if fate is not None:
-            self.ledger.drop(message, fate, now)
+            self._drop(Outgoing(message, body, 0), fate, now)
             return fate, []
         return Fate.QUEUED, [self._write(Outgoing(message, body, self.cache.next_number(message)), now)]
 
@@ -226,8 +226,7 @@ class ClientSession:
         if state is None:
             return []
         before, self.state = self.state, state
-        if before is not state:
-            self.ledger.moved(f"{before} to {state} on {event.value}", now)
+        self.ledger.happened(event, before, state, now)
         match before, state:
             case State.ESTABLISHED, State.ESTABLISHED:
                 actions = self._stay(event, now, known)
@@ -332,15 +331,21 @@ class ClientSession:
         if self.sending.open and not full:
             return [self._write(message, now) for message in messages]
         for message in messages:
-            self.ledger.drop(message.message, Fate.QUEUE_LEVEL if full else Fate.SENDING_DISABLED, now)
+            self._drop(message, Fate.QUEUE_LEVEL if full else Fate.SENDING_DISABLED, now)
         self._resync_due = True
         if not full:
             return []
         return self._happen(Event.OVERFLOW, now) if self._marks.may_close(now) else []
 
-    def _write(self, outgoing: Outgoing, now: int) -> Write:
+    def _framed(self, outgoing: Outgoing, now: int) -> bytes:
         header = header_of(outgoing.message, self._settings.identity, now, outgoing.sequence, sync=outgoing.sync)
-        data = frame((header_text(header) + outgoing.body).encode())
+        return frame((header_text(header) + outgoing.body).encode())
+
+    def _drop(self, outgoing: Outgoing, fate: Fate, now: int) -> None:
+        self.ledger.drop(outgoing.message, fate, len(self._framed(outgoing, now)), now)
+
+    def _write(self, outgoing: Outgoing, now: int) -> Write:
+        data = self._framed(outgoing, now)
         self.ledger.wrote(outgoing.message, outgoing.sequence, len(data), now)
         return Write(data)
 
@@ -387,13 +392,13 @@ class ClientSession:
     def _own_state(self) -> tuple[Outgoing, ...]:
         state = client_state(
             self._settings,
-            status=self.state.value,
+            state=self.state,
             connects=self._connects,
             collector_name=self._collector_name,
             collector=self._address,
             collectors=self._collectors,
             queued=len(self._backlog),
             longest=self.longest,
-            sent=self.ledger.sent,
+            ledger=self.ledger,
         )
         return (self.cache.update(SANDESH_MODULE_CLIENT_TRACE, state),)

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from telemetry.sandesh import counts
 from telemetry.sandesh.header import Identity
+from telemetry.sandesh.ledger import Ledger
 from telemetry.sandesh.settings import Address, GeneratorSettings
+from telemetry.sandesh.states import State
 
 
 class ConnectionStatus(StrEnum):
@@ -71,32 +74,32 @@ def node_status(identity: Identity, connections: Iterable[Connection]) -> dict[s
 def client_state(
     settings: GeneratorSettings,
     *,
-    status: str,
+    state: State,
     connects: int,
     collector_name: str,
     collector: Address | None,
     collectors: Sequence[Address],
     queued: int,
     longest: int,
-    sent: Mapping[str, int],
+    ledger: Ledger,
 ) -> dict[str, Any]:
     """The ``ModuleClientState`` of a generator: its session, as ``/analytics/uves/generator`` shows it.
 
     Args:
         settings: who we are.
-        status: of the session; "Established" is what readers look for.
+        state: of the session; "Established" is what readers look for.
         connects: connections so far.
         collector_name: what the collector calls itself; empty without an answer.
         collector: the one in use or being tried.
         collectors: all that are tried.
         queued: objects still to be sent again.
         longest: the most that ever were.
-        sent: messages sent so far, by type.
+        ledger: what was counted so far.
     """
     return {
         "name": str(settings.identity),
         "client_info": {
-            "status": status,
+            "status": state.value,
             "successful_connections": connects,
             "pid": settings.pid,
             "http_port": settings.http_port,
@@ -107,7 +110,9 @@ def client_state(
         },
         "sm_queue_count": queued,
         "max_sm_queue_count": longest,
-        "tx_msg_agg": dict(sent),
+        "sm_stats": counts.states(ledger, state),
+        "tx_msg_agg": counts.all_messages(ledger),
+        "msg_type_agg": counts.by_type(ledger),
     }
 
 

@@ -100,7 +100,8 @@ def test_tells_everything(loop: Callable[[], Any] | None) -> None:
             assert sink.store_.view("ObjectServerTable", FULL.values["data"]["name"]).flat()
             assert sink.store_.view("ObjectServerTable", "m").flat()["IronicNode"]["driver"] == "x"
             assert sink.store_.view("ObjectServerTable", "gone").flat() == {}
-            assert state_of(sink)["client_info"]["status"] == "Established"
+            assert state_of(sink)["client_info"]["status"] == state_of(sink)["sm_stats"]["state"] == "Established"
+            assert state_of(sink)["msg_type_agg"]["SandeshCtrlClientToServer"]["messages_sent"] == 1
             numbers = [fields(one.message.body)["sequence"] for one in sink.messages if "EventLog" in one.xml]
             assert numbers == [1, 2]
             assert sink.admitted[0].types == ("SandeshModuleClientTrace", "NodeStatusUVE", "IronicNodeInfo")

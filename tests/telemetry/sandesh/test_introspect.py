@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from lxml import etree
 
-from telemetry.sandesh.actions import Fate
+from telemetry.sandesh.actions import Fate, Write
 from telemetry.sandesh.decode import parse_fragment
 from telemetry.sandesh.introspect import PAGES, cache_reply, reply, types_reply
 from telemetry.sandesh.introspect_form import form_page, index_page
@@ -150,6 +150,9 @@ def test_drops_are_counted_by_reason() -> None:
     Why messages were not sent can be seen, of each type and of all.
     """
     found = bring(State.ESTABLISHED)
+    _, (written,) = found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 0)
+    assert isinstance(written, Write)
+    size = len(written.data)
     found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 25 * MIB)
     found.sending.object_logs = False
     found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"}, NOW, 0)
@@ -163,12 +166,16 @@ def test_drops_are_counted_by_reason() -> None:
     ]
 
     assert row == {
-        "messages_sent": 0,
-        "bytes_sent": 0,
+        "messages_sent": 1,
+        "bytes_sent": size,
         "messages_sent_dropped": 3,
         "messages_sent_dropped_no_session": 1,
         "messages_sent_dropped_queue_level": 1,
         "messages_sent_dropped_sending_disabled": 1,
+        "bytes_sent_dropped": 3 * size,
+        "bytes_sent_dropped_no_session": size,
+        "bytes_sent_dropped_queue_level": size,
+        "bytes_sent_dropped_sending_disabled": size,
     }
 
 

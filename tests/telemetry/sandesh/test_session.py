@@ -19,6 +19,7 @@ from telemetry.sandesh.schema import Hint
 from telemetry.sandesh.session import RESYNC_BATCH, RESYNC_ROOM, ClientSession
 from telemetry.sandesh.settings import Address, GeneratorSettings
 from telemetry.sandesh.states import TRANSITIONS, Event, State, after
+from telemetry.sandesh.statistics import DROPS
 from telemetry.sandesh.status import Connection, ConnectionStatus
 from telemetry.sandesh.tree import fields
 from telemetry.sandesh.watermarks import MIB
@@ -591,7 +592,43 @@ def test_tick() -> None:
     (message,) = sent(actions)
     assert (message.body.name, message.header.hints) == ("SandeshModuleClientTrace", Hint.KEY)
     state: Any = fields(message.body)["data"]
-    assert state["tx_msg_agg"]["SandeshModuleClientTrace"] == 1
+    assert state["sm_queue_count"] == 0
+
+
+def test_what_was_counted_is_told() -> None:
+    """
+    Messages sent and dropped, of all and of each type, for every reason that the reference knows, and how often what
+    happened: in the reference's names, and in numbers that add up.
+    """
+    found = bring(State.ESTABLISHED)
+    found.log(BMS_LIFECYCLE_EVENT_LOG, EVENT, NOW, 25 * MIB)
+    (message,) = sent(found.expired(found._timer, NOW + 7))
+
+    state: Any = fields(message.body)["data"]
+    dropped = {f"dropped_{why}": 0 for why in DROPS} | {"dropped_queue_level": 1}
+    assert state["tx_msg_agg"] == {"sent": 3, **dropped}
+    of_type = state["msg_type_agg"]
+    assert {name: counts["messages_sent"] for name, counts in of_type.items()} == {
+        "BmsLifecycleEventLog": 0,
+        "NodeStatusUVE": 1,
+        "SandeshCtrlClientToServer": 1,
+        "SandeshModuleClientTrace": 1,
+    }
+    assert of_type["BmsLifecycleEventLog"]["messages_sent_dropped_queue_level"] == 1
+    told = {"messages_sent", *(f"messages_sent_{why}" for why in dropped)}
+    assert all(set(counts) == told for counts in of_type.values())
+    machine = state["sm_stats"]
+    events = {row.pop("event"): row for row in machine.pop("ev_stats")}
+    assert machine == {
+        "state": "Established",
+        "state_since": NOW,
+        "last_state": "ClientInit",
+        "last_event": "EvTimerExpired",
+        "last_event_at": NOW + 7,
+    }
+    once = {"enqueues": 1, "dequeues": 1, "enqueue_fails": 0, "dequeue_fails": 0}
+    names_ = ("EvStart", "EvTcpConnected", "EvSandeshCtrlMessageRecv", "EvTimerExpired")
+    assert events == {**dict.fromkeys(names_, once), "": {**once, "enqueues": 4, "dequeues": 4}}
 
 
 def test_other_connections() -> None:

@@ -8,14 +8,9 @@ Ironic then, so whoever repeats it finds out what came of it.
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
@@ -24,14 +19,14 @@ from services.kernel.events import PowerSeen
 from services.lifecycle.backends import ironic_facts as facts
 from services.lifecycle.backends import ironic_gates as gates
 from services.lifecycle.backends import ironic_holds as holds
+from services.lifecycle.backends import ironic_jobs as jobs
 from services.lifecycle.backends.ironic_adopt import adopt
-from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, NoNode, needs
+from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
 from services.lifecycle.backends.ironic_console import close_console, open_console
 from services.lifecycle.backends.ironic_describe import describe, unleased
 from services.lifecycle.backends.ironic_gates import silent as _silent
-from services.lifecycle.backends.ironic_roads import phase, road
-from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, mark, unmark, without_args
-from services.lifecycle.backends.ironic_vifs import keep_vifs
+from services.lifecycle.backends.ironic_roads import road
+from services.lifecycle.backends.ironic_verbs import mark, unmark
 from services.lifecycle.backends.neutron_ports import Ports
 from services.lifecycle.ports import (
     Bmc,
@@ -57,14 +52,6 @@ _CLEANING = ("cleaning", "clean wait", "clean hold")
 """Power is Ironic's own meanwhile. A clean that failed has ended."""
 
 _POWER_CHANGED = "last_power_state_change"
-
-_AGAIN = timedelta(seconds=1)
-"""Between two looks at a job: Ironic's own agents report every few seconds, and each look is a call to its API."""
-
-# The last step of a deploy would boot the tenant's image while the ports are still where the image was written. Left
-# out, the deploy ends with the image written and the server off; lifecycle moves the ports and switches it on. Where
-# Ironic moves the ports, the step before would bring the server onto the tenant's network straight from ours.
-BOOT, SWITCH = "boot_instance", "switch_to_tenant_network"
 
 
 class IronicHardware:
@@ -216,10 +203,10 @@ class IronicHardware:
                 node = unmark(self._api, node, order, way.verb, deadline)
                 gates.check(node, order.kind, way.verb, moves_ports=self.moves_ports)
                 if way.blocked:
-                    self._note_refusal(node, order, request_id, way.blocked, deadline)
+                    jobs.note_refusal(self._api, node, order, request_id, way.blocked, deadline)
                     return
                 if way.starts:
-                    self._start(node, order, request_id, way.verb, deadline)
+                    jobs.start(self._api, self._vifs, node, order, request_id, way.verb, deadline)
                     return
                 if way.verb:
                     if way.verb == "deleted":
@@ -307,8 +294,11 @@ class IronicHardware:
 
     def _is_started(self, node: Node, request_id: str) -> bool:
         """Whether the job of *request_id* needs nobody to start it any more."""
-        job = node.ours.get("job") or {}
-        return job.get("id") == request_id and bool(job.get("refused") or begun(node, job))
+        return jobs.is_started(node, request_id)
+
+    def _read(self, node: Node, request_id: str, deadline: Deadline) -> JobReading:
+        """The job of *request_id* as *node* shows it."""
+        return jobs.read(self._api, node, request_id, deadline)
 
     def _before_on(self, node: Node, deadline: Deadline) -> None:
         """What others have to be told before *node* is switched on; nobody, where there is Ironic alone."""
@@ -332,96 +322,8 @@ class IronicHardware:
         on = node.text("power_state") == "power on" and node.text("target_power_state") != "power on"
         return self._seen("on" if on else "unknown", node)
 
-    def _read(self, node: Node, request_id: str, deadline: Deadline) -> JobReading:
-        """The job of *request_id* as *node* shows it."""
-        job = node.ours.get("job") or {}
-        if job.get("id") != request_id:
-            return JobReading(JobPhase.ABSENT)
-        if refused := job.get("refused"):
-            return JobReading(JobPhase.FAILED, reason="REFUSED", message=str(refused))
-        if not begun(node, job):
-            return JobReading(JobPhase.ABSENT)
-        kind = JobKind(job["kind"])
-        kept = kind is JobKind.CLEAN and node.state == "manageable" and is_retired(node)
-        stands = JobPhase.PASSED if kept else phase(kind, node.state)
-        percent, stage = facts.progress(node)
-        if stands is JobPhase.FAILED:
-            error = without_args(node.error) if kind is JobKind.MANUAL_CLEAN else node.error
-            message = error or f"Ironic shows the node {node.state}"
-            return JobReading(stands, stage=stage, reason="IRONIC_FAILED", message=message)
-        if stands is JobPhase.PASSED:
-            return self._passed(node, kind, job, deadline)
-        return JobReading(stands, percent, stage, again=_AGAIN)
-
     def _seen(self, power: str, node: Node) -> PowerSeen:
         return PowerSeen(power, self._clock.now(), node.digest)
-
-    def _start(self, node: Node, order: JobOrder, request_id: str, verb: str, deadline: Deadline) -> None:
-        server = node.text("uuid")
-        job: dict[str, object] = {"id": request_id, "kind": order.kind.value, "seen": stand(node)}
-        fields: dict[str, object] = {}
-        more: dict[str, object] = {}
-        if order.kind is JobKind.CLEAN:
-            fields["/automated_clean"] = True
-        if order.kind is JobKind.MANUAL_CLEAN:
-            more = clean_steps(order)
-        if order.kind is JobKind.DEPLOY and order.image is not None:
-            job |= {"image": order.image.image, "checksum": order.image.checksum}
-            left_out = (BOOT,) if self._vifs is None else (BOOT, SWITCH)
-            fields |= {f"/instance_info/{key}": value for key, value in facts.image(order.image).items()}
-            try:
-                more = {"deploy_steps": without(left_out), "configdrive": _config_drive(order.config_drive)}
-            except UnicodeDecodeError:
-                refused = "Ironic takes user data that is text, and this is not"
-                self._note_refusal(node, order, request_id, refused, deadline)
-                return
-            if self._vifs is not None:
-                try:
-                    keep_vifs(self._api, server, self._vifs.of(order.instance, order.leases), deadline)
-                except WrongState as error:
-                    self._note_refusal(node, order, request_id, f"{error}. {error.remedy}", deadline)
-                    return
-        if order.kind is JobKind.RESCUE:
-            # Ironic wants one; the rescue system is entered with the instance's keys.
-            more = {"rescue_password": secrets.token_urlsafe(24)}
-        kept, ended = node.ours, list[dict[str, object]]()
-        if order.kind in (JobKind.CLEAN, JobKind.INSPECT):
-            kept, ended = unleased(node)
-        self._api.patch(server, {**fields, "/extra/bms": {**kept, "job": job}}, deadline, also=ended)
-        try:
-            self._api.provision(server, verb, deadline, **more)
-        except Refused as error:
-            if error.status >= 500:
-                raise
-            refused = f"Ironic refuses to {order.kind.value} ({error.status}): {error.text}".removesuffix(": ")
-            now = self._api.node(server, deadline)
-            if begun(now, job):
-                # It was taken, and only the answer got lost: asked for anew, it is refused for being under way.
-                return
-            self._note_refusal(node, order, request_id, refused, deadline)
-
-    def _note_refusal(self, node: Node, order: JobOrder, request_id: str, refused: str, deadline: Deadline) -> None:
-        job = {"id": request_id, "kind": order.kind.value, "seen": stand(node), "refused": refused}
-        self._api.patch(node.text("uuid"), {"/extra/bms": {**node.ours, "job": job}}, deadline)
-
-    def _passed(self, node: Node, kind: JobKind, job: dict[str, Any], deadline: Deadline) -> JobReading:
-        if kind is JobKind.CLEAN:
-            return JobReading(JobPhase.PASSED, 100, node.state, disks=facts.erased(node, job["id"]))
-        if kind is JobKind.DEPLOY:
-            return JobReading(JobPhase.PASSED, 100, node.state, image=facts.written(node, job))
-        if kind in (JobKind.RESCUE, JobKind.MANUAL_CLEAN):
-            return JobReading(JobPhase.PASSED, 100, node.state)
-        if without := needs(self._api.version(deadline), INVENTORY, "an inventory, which names every disk,"):
-            return JobReading(JobPhase.FAILED, reason="INSPECTION_FAILED", message=without)
-        raw = self._api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
-        inventory = json.loads(raw).get("inventory") or {}
-        found = facts.disks(inventory)
-        if any(not disk.serial for disk in found):
-            message = "a disk tells neither serial number nor WWN, so nothing could prove that it was erased"
-            return JobReading(JobPhase.FAILED, reason="DISK_WITHOUT_NAME", message=message)
-        return JobReading(
-            JobPhase.PASSED, 100, node.state, facts=facts.hardware(node, inventory), disks=found
-        )  # fmt: skip
 
 
 @contextmanager
@@ -438,28 +340,6 @@ def asking(what: str, target: Target) -> Iterator[Deadline]:
         msg = f"Ironic refuses ({error.status}): {error.text}".removesuffix(": ")
         code = "CONTROLLER_SILENT" if error.status >= 500 else "REFUSED_BY_PEER"
         raise NotNow(code, msg, remedy="Look at the node in Ironic.", peer="ironic", server=target.server) from None
-
-
-def without(steps: Iterable[str]) -> list[dict[str, object]]:
-    """What has Ironic leave these steps of its deploy interface out of a deploy: its ``deploy_steps``."""
-    return [{"interface": "deploy", "step": step, "args": {}, "priority": 0} for step in steps]
-
-
-def stand(node: Node) -> list[str]:
-    """How a node stands, so that it can be told later whether anything happened since."""
-    return [node.state, node.moved, node.text("inspection_finished_at")]
-
-
-def begun(node: Node, job: dict[str, Any]) -> bool:
-    """Whether the job was begun after it was noted: asking Ironic for it moves the node at once."""
-    return job.get("seen") != stand(node)
-
-
-def _config_drive(document: bytes) -> dict[str, object]:
-    """Our secret document as Ironic takes it: user data as text."""
-    found: dict[str, Any] = json.loads(document or b"{}")
-    data = base64.b64decode(found.pop("user_data", "") or "")
-    return {**found, "user_data": data.decode()} if data else found
 
 
 def _refusal(server: str, bmc: Bmc, text: str) -> WrongState | PeerUnavailable:

@@ -22,8 +22,9 @@ from services.kernel.errors import WrongState
 from services.lifecycle.backends import ironic_facts as facts
 from services.lifecycle.backends import ironic_gates as gates
 from services.lifecycle.backends import ironic_holds as holds
-from services.lifecycle.backends.ironic import BOOT, SWITCH, IronicHardware, asking, begun, stand, without
+from services.lifecycle.backends.ironic import IronicHardware, asking
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
+from services.lifecycle.backends.ironic_jobs import BOOT, SWITCH, begun, stand, without
 from services.lifecycle.backends.neutron_ports import LeasePort, Ports
 from services.lifecycle.backends.nova_servers import REQUEST, Booked, NovaServers
 from services.lifecycle.backends.nova_user_data import user_data

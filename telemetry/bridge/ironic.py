@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.runtime.keystone.clouds import NoCloud
 from services.runtime.openstack import away
-from telemetry.bridge.login import Login, open_client
+from telemetry.bridge.login import SECONDS, Login, open_client
 
 if TYPE_CHECKING:
     from keystoneauth1.adapter import Adapter
@@ -89,7 +89,7 @@ class Ironic:
                 raise away("Ironic", "Keystone's catalog has no endpoint of it for us")
             base = base if base.endswith("/v1") else f"{base}/v1"
             answer = self._client.session.request(
-                f"{base}{path}", "GET", raise_exc=False, connect_retries=1, auth=self._client.auth,
+                f"{base}{path}", "GET", raise_exc=False, connect_retries=1, auth=self._client.auth, timeout=SECONDS,
                 headers={_VERSION: f"{version[0]}.{version[1]}", "Accept": "application/json"},
                 user_agent="bms-telemetry",
             )  # fmt: skip

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from services.runtime.keystone.clouds import open_login
+from services.runtime.keystone.clouds import shared_login
 from services.runtime.openstack import quieten
 
 if TYPE_CHECKING:
     from keystoneauth1.adapter import Adapter
 
-_SECONDS = 60.0
+SECONDS = 60.0
 """How long one answer may take: a page of a thousand nodes takes an Ironic seconds."""
 
 
@@ -52,7 +52,7 @@ def open_client(login: Login) -> Adapter:
         NoCloud: there is no such cloud, or it is incomplete.
     """
     if isinstance(login, CloudLogin):
-        found: Adapter = open_login(login.cloud, _SECONDS, at_keystone=False).region.get_session_client("baremetal")
+        found: Adapter = shared_login(login.cloud, at_keystone=False).region.get_session_client("baremetal")
         return found
     from keystoneauth1.adapter import Adapter
     from keystoneauth1.identity.v3 import Password
@@ -65,7 +65,7 @@ def open_client(login: Login) -> Adapter:
     )  # fmt: skip
     certificate = (str(login.certificate), str(login.key or login.certificate)) if login.certificate else None
     verify: bool | str = not login.insecure and (str(login.ca) if login.ca else True)
-    session = Session(auth=auth, verify=verify, cert=certificate, timeout=_SECONDS, app_name="bms")
+    session = Session(auth=auth, verify=verify, cert=certificate, timeout=SECONDS, app_name="bms")
     return Adapter(
         session, service_type="baremetal", interface=login.interface or None, region_name=login.region or None
     )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One life of a server whose ports are a Contrail's; its hardware and switches are simulated, and follow Contrail's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from services.kernel.clock import SystemClock
+from services.runtime.contrail import network_uuid, pairs_of
+from services.simulated.rack import PortWrite, Rack
+from services.simulated.state import Vlans
+from services.verifier.verdict import Verdict
+from tests.site import furnish
+from tests.site.audit import CHAINED, logs_are_whole, read_logs
+from tests.site.client import Client, wait_for
+from tests.site.rig import Site, running_site
+from tests.support.contrail import FakeContrail
+from tests.support.contrail_http import served
+from tests.support.judging import judged
+
+pytestmark = [pytest.mark.story, pytest.mark.timeout(600)]
+
+_CONFIG = "default-global-system-config"
+_INTERFACE = "virtual-machine-interface"
+BLUE = "projects/tenant-a/networks/blue"
+"""A word of the site's own and no Keystone project: it has a part in the project of the settings."""
+
+
+@pytest.fixture
+def fake() -> FakeContrail:
+    """A Contrail with the switches of `furnish.import_file`."""
+    made = FakeContrail()
+    made.add("fabric", [_CONFIG, "fab1"], fabric_enterprise_style=False)
+    for switch in ("leaf0a", "leaf0b"):
+        made.add("physical-router", [_CONFIG, switch], fabric_refs=[{"to": [_CONFIG, "fab1"]}])
+        for number in range(4):
+            made.add("physical-interface", [_CONFIG, switch, f"xe-0/0/{number}"])
+    return made
+
+
+@pytest.fixture
+def site(fake: FakeContrail, tmp_path: Path) -> Iterator[Site]:
+    """Five processes, of which network is on that Contrail, by HTTP."""
+    ends = threading.Event()
+    with served(fake) as url:
+        settings = {
+            "BMS_NETWORK_BACKEND": "contrail", "BMS_NETWORK_CONTRAIL_URLS": url,
+            "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1",
+        }  # fmt: skip
+        # So slow that a wire is laid before the work on it is over, which needs a network.
+        with running_site(tmp_path, settings=settings, profile="demo") as running:
+            wires = threading.Thread(target=_wire, args=(fake, running, ends))
+            wires.start()
+            try:
+                yield running
+            finally:
+                ends.set()
+                wires.join(30)
+
+
+def _wire(fake: FakeContrail, site: Site, ends: threading.Event) -> None:
+    """Has the rack's switches do, until *ends*, what Contrail's port groups say."""
+    rack = Rack(site.data.path / "rack.sqlite")
+    vlans: dict[str, int] = {}
+    known: dict[tuple[str, str], tuple[int, str, str]] = {}
+    try:
+        while not ends.wait(0.05):
+            now = {}
+            for server, mac, network, place in plugged(fake):
+                now[place] = (vlans.setdefault(network, 100 + len(vlans)), server, mac)
+            for place in known.keys() | now.keys():
+                if known.get(place) != now.get(place):
+                    _, server, mac = now.get(place) or known[place]
+                    write = PortWrite(*place, Vlans(now[place][0] if place in now else 0), mac)
+                    rack.write_ports(server, (write,), SystemClock().now())
+            known = now
+    finally:
+        rack.close()
+
+
+def plugged(fake: FakeContrail) -> list[tuple[str, str, str, tuple[str, str]]]:
+    """Server, MAC address, network and switch port of every interface that is attached, in one moment."""
+    found = []
+    for group in _listed(fake, "virtual-port-group"):
+        for ref in group.get("virtual_machine_interface_refs", ()):
+            for interface in _listed(fake, _INTERFACE, f"&obj_uuids={ref['uuid']}"):
+                host = pairs_of(interface, "virtual_machine_interface_bindings")["host_id"]
+                (mac,) = interface["virtual_machine_interface_mac_addresses"]["mac_address"]
+                network = interface["virtual_network_refs"][0]["uuid"]
+                places = ((ref["to"][1], ref["to"][2]) for ref in group.get("physical_interface_refs", ()))
+                found += [(host, mac, network, place) for place in places]
+    return found
+
+
+def _listed(fake: FakeContrail, kind: str, more: str = "") -> list[dict[str, Any]]:
+    status, answer = fake.handle("GET", f"/{kind}s?detail=true{more}", None)
+    assert status == 200, answer
+    return [row[kind] for row in answer[f"{kind}s"]]
+
+
+def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
+    """
+    Cleaned, deployed, given back and cleaned again. While the instance is active its server's port is attached to the
+    tenant's network in Contrail; before and after, nothing is. The verifier passes every log.
+    """
+    admin, tenant = Client(site, "admin"), Client(site, "tenant-a")
+    furnish.lay_ground(admin, tenant)
+    (server,) = furnish.bring_in(admin, 1)
+    furnish.provide(admin, [server], 240)
+    assert plugged(fake) == []
+
+    tenant.done(furnish.create_instance(tenant, "web"), 240)
+    ((host, mac, network, _),) = plugged(fake)
+    assert (f"servers/{host}", network) == (server, network_uuid(BLUE))
+    assert mac.startswith("0c:00:00:")
+    request = instance_pb2.DeleteInstanceRequest(name="projects/tenant-a/instances/web")
+    tenant.done(tenant.call("lifecycle", "DeleteInstance", request), 240)
+
+    def available() -> bool:
+        (status,) = furnish.statuses_of(admin)
+        return status.state == server_status_pb2.ServerStatus.STATE_AVAILABLE and not status.operation
+
+    wait_for("the server is offered again", available, 240, every=0.5)
+    assert plugged(fake) == []
+    logs = read_logs(site)
+    logs_are_whole(logs)
+    for service in CHAINED:
+        reports = judged(service, logs.events[service])
+        assert reports
+        assert {stream: report.verdict for stream, report in reports.items()} == dict.fromkeys(reports, Verdict.PASS)

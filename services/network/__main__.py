@@ -18,6 +18,7 @@ from services.access import RULES
 from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
 from services.network.backends.contrail import ContrailFabric
+from services.network.backends.contrail_mirror import ContrailMirror
 from services.network.backends.contrail_networks import ContrailNetworks
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
@@ -25,7 +26,7 @@ from services.network.backends.neutron_observed import ObservedNeutron
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose
 from services.network.domain import PortClass
-from services.network.ports import Controller, Fabric
+from services.network.ports import Controller, Fabric, Mirror
 from services.network.settings import ContrailSettings, NeutronSettings
 from services.network.settings import read as read_controller
 from services.runtime.contrail_http import open_contrail
@@ -43,11 +44,11 @@ _log = structlog.get_logger("bms.network")
 @contextmanager
 def _backend(
     settings: Settings, told: NeutronSettings | ContrailSettings | None, clock: Clock
-) -> Iterator[tuple[Fabric, Controller | None]]:
+) -> Iterator[tuple[Fabric, Controller | None, Mirror | None]]:
     if told is None:
         rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
-            yield SimulatedFabric(rack, clock), None
+            yield SimulatedFabric(rack, clock), None, None
         finally:
             rack.close()
         return
@@ -60,20 +61,21 @@ def _backend(
     if isinstance(told, ContrailSettings):
         contrail = open_contrail(told.access, setting="BMS_NETWORK_CONTRAIL_CLOUD")
         fabric = ContrailFabric(contrail, clock, told.native_vlan, groups, told.dhcp_options)
-        yield fabric, ContrailNetworks(contrail, told.native_vlan, told.private_projects)
+        networks = ContrailNetworks(contrail, told.native_vlan, told.private_projects)
+        yield fabric, networks, ContrailMirror(contrail)
         return
     api = open_neutron(told.cloud, told.seconds, setting="BMS_NETWORK_NEUTRON_CLOUD")
-    networks = NeutronNetworks(api, told.physical_network, told.private_projects)
     flips = NeutronFabric(api, clock, groups, told.dhcp_options)
-    yield ObservedNeutron(api, flips) if told.observed else flips, networks
+    moved = ObservedNeutron(api, flips) if told.observed else flips
+    yield moved, NeutronNetworks(api, told.physical_network, told.private_projects), None
 
 
 def run(settings: Settings, controller: NeutronSettings | ContrailSettings | None) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        with _backend(settings, controller, base.clock) as (fabric, networks):
-            parts = compose(base, fabric, networks)
+        with _backend(settings, controller, base.clock) as (fabric, networks, mirror):
+            parts = compose(base, fabric, networks, mirror)
             notary = Notary(base, parts.log)
             bound = build_server(
                 settings.server,

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.network.domain import NO_SETUP, PortClass, PortConfig, PortSetup, Segment, SwitchPort, Wish
+from services.network.domain import NO_SETUP, Link, PortClass, PortConfig, PortSetup, Segment, SwitchPort, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,5 +138,19 @@ class Controller(Protocol):
 
         Raises:
             PeerUnavailable: the controller does not say what it can do.
+        """
+        ...
+
+
+class Mirror(Protocol):
+    """Where a controller's own users see which servers there are. Nothing that we do depends on it."""
+
+    def show(self, server: str, links: Sequence[Link]) -> None:
+        """Has the controller know *server* (its UUID) with *links*, all its ports; without any it forgets the server.
+
+        Of what others told it of the server nothing is changed. May be called again.
+
+        Raises:
+            PeerUnavailable: the controller does not answer.
         """
         ...

@@ -22,7 +22,7 @@ from services.network.controlled import Controlled
 from services.network.operations import attachments
 from services.network.operations.networks import Networks
 from services.network.operations.store import Store
-from services.network.ports import Controller, Fabric
+from services.network.ports import Controller, Fabric, Mirror
 from services.network.store import SqlStore
 from services.network.switching import Switching
 from services.runtime import etags
@@ -48,6 +48,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         ids: Ids,
         fabric: Fabric,
         controller: Controller | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._database = database
         self._log = log
@@ -56,6 +57,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self._networks = Networks(ids)
         self._controlled = Controlled(database, writer, self._networks, controller, self.store) if controller else None
         self._switching = Switching(database, self.store, fabric)
+        self._mirror = mirror
 
     def store(self, tx: Transaction) -> Store:
         """The store of a transaction."""
@@ -128,6 +130,9 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         response = self._once(call, request, verb)
         fresh = [one.name for one in response.attachments if not one.HasField("observed")]
         self._send(call, server, fresh)
+        if self._mirror is not None and not call.validate_only:
+            # As it is recorded now, which may be younger than what this caller asked for.
+            self._mirror.show(server, [one.link for one in self._read(lambda store: store.attachments(server))])
         return response
 
     def AttachPorts(

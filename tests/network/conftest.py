@@ -15,7 +15,7 @@ from bms.network.v1 import attachment_pb2 as at
 from bms.network.v1 import network_pb2 as net
 from services.kernel.calls import Caller
 from services.network.backends.simulated import SimulatedFabric
-from services.network.ports import Controller, Fabric
+from services.network.ports import Controller, Fabric, Mirror
 from services.network.servicer import NetworkServicer
 from services.runtime.database import Database
 from services.runtime.eventlog import EventLog
@@ -73,6 +73,7 @@ class Site:
         folder: Path,
         fabric: Callable[[FakeClock], Fabric] | None = None,
         controller: Controller | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.database = database
         self.clock = FakeClock()
@@ -88,6 +89,7 @@ class Site:
             SequentialIds(),
             fabric(self.clock) if fabric else self.fabric,
             controller,
+            mirror,
         )
         self.wire = Wire(self.servicer, caller=admin(), clock=self.clock)
 

@@ -13,6 +13,7 @@ import grpc
 from bms.network.v1 import network_pb2 as net
 from services.kernel.clock import Clock
 from services.network.backends.contrail import ContrailFabric
+from services.network.backends.contrail_mirror import ContrailMirror
 from services.network.backends.contrail_networks import ContrailNetworks
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption
@@ -51,7 +52,8 @@ class Cloud(Site):
         self.fake = fake
         self.api = Contrail(fake)
         self.group = fake.add("security-group", ["default-domain", "default-project", "ours"])
-        super().__init__(database, folder, self.make_fabric, ContrailNetworks(self.api, private_projects=[SITES]))
+        networks = ContrailNetworks(self.api, private_projects=[SITES])
+        super().__init__(database, folder, self.make_fabric, networks, ContrailMirror(self.api))
 
     def make_fabric(self, clock: Clock) -> ContrailFabric:
         groups = {PortClass.PROVISIONING: (self.group,)}

@@ -165,7 +165,7 @@ class Rounds:
         after = ""
         while True:
             page = self._some_prefixes(PageRequest(_PAGE, after))
-            yield from page.rows
+            yield from (prefix for prefix in page.rows if not prefix.container)
             after = page.next_after
             if not after:
                 return

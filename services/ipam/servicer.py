@@ -15,6 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
 from services.ipam import wire
+from services.ipam.domain.addresses import Network
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.granting import Controller, Granting, controller
 from services.ipam.operations.leasing import Leasing
@@ -22,6 +23,7 @@ from services.ipam.operations.ports import AddressPlane, Store, Usage
 from services.ipam.operations.prefixes import Prefixes
 from services.ipam.patience import Patience
 from services.ipam.store import SqlStore
+from services.kernel.calls import Call
 from services.kernel.clock import Clock, Ids, SystemClock
 from services.runtime import etags
 from services.runtime.context import current_call
@@ -76,14 +78,18 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
     def CreatePrefix(self, request: prefix_pb2.CreatePrefixRequest, context: grpc.ServicerContext) -> prefix_pb2.Prefix:
         """See the contract."""
         call = current_call()
-        new = wire.new_prefix(request)
-        if self._granting is not None:
-            return self._granting.create_prefix(call, request, new)
-        return self._writer.once(
-            call,
-            request,
-            lambda tx: wire.prefix_message(self._prefixes.create(self.store(tx), call, new), Usage()),
-        )
+        part = wire.part_of(request)
+        if self._granting is not None and not request.prefix.container:
+            chosen = self._read_range(call, *part) if part else None
+            return self._granting.create_prefix(call, request, wire.new_prefix(request, chosen))
+        new = None if part else wire.new_prefix(request)
+
+        def verb(tx: Transaction) -> prefix_pb2.Prefix:
+            store = self.store(tx)
+            wanted = new or wire.new_prefix(request, self._prefixes.next_range(store, call, *part) if part else None)
+            return wire.prefix_message(self._prefixes.create(store, call, wanted), Usage())
+
+        return self._writer.once(call, request, verb)
 
     def GetPrefix(self, request: prefix_pb2.GetPrefixRequest, context: grpc.ServicerContext) -> prefix_pb2.Prefix:
         """See the contract."""
@@ -222,6 +228,12 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
     ) -> event_pb2.ListEventsResponse:
         """See the contract."""
         return serve_list_events(self._log, request, current_call().caller)
+
+    def _read_range(self, call: Call, project: str, parent: str, length: int) -> Network:
+        """The range that a controller is asked for; who is overtaken by another is told that it is taken."""
+        return self._database.transact(
+            lambda tx: self._prefixes.next_range(self.store(tx), call, project, parent, length), label="ipam.next_range"
+        )
 
     def _read(self, fn: Callable[[Store], T]) -> T:
         return self._database.read(lambda tx: fn(self.store(tx)))

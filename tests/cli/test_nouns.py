@@ -82,6 +82,19 @@ def test_networks_and_prefixes(bms: Shell, world: World) -> None:
     assert bms("prefix create p --network blue --cidr 10.0.0.0/24 --pool 10.0.0.9").code == 2
 
 
+def test_containers(bms: Shell, world: World) -> None:
+    """
+    A container needs no network, and a part of it no range but a length.
+    """
+    assert bms("prefix create pool --container --cidr 10.0.0.0/8 --vrf site.all").code == 0
+    assert bms("prefix create p --parent pool --length 24 --network blue").code == 0
+
+    assert world.prefixes["projects/site/prefixes/pool"].container
+    assert world.prefixes["projects/site/prefixes/p"].parent_prefix == "projects/site/prefixes/pool"
+    assert world.asked("CreatePrefix")[1].prefix_length == 24
+    assert "(container)" in bms("prefix list").out
+
+
 def test_prefixes_are_changed(bms: Shell, world: World) -> None:
     """
     Only what is given changes; what shall be empty is said by its name, and nothing at all is refused.

@@ -52,6 +52,8 @@ def _card(each: Prefix) -> list[tuple[str, str]]:
     return [
         ("Name", each.name),
         ("Range", each.cidr),
+        ("Part of", each.parent_prefix),
+        ("Divided into", f"{each.child_count} prefixes" if each.container else ""),
         ("Network", each.network),
         ("VRF", each.vrf),
         ("Gateway", each.gateway),
@@ -83,7 +85,7 @@ def list_(session: Session, everywhere: bool, shared: bool) -> None:
         (
             Column("NAME", lambda each: each.name.removeprefix("projects/").replace("/prefixes/", "/")),
             Column("RANGE", lambda each: each.cidr),
-            Column("NETWORK", lambda each: short(each.network)),
+            Column("NETWORK", lambda each: "(container)" if each.container else short(each.network)),
             Column("GATEWAY", lambda each: each.gateway),
             Column("LEASED", lambda each: str(each.leased_count)),
             Column("COOLING", lambda each: str(each.cooling_count)),
@@ -110,8 +112,13 @@ def show(session: Session, name: str) -> None:
 
 @prefix.command("create")
 @click.argument("name")
-@click.option("--cidr", required=True, help="The range, such as 10.1.0.0/24 or 2001:db8::/64.")
-@click.option("--network", "network_name", required=True, help="The network it serves.")
+@click.option("--cidr", default="", help="The range, such as 10.1.0.0/24 or 2001:db8::/64.")
+@click.option("--network", "network_name", default="", help="The network it serves; a container has none.")
+@click.option("--container", is_flag=True, help="Divide it into other prefixes; it gives no addresses.")
+@click.option("--parent", default="", help="The container it becomes a part of.")
+@click.option(
+    "--length", type=int, default=0, help="Of the parent, the next free range of this length; in place of --cidr."
+)
 @click.option("--gateway", default="", help="The gateway, or none.  [default: the first usable address]")
 @click.option(
     "--pool", "pools", multiple=True, metavar="START-END", help="Where free addresses are chosen; may be repeated."
@@ -129,6 +136,9 @@ def create(
     name: str,
     cidr: str,
     network_name: str,
+    container: bool,
+    parent: str,
+    length: int,
     gateway: str,
     pools: tuple[str, ...],
     reserved: tuple[str, ...],
@@ -139,12 +149,14 @@ def create(
     shared: bool,
     vrf: str,
 ) -> None:
-    """Make a prefix in a network."""
+    """Make a prefix in a network, or a container for prefixes."""
     from bms.ipam.v1.prefix_pb2 import CreatePrefixRequest, Prefix
 
     wanted = Prefix(
         cidr=cidr,
-        network=full_name(network_name, "networks", session.parent),
+        network=full_name(network_name, "networks", session.parent) if network_name else "",
+        container=container,
+        parent_prefix=full_name(parent, "prefixes", session.parent) if parent else "",
         gateway=gateway,
         pools=_ranges(pools, "pool"),
         reserved=_ranges(reserved, "reserve"),
@@ -157,7 +169,7 @@ def create(
         wanted.cool_down.FromTimedelta(cool_down)
     if sticky is not None:
         wanted.sticky_time.FromTimedelta(sticky)
-    request = CreatePrefixRequest(parent=session.parent, prefix_id=name, prefix=wanted)
+    request = CreatePrefixRequest(parent=session.parent, prefix_id=name, prefix=wanted, prefix_length=length)
     made = session.ipam.CreatePrefix(session.fill(request))
     session.screen.one(made, _card(made))
 

@@ -62,6 +62,9 @@ class Prefix:
             it is kept for its last owner after that; whether other projects' virtual machines may have addresses; and
             the domain of host names.
         realm: see `services.ipam.domain.holding.Realm.ref`; "" where no controller has the range.
+        container: whether it is divided into other prefixes; it then gives no addresses and has no network.
+        parent, parent_uid: the container that it is a part of; "" for none.
+        depth: how many containers it lies in. Prefixes of one VRF and depth never overlap.
     """
 
     name: str
@@ -75,6 +78,10 @@ class Prefix:
     create_time: datetime
     update_time: datetime
     realm: str = ""
+    container: bool = False
+    parent: str = ""
+    parent_uid: str = ""
+    depth: int = 0
 
     @property
     def version(self) -> Version:
@@ -101,7 +108,9 @@ class Prefix:
 
     @property
     def capacity(self) -> int:
-        """How many addresses can be chosen in all."""
+        """How many addresses can be chosen in all; of a container, how many there are."""
+        if self.container:
+            return self.cidr.num_addresses
         choices = self.choices
         hosts = usable(self.cidr)
         ends = (int(self.cidr.network_address), int(self.cidr.broadcast_address))
@@ -235,6 +244,8 @@ def require_choice(prefix: Prefix) -> None:
     Raises:
         InvalidField: its pools hold addresses alone that nobody may have.
     """
+    if prefix.container:
+        return
     for pool in prefix.choices:
         # Beside what is reserved, at most three addresses are nobody's: one of the first four can be given if any can.
         for number in range(pool.first, min(pool.last, pool.first + 3) + 1):

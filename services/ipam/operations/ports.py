@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -18,11 +18,15 @@ from services.kernel.pages import Page, PageRequest
 
 
 class Usage(NamedTuple):
-    """How many addresses of a prefix are leased, how many rest, and how many of its choices cannot be had."""
+    """How many addresses of a prefix are leased, how many rest, and how many of its choices cannot be had.
+
+    Of a container: how many addresses are in prefixes made of it, and how many of those it has.
+    """
 
     leased: int = 0
     cooling: int = 0
     taken: int = 0
+    children: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,32 @@ class PrefixStore(Protocol):
         """Puts *network* into *vrf* unless it is in one already; answers in which it is."""
         ...
 
-    def overlapping(self, vrf: str, cidr: Network) -> Prefix | None:
-        """A prefix of *vrf* that shares addresses with *cidr*."""
+    def overlapping(self, vrf: str, depth: int, cidr: Network) -> Prefix | None:
+        """A prefix of *vrf* at this *depth* that shares addresses with *cidr*."""
+        ...
+
+    def divided(self, containers: Mapping[str, Prefix]) -> dict[str, Usage]:
+        """How full these *containers* are, by their uids."""
+        ...
+
+    def smallest_block(self, container: Prefix, length: int) -> Network | None:
+        """The lowest of the smallest free blocks of *container* that hold a range of *length*."""
+        ...
+
+    def block_among(self, container: str, blocks: Sequence[Network]) -> Network | None:
+        """That of *blocks* which is a free block of the container of this uid; one at most is."""
+        ...
+
+    def take_block(self, container: str, block: Network) -> bool:
+        """Removes a free block of the container of this uid; False: it is none."""
+        ...
+
+    def add_blocks(self, container: str, blocks: Sequence[Network]) -> None:
+        """Keeps *blocks* as free ones of the container of this uid."""
+        ...
+
+    def drop_blocks(self, container: str) -> None:
+        """Forgets the free blocks of the container of this uid."""
         ...
 
     def insert_prefix(self, prefix: Prefix, frontier: Frontier) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from services.ipam.store.blocks import BlockTables
 from services.ipam.store.holds import HoldTables
 from services.ipam.store.leases import LeaseTables
 from services.ipam.store.prefixes import PrefixTables
@@ -10,5 +11,5 @@ from services.ipam.store.prefixes import PrefixTables
 __all__ = ["SqlStore"]
 
 
-class SqlStore(PrefixTables, LeaseTables, HoldTables):
+class SqlStore(PrefixTables, BlockTables, LeaseTables, HoldTables):
     """See `services.ipam.operations.ports.Store`: everything within one transaction."""

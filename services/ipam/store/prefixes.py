@@ -105,11 +105,12 @@ class PrefixTables(Tables):
         row = self._tx.one("SELECT vrf FROM networks WHERE network = ?", (network,))
         return "" if row is None else str(row["vrf"])
 
-    def overlapping(self, vrf: str, cidr: Network) -> Prefix | None:
+    def overlapping(self, vrf: str, depth: int, cidr: Network) -> Prefix | None:
         # Those that are there lie apart, so only the last that begins before the end of *cidr* can reach into it.
         row = self._tx.one(
-            f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE vrf = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-            (vrf, key(cidr.broadcast_address)),
+            f"SELECT {PREFIX_COLUMNS} FROM prefixes WHERE vrf = ? AND depth = ? AND first <= ?"
+            " ORDER BY first DESC LIMIT 1",
+            (vrf, depth, key(cidr.broadcast_address)),
         )
         return None if row is None or row["last"] < key(cidr.network_address) else prefix_of(row)
 
@@ -120,7 +121,8 @@ class PrefixTables(Tables):
         )
         if not inserted:
             return False
-        self._choose_from(prefix, prefix.choices)
+        if not prefix.container:
+            self._choose_from(prefix, prefix.choices)
         return True
 
     def _choose_from(self, prefix: Prefix, ranges: Sequence[Range]) -> None:
@@ -142,6 +144,8 @@ class PrefixTables(Tables):
         return None if row is None else (prefix_of(row), frontier_of(row))
 
     def let_go(self, prefix: Prefix) -> None:
+        if prefix.container:
+            return
         span = (prefix.vrf, key(prefix.cidr.network_address), key(prefix.cidr.broadcast_address))
         # Those that nothing was ever told of: a stream does not begin again.
         unheard = "epoch = 0 AND sequence = 0"

@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 TUNING_COLUMNS = ("pools", "reserved", "dns_servers", "cool_down", "shared", "sticky", "domain")
 PREFIX_COLUMNS = (
     f"name, uid, project, cidr, ip_version, vrf, network, first, last, gateway, {', '.join(TUNING_COLUMNS)},"
-    " create_time, update_time, realm, next_address, made"
+    " create_time, update_time, realm, container, parent, parent_uid, depth, next_address, made"
 )
 LEASE_COLUMNS = (
     "name, project, vrf, address, prefix_length, gateway, dns_servers, prefix, prefix_uid, network, kind, resource,"
@@ -38,7 +38,7 @@ ADDRESS_COLUMNS = "vrf, address, state, free_at, epoch, lease, sequence, digest"
 
 _PREFIX_FACTS = tuple(column for column in PREFIX_COLUMNS.split(", ") if column not in {"next_address", "made"})
 
-_COLUMNS = {"owner": "resource"}
+_COLUMNS = {"owner": "resource", "parent_prefix": "parent"}
 """The columns of fields that have another name."""
 
 
@@ -70,6 +70,10 @@ def prefix_values(prefix: Prefix, frontier: Frontier) -> tuple[object, ...]:
         to_micros(prefix.create_time),
         to_micros(prefix.update_time),
         prefix.realm,
+        int(prefix.container),
+        prefix.parent,
+        prefix.parent_uid,
+        prefix.depth,
         *frontier_values(prefix, frontier),
     )
 
@@ -121,6 +125,10 @@ def _prefix(*facts: Any) -> Prefix:
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         realm=row["realm"],
+        container=bool(row["container"]),
+        parent=row["parent"],
+        parent_uid=row["parent_uid"],
+        depth=row["depth"],
     )
 
 

@@ -22,6 +22,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from services.kernel.errors import PeerUnavailable
@@ -110,8 +111,11 @@ class Cloud:
         """A client, and whether the service said what it is."""
         with self._changing:
             connection = self._connection()
+        told = self._login().region.get_endpoint(kind)
         client: Adapter = getattr(connection, kind)
-        if client.get_endpoint_data() is not None:
+        # The SDK puts the address of the version that a service named in the place of one without. There Glance says
+        # nothing of versions: it must not be asked again.
+        if client.endpoint_override != told or client.get_endpoint_data() is not None:
             return client, True
         # Of one that says nothing the SDK takes the address as it was given, be it that of a version or not, and for
         # ever: so it is asked anew.
@@ -140,7 +144,10 @@ class Cloud:
         if self._made is None:
             from openstack.connection import Connection
 
-            self._made = Connection(config=self._login().region)
+            # A copy of what is configured: into it the SDK writes the addresses that it finds, and the login is shared.
+            region = copy(self._login().region)
+            region.config = dict(region.config)
+            self._made = Connection(config=region)
         return self._made
 
 

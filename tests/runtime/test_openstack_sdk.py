@@ -229,6 +229,27 @@ def test_a_service_that_is_starting_is_asked_again_what_it_is(clouds: Path, peer
     assert [each.path for each in peer.asked] == ["/v2.1/servers"]
 
 
+@pytest.mark.parametrize("auth", ["none", "password"])
+def test_a_service_that_says_what_it_is_at_its_root_alone(clouds: Path, peer: Peer, auth: str) -> None:
+    """
+    Glance answers 404 where its version is.
+    """
+    root = peer.url.removesuffix("/v2.1")
+    if auth == "none":
+        known = {"auth_type": "none", "auth": {"endpoint": root}, "image_endpoint_override": root}
+        clouds.write_text(json.dumps({"clouds": {"site": known}}))
+    else:
+        _names(clouds, image_endpoint_override=root)
+    peer.below = False
+    # Somebody else's cloud too, by the same login.
+    for cloud in (Cloud("site", SETTING), Cloud("site", SETTING)):
+        glance = cloud.service("Glance", "image", seconds=5)
+        for _ in range(2):
+            ask("Glance", glance, "GET", "/images")
+
+    assert [each.path for each in peer.asked] == ["/v2.1/images"] * 4
+
+
 def test_a_process_logs_in_once(clouds: Path, peer: Peer, keystone: FakeKeystone) -> None:
     """
     Whoever asks whatever service of a cloud, for whichever setting, comes with one token and over kept connections.

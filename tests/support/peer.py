@@ -40,6 +40,7 @@ class Peer:
         knows: whether it knows a token; any, unless the test says otherwise.
         connections: over how many it was asked.
         started: whether it says what it is; until then it answers all with 503.
+        below: whether it says that below its version too; Glance says it at its root alone.
     """
 
     root: str
@@ -49,6 +50,7 @@ class Peer:
     knows: Callable[[str], bool] = lambda _: True
     connections: int = 0
     started: bool = True
+    below: bool = True
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -87,8 +89,9 @@ def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
             if not peer.started:
                 self._answer(503, b"{}")
                 return
-            if self.path in ("/", peer.root, f"{peer.root}/"):
-                self._answer(200, json.dumps(_version(peer.url)).encode())
+            if self.path == "/" or self.path.rstrip("/") == peer.root:
+                known = self.path == "/" or peer.below
+                self._answer(200 if known else 404, json.dumps(_version(peer.url)).encode() if known else b"<html>")
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
             peer.asked.append(Asked(self.command, self.path, headers, content))

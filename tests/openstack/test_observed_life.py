@@ -38,6 +38,12 @@ cloud = fixture.cloud
 
 CLASS, NAMED = "bms.observed", "observed-life"
 _PROOFS = ("power.observed", "clean.passed", "image.verified")
+_CLASSES = {
+    "provisioning": network_pb2.PORT_CLASS_PROVISIONING,
+    "cleaning": network_pb2.PORT_CLASS_CLEANING,
+    "rescuing": network_pb2.PORT_CLASS_RESCUE,
+}
+"""The networks of Ironic's, by its own names for them."""
 _State = server_status_pb2.ServerStatus
 
 
@@ -125,7 +131,7 @@ def life(cloud: Cloud, node: str, tmp_path_factory: pytest.TempPathFactory) -> I
     }  # fmt: skip
     admin = cloud.connect()
     project = cloud.connect("tenant-a").session.get_project_id()
-    networks = {name: str(admin.network.find_network(name).id) for name in ("provisioning", "cleaning")}
+    networks = {name: str(admin.network.find_network(name).id) for name in _CLASSES}
     blue = admin.network.create_network(name=NAMED, project_id=project)
     networks["blue"] = str(blue.id)
     with pytest.MonkeyPatch.context() as patch:
@@ -146,7 +152,7 @@ def life(cloud: Cloud, node: str, tmp_path_factory: pytest.TempPathFactory) -> I
 def _lay_ground(ours: Client, project: str, networks: dict[str, str]) -> None:
     """Takes over the networks that Ironic uses, and the tenant's; a prefix and a flavor."""
     for name, ident in networks.items():
-        kind = network_pb2.PortClass.Value("PORT_CLASS_TENANT" if name == "blue" else f"PORT_CLASS_{name.upper()}")
+        kind = _CLASSES.get(name, network_pb2.PORT_CLASS_TENANT)
         parent = f"projects/{project if name == 'blue' else 'site'}"
         network = network_pb2.Network(network_class=kind, display_name=name)
         request = network_pb2.CreateNetworkRequest(parent=parent, network_id=ident, network=network)
@@ -226,6 +232,30 @@ def test_rebuilding_goes_the_same_way(life: Life) -> None:
 
     assert life.bound() == before
     assert life.ironic().power_state == "power on"
+
+
+def test_it_is_rescued_on_ironics_rescuing_network(life: Life) -> None:
+    """
+    Cut from the tenant before Ironic boots the rescue system on its own network, and his again after it, off meanwhile.
+    """
+    before, told = life.bound(), len(life.told())
+    rescue, unrescue = (
+        make(name=life.instance) for make in (instance_pb2.RescueInstanceRequest, instance_pb2.UnrescueInstanceRequest)
+    )
+    life.ours.done(life.ours.call("lifecycle", "RescueInstance", rescue), 300)
+    node = life.ironic()
+    assert (node.provision_state, node.power_state) == ("rescue", "power on")
+    assert [name for name, _ in life.bound()] == ["rescuing"]
+
+    life.ours.done(life.ours.call("lifecycle", "UnrescueInstance", unrescue), 300)
+    node = life.ironic()
+    assert (node.provision_state, node.power_state) == ("active", "power on")
+    assert life.bound() == before
+    assert life.told()[told:] == [
+        "power.observed", "port.detach_requested", "port.detach_observed", "port.attach_requested",
+        "port.attach_observed", "power.observed", "port.detach_requested", "port.detach_observed",
+        "port.attach_requested", "port.attach_observed", "power.observed",
+    ]  # fmt: skip
 
 
 def test_a_stop_cuts_and_a_start_gives_back(life: Life) -> None:

@@ -199,12 +199,27 @@ class SteeredInspect(fake.FakeInspect):
 
 
 class SteeredRescue(fake.FakeRescue):
+    """Switches and moves ports as the agent's does, in its order, without a ramdisk."""
+
     def rescue(self, task):
-        return states.RESCUEWAIT if _told(task, "rescue") else states.RESCUE
+        waits = _told(task, "rescue")
+        utils.node_power_action(task, states.POWER_OFF)
+        task.driver.network.unconfigure_tenant_networks(task)
+        task.driver.network.add_rescuing_network(task)
+        utils.node_power_action(task, states.POWER_ON)
+        return states.RESCUEWAIT if waits else states.RESCUE
 
     def unrescue(self, task):
         _told(task, "unrescue")
+        utils.node_power_action(task, states.POWER_OFF)
+        self.clean_up(task)
+        task.driver.network.configure_tenant_networks(task)
+        utils.node_power_action(task, states.POWER_ON)
         return states.ACTIVE
+
+    def clean_up(self, task):
+        utils.remove_node_rescue_password(task.node, save=True)
+        task.driver.network.remove_rescuing_network(task)
 
 
 def _offer(kind, ours) -> None:

@@ -146,6 +146,8 @@ def _configure(folder: Path, found: Path, port: int, password: str, *, login: bo
         "oslo_concurrency": {"lock_path": folder / "locks"},
         # Off on purpose: the product asks for cleaning itself, whatever the site's default is.
         "conductor": {"automated_clean": False, "sync_power_state_interval": 5},
+        # By itself it tries for minutes to reach a BMC that is dead.
+        "redfish": {"connection_attempts": 2, "connection_retry_interval": 1},
     }
     return write_ini(folder / "ironic.conf", {**base, **own})
 

@@ -10,7 +10,7 @@ import secrets
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from typing import Any
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi
 from tests.openstack.cloud import ironic, parts
 from tests.openstack.cloud.programs import programs
+from tests.openstack.fleet import Fleet
 
 DISK_BYTES = 64 * 1024
 INTERFACES = {
@@ -89,6 +90,11 @@ class FaultyIronic:
         disk.write_bytes(secrets.token_bytes(DISK_BYTES))
         return disk
 
+    def plug_all(self, fleet: Fleet) -> None:
+        """Each server gets the disk that the stand-in's inspection tells of."""
+        for name, bmc in fleet.bmcs.items():
+            self.plug(bmc.port, f"S{fleet.uuid(name)[:8]}")
+
     def steer(self, port: int, **words: str) -> None:
         """Has operations of the server at *port* go as *words* say from now on; see tests/openstack/standin."""
         wheel = self.folder / "wheels" / f"{port}.json"
@@ -112,24 +118,30 @@ class FaultyIronic:
 
 
 @contextmanager
-def running_faulty(folder: Path) -> Iterator[FaultyIronic]:
-    """One, until the block ends."""
-    installed = programs()
+def running_faulty(
+    folder: Path, *, more: Mapping[str, Mapping[str, object]] | None = None, api: Callable[[], IronicApi] | None = None
+) -> Iterator[FaultyIronic]:
+    """One, until the block ends; by itself it lets anybody in.
+
+    Args:
+        more: options by section, in place of its own or beside them.
+        api: makes the test's client, where it takes a login.
+    """
+    installed, more = programs(), more or {}
     port = parts.free_port()
     (folder / "wheels").mkdir()
-    base = ironic.settings(
-        folder, hardware="redfish", interfaces=INTERFACES, auth_strategy="noauth", host="faulty", rpc_transport="none"
-    )
+    options = {"auth_strategy": "noauth", "host": "faulty", "rpc_transport": "none", **more.get("DEFAULT", {})}
+    base = ironic.settings(folder, hardware="redfish", interfaces=INTERFACES, **options)
     own: dict[str, dict[str, object]] = {
         "api": {"host_ip": "127.0.0.1", "port": port},
         "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
         "oslo_concurrency": {"lock_path": folder / "locks"},
         "conductor": {
             "automated_clean": False, "sync_power_state_interval": 3600, "check_provision_state_interval": 2,
-            "node_locked_retry_interval": 1,
+            "node_locked_retry_interval": 1, **more.get("conductor", {}),
         },
     }  # fmt: skip
-    config = parts.write_ini(folder / "ironic.conf", {**base, **own})
+    config = parts.write_ini(folder / "ironic.conf", {**more, **base, **own})
     parts.run(folder, [str(installed / "ironic-dbsync"), "--config-file", str(config), "create_schema"], "dbsync")
     points = {f"ironic.hardware.interfaces.{kind}": at for kind, at in POINTS.items()}
     environ = {
@@ -138,7 +150,7 @@ def running_faulty(folder: Path) -> Iterator[FaultyIronic]:
     }  # fmt: skip
     argv = [str(installed / "ironic"), "--config-file", str(config)]
     process = parts.start(folder, folder / "ironic.log", argv, environ)
-    own_api = IronicApi(endpoint=f"http://127.0.0.1:{port}")
+    own_api = api() if api is not None else IronicApi(endpoint=f"http://127.0.0.1:{port}")
     with _way_to(port) as way:
         found = FaultyIronic(folder, f"http://127.0.0.1:{way.port}", own_api, way, argv, environ, port, process)
         try:

@@ -95,11 +95,11 @@ class Cloud:
 
 
 @contextmanager
-def running_keystone(folder: Path) -> Iterator[Cloud]:
-    """Keystone in *folder* with its `PEOPLE`, until the block ends."""
+def running_keystone(folder: Path, *, token_seconds: int = 3600) -> Iterator[Cloud]:
+    """Keystone in *folder* with its `PEOPLE`, until the block ends; its tokens are good for *token_seconds*."""
     found, port = programs(), free_port()
     endpoint, passwords = f"http://127.0.0.1:{port}/v3", {name: secrets.token_hex(12) for name in (*PEOPLE, "admin")}
-    manage = [str(found / "keystone-manage"), "--config-file", str(_configure(folder))]
+    manage = [str(found / "keystone-manage"), "--config-file", str(_configure(folder, token_seconds))]
     run(folder, [*manage, "db_sync"], "keystone db_sync")
     given = ["--bootstrap-password", passwords["admin"], "--bootstrap-public-url", endpoint]
     run(folder, [*manage, "bootstrap", *given, "--bootstrap-region-id", "one"], "keystone bootstrap")
@@ -113,13 +113,14 @@ def running_keystone(folder: Path) -> Iterator[Cloud]:
         yield Cloud(endpoint, clouds, passwords, _populate(cloud), process, log)
 
 
-def _configure(folder: Path) -> Path:
+def _configure(folder: Path, token_seconds: int) -> Path:
     for name in ("fernet", "credential"):
         (folder / name).mkdir(mode=0o700)
         for number in "01":
             (folder / name / number).write_bytes(Fernet.generate_key())
     sections: dict[str, dict[str, object]] = {
         "database": {"connection": f"sqlite:///{folder}/keystone.sqlite"},
+        "token": {"expiration": token_seconds},
         "fernet_tokens": {"key_repository": folder / "fernet"},
         "credential": {"key_repository": folder / "credential"},
         # Without, each answer costs half a second of CPU. What is revoked leaves the cache of its one process at once.

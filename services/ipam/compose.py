@@ -11,15 +11,18 @@ from typing import Protocol
 import structlog
 
 from bms.ipam.v1 import ipam_service_pb2_grpc
-from services.ipam.backends.neutron import NeutronPlane, Opening
+from services.ipam.backends.contrail import ContrailPlane
+from services.ipam.backends.neutron import NeutronPlane
+from services.ipam.backends.opening import Opening
 from services.ipam.granting import Controller
 from services.ipam.operations.ports import AddressPlane
 from services.ipam.servicer import IpamServicer
-from services.ipam.settings import CLOUD, PlaneSettings
+from services.ipam.settings import CLOUD, CONTRAIL_CLOUD, PlaneSettings
 from services.ipam.worker import Sweeper
 from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
 from services.runtime.compose import Ground, Served
+from services.runtime.contrail_http import open_contrail
 from services.runtime.eventlog import EventLog
 from services.runtime.loop import Loop
 from services.runtime.neutron import open_neutron
@@ -96,7 +99,11 @@ def compose(base: Ground, settings: PlaneSettings | None = None) -> Ipam:
 
 
 def _plane(settings: PlaneSettings) -> AddressPlane | None:
-    if not settings.neutron:
+    if settings.neutron:
+        neutron = Opening("neutron", lambda: open_neutron(settings.neutron, setting=CLOUD))
+        return NeutronPlane(neutron.api, dhcp=settings.dhcp)
+    access = settings.contrail
+    if access is None:
         return None
-    opening = Opening(lambda: open_neutron(settings.neutron, setting=CLOUD))
-    return NeutronPlane(opening.api, dhcp=settings.dhcp)
+    contrail = Opening("contrail", lambda: open_contrail(access, setting=CONTRAIL_CLOUD))
+    return ContrailPlane(contrail.api, dhcp=settings.dhcp)

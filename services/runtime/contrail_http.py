@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.contrail import DEFAULT_PROJECT, PEER, Contrail
 from services.runtime.keystone.clouds import NoCloud, shared_login
-from services.runtime.openstack import Answer, away, document, quieten
+from services.runtime.openstack import Answer, away, parsed, quieten
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
@@ -163,7 +163,11 @@ class Servers:
             # By its class alone: messages of these libraries quote requests.
             told = away(PEER, f"Contrail cannot be reached at {urlsplit(url).netloc}: {type(error).__name__}")
             raise (_NotSent(told) if _was_not_sent(error) else told) from None
-        return Answer(int(answer.status_code), document(bytes(answer.content)))
+        raw = bytes(answer.content)
+        found = parsed(raw)
+        # Refusals are bare text, whole: of a traceback it is the last line that says why.
+        body = {"message": raw.decode(errors="replace")} if found is None else found
+        return Answer(int(answer.status_code), body)
 
     def _log_in(self) -> None:
         """Gets a token if there is none yet, so that what is wrong with Keystone is not told of Contrail."""

@@ -10,6 +10,7 @@ import pytest
 
 from services.ipam.settings import PlaneSettings
 from services.kernel.errors import InvalidField
+from services.runtime.contrail_http import Access
 
 
 def test_nobody_unless_told() -> None:
@@ -33,10 +34,32 @@ def test_neutron() -> None:
     assert PlaneSettings.read(given) == PlaneSettings("site", dhcp=True, period=timedelta(seconds=0.5))
 
 
+def test_contrail() -> None:
+    """
+    Contrail is named by its API servers; DHCP is its own unless told otherwise.
+    """
+    given = {"BMS_IPAM_BACKEND": "contrail", "BMS_IPAM_CONTRAIL_URLS": "http://a:8082,http://b:8082"}
+
+    found = PlaneSettings.read(given)
+
+    assert found == PlaneSettings(contrail=Access(("http://a:8082", "http://b:8082")), dhcp=True)
+    assert not PlaneSettings.read({**given, "BMS_IPAM_CONTRAIL_DHCP": "0"}).dhcp
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [
-        ({"BMS_IPAM_BACKEND": "contrail"}, "BMS_IPAM_BACKEND"),
+        ({"BMS_IPAM_BACKEND": "opencontrail"}, "BMS_IPAM_BACKEND"),
+        ({"BMS_IPAM_BACKEND": "contrail"}, "BMS_IPAM_CONTRAIL_URLS"),
+        ({"BMS_IPAM_CONTRAIL_URLS": "http://controller:8082"}, "BMS_IPAM_CONTRAIL_URLS"),
+        (
+            {"BMS_IPAM_BACKEND": "contrail", "BMS_IPAM_CONTRAIL_URLS": "http://c", "BMS_IPAM_NEUTRON_DHCP": "1"},
+            "BMS_IPAM_NEUTRON_DHCP",
+        ),
+        (
+            {"BMS_IPAM_BACKEND": "contrail", "BMS_IPAM_CONTRAIL_URLS": "http://c", "BMS_IPAM_CONTRAIL_SECONDS": "-1"},
+            "BMS_IPAM_CONTRAIL_SECONDS",
+        ),
         ({"BMS_IPAM_BACKEND": "neutron"}, "BMS_IPAM_NEUTRON_CLOUD"),
         ({"BMS_IPAM_NEUTRON_CLOUD": "site"}, "BMS_IPAM_NEUTRON_CLOUD"),
         (

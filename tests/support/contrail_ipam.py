@@ -265,7 +265,8 @@ class Addresses:
             text = f"Bad reference in create: {what} Subnet type '{prefix}/{length}' is invalid"
             raise Fault(400, text) from None
         gateway = given.get("default_gateway")
-        if gateway and ip_address(gateway) not in net:
+        # All zeros say that there is none.
+        if gateway and int(ip_address(gateway)) and ip_address(gateway) not in net:
             raise Fault(409, f"gateway Ip {gateway} out of cidr: {net}")
         for pool in given.get("allocation_pools") or ():
             first, last = ip_address(pool["start"]), ip_address(pool["end"])

@@ -8,7 +8,6 @@ earlier attempt made it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -26,7 +25,7 @@ from services.ipam.domain.addresses import Address, Network
 from services.ipam.domain.holding import UNSURE, Holder, MacTaken, Realm, Taken, mac_of
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
-from services.kernel.errors import Exhausted, InvalidField, NotFound, PeerUnavailable, WrongState
+from services.kernel.errors import Exhausted, NotFound, WrongState
 from services.runtime.neutron import LEASE, Neutron, Resource, age, find_network, is_ours
 from services.runtime.openstack import Refused
 
@@ -38,34 +37,6 @@ NOBODY = "nobody"
 """Who has an address that Neutron takes for allocated though no port has it; it forgets to free some."""
 
 _SHOWN = ("id", "name", "device_owner", "device_id", "project_id", "mac_address", "fixed_ips", "description", "tags")
-
-
-class Opening:
-    """Neutron, opened when it is first needed.
-
-    Args:
-        opens: opens it.
-    """
-
-    def __init__(self, opens: Callable[[], Neutron]) -> None:
-        self._opens = opens
-        self._making = threading.Lock()
-        self._made: Neutron | None = None
-
-    def api(self) -> Neutron:
-        """It.
-
-        Raises:
-            PeerUnavailable: it cannot be opened now.
-        """
-        with self._making:
-            if self._made is None:
-                try:
-                    self._made = self._opens()
-                except InvalidField as error:
-                    # What is wrong is a setting of ours, and nothing that a caller gave.
-                    raise PeerUnavailable(str(error), remedy=error.remedy, peer="neutron") from None
-            return self._made
 
 
 class NeutronPlane:

@@ -18,9 +18,10 @@ from services.access import RULES
 from services.kernel.errors import BmsError
 from services.lifecycle.audits.sweep import Settling
 from services.lifecycle.backends.simulated import SimulatedHardware
+from services.lifecycle.bmc import RememberedCredentials
 from services.lifecycle.compose import Walks, compose
 from services.lifecycle.observing.watch import Watch, watch
-from services.lifecycle.ports import Hardware, RememberedCredentials
+from services.lifecycle.ports import Hardware
 from services.lifecycle.settings import LifecycleSettings
 from services.lifecycle.store import Store
 from services.runtime.foundation import Foundation, lay

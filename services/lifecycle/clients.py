@@ -15,9 +15,10 @@ from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2_grpc
 from services.kernel.errors import BmsError, NotFound, PeerUnavailable
 from services.kernel.events import DiskSeen
 from services.kernel.names import SERVER
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Reading, Registered
-from services.lifecycle.ports import Bmc, CardPort, HardwareFacts, ImageOrder, ServerCard
+from services.lifecycle.ports import CardPort, HardwareFacts, ImageOrder, ServerCard
 from services.runtime.outbound import Peer
 
 _PROVIDABLE = (server_pb2.NODE_TYPE_UNSPECIFIED, server_pb2.NODE_TYPE_BAREMETAL)

@@ -13,6 +13,7 @@ from bms.lifecycle.v1 import audit_service_pb2_grpc, lifecycle_service_pb2_grpc
 from services.lifecycle.audit_servicer import AuditServicer
 from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.audits.sweep import Pause
+from services.lifecycle.bmc import RememberedCredentials
 from services.lifecycle.brakes import Brakes
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.config_drive import config_drive
@@ -33,7 +34,7 @@ from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.pace import Pace
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
-from services.lifecycle.ports import Hardware, RememberedCredentials
+from services.lifecycle.ports import Hardware
 from services.lifecycle.servicer import LifecycleServicer
 from services.lifecycle.steps.table import steps
 from services.lifecycle.store import Store

@@ -12,11 +12,11 @@ from services.lifecycle import wire
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import sla_of
-from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.domain.runbook import anchor, cure_text
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.operations.beginning import is_quarantining
 from services.lifecycle.store import Store

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.kernel.clock import Clock
-from services.lifecycle.ports import Bmc
+from services.lifecycle.bmc import Bmc
 
 MOST = 20_000
 """How many are remembered at most; the oldest goes first."""

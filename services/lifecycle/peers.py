@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from services.kernel.events import DiskSeen
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder, ServerCard
+from services.lifecycle.ports import HardwareFacts, ImageOrder, ServerCard
 
 
 @dataclass(frozen=True, slots=True)

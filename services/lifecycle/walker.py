@@ -22,8 +22,8 @@ from services.lifecycle.domain.brake import Held, Sign
 from services.lifecycle.domain.expected import came_back, must_be_off
 from services.lifecycle.domain.holding import Fallen
 from services.lifecycle.domain.instance import Instance
-from services.lifecycle.domain.plans import OnFailure, StepName
 from services.lifecycle.domain.server import Power, Server
+from services.lifecycle.domain.step import OnFailure, StepName
 from services.lifecycle.domain.waits_of_controllers import OF_CONTROLLERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.pace import Pace

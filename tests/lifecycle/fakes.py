@@ -24,10 +24,10 @@ from services.kernel.errors import (
     WrongState,
 )
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Purpose, Reading, Registered
 from services.lifecycle.ports import (
-    Bmc,
     Booking,
     ConsoleSeen,
     HardwareFacts,

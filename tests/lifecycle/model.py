@@ -17,10 +17,11 @@ from services.kernel.events import DiskSeen, Event, Head
 from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import TAKEN, Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
 from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.adopting import Adopting
 from services.lifecycle.operations.beginning import Beginnings

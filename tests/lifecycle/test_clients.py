@@ -19,10 +19,11 @@ from bms.ipam.v1 import ipam_service_pb2, lease_pb2, prefix_pb2
 from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2
 from services.kernel.errors import BmsError, DeadlineExceeded, Exhausted, NotFound, PeerUnavailable, Stale
 from services.kernel.events import DiskSeen
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
 from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
 from services.lifecycle.peers import DetachProof, Heard, PortWish, Purpose
-from services.lifecycle.ports import Bmc, HardwareFacts
+from services.lifecycle.ports import HardwareFacts
 from services.runtime import status as statuses
 from services.runtime.outbound import Peer
 from tests.support.clocks import START

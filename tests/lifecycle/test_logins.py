@@ -8,8 +8,8 @@ import pytest
 
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle import logins
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.logins import LONGEST, Logins
-from services.lifecycle.ports import Bmc
 from tests.support.clocks import FakeClock
 
 SECRET = "correct horse"

@@ -16,8 +16,9 @@ from services.lifecycle.domain.blocker import Kind
 from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.lateness import late_at
-from services.lifecycle.domain.plans import IntentKind, OnFailure, plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.states import IN_MOTION, LIMITS, TRANSITIONS, State
+from services.lifecycle.domain.step import OnFailure
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.operations.beginning import is_quarantining
 from tests.lifecycle.model import BY_ITSELF, CALL, FRESH, SERVERS, UUID, Model, OneBook, Place, done, verbs

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.lifecycle.domain.plans import IntentKind, OnFailure, StepName, percent, plan_of
+from services.lifecycle.domain.plans import IntentKind, percent, plan_of
 from services.lifecycle.domain.states import State, Trigger, after
+from services.lifecycle.domain.step import OnFailure, StepName
 from services.lifecycle.operations.powering import POWERS
 from services.lifecycle.steps.table import steps
 from tests.lifecycle.rig import World

@@ -12,10 +12,11 @@ from services.kernel.events import PowerSeen
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.remedies import CURES, Budget
 from services.lifecycle.domain.server import Intent, PortClass, Server, Wait
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.ports import JobKind, JobPhase, JobReading, Target
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig

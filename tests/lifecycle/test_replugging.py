@@ -11,9 +11,9 @@ import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.lifecycle.claims import held_back
-from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.server import Port, PortClass
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from tests.lifecycle.portrait import assert_sound, portrait
 from tests.lifecycle.rig import BLUE, GREEN, WEB, Rig
 from tests.lifecycle.test_crashes import At, Case, Prepared, kill, points, provide, quarantine, settled

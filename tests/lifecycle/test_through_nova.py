@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import PortClass
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.ports import Booking, JobKind, JobOrder
 from tests.lifecycle.portrait import assert_sound
 from tests.lifecycle.rig import BLUE, WEB, Rig

@@ -18,7 +18,7 @@ from services.kernel.clock import SystemClock
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
-from services.lifecycle.ports import Bmc as BmcLogin
+from services.lifecycle.bmc import Bmc as BmcLogin
 from services.lifecycle.ports import ImageOrder, JobKind, JobOrder, JobPhase, TakenElsewhere, Target
 from tests.openstack.bed import BMC_USER, Bed, digest_of, running_bed
 from tests.openstack.images import Images

@@ -13,7 +13,8 @@ from services.kernel.clock import SystemClock
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import NEWEST, Deadline, IronicApi
-from services.lifecycle.ports import Bmc, CardPort, HardwareFacts, ImageOrder, JobKind, JobOrder, ServerCard, Target
+from services.lifecycle.bmc import Bmc
+from services.lifecycle.ports import CardPort, HardwareFacts, ImageOrder, JobKind, JobOrder, ServerCard, Target
 from services.lifecycle.ports import wait_for as code_of
 from services.runtime.keystone.clouds import shared_login
 from tests.openstack.cloud.conftest import cloud

@@ -20,11 +20,11 @@ from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import OLDEST, Deadline, IronicApi, Version
 from services.lifecycle.backends.ironic_gates import REWIRING
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.config_drive import network_data
 from services.lifecycle.domain.instance import Instance, Interface, NetworkWish
 from services.lifecycle.domain.server import Port
 from services.lifecycle.ports import (
-    Bmc,
     CardPort,
     HardwareFacts,
     ImageOrder,

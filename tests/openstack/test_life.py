@@ -17,7 +17,7 @@ from services.kernel.clock import SystemClock
 from services.kernel.names import SERVER
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node
-from services.lifecycle.ports import Bmc as BmcLogin
+from services.lifecycle.bmc import Bmc as BmcLogin
 from services.lifecycle.ports import Target
 from services.verifier.verdict import Verdict
 from tests.openstack.bed import BMC_USER, SERIAL, Bed, Bmc, digest_of

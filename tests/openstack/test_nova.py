@@ -17,7 +17,8 @@ from services.kernel.clock import SystemClock
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
-from services.lifecycle.ports import Bmc, TakenElsewhere, Target
+from services.lifecycle.bmc import Bmc
+from services.lifecycle.ports import TakenElsewhere, Target
 from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.cloud.nodes import offered

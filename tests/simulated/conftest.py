@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.lifecycle.backends.simulated import SimulatedHardware
-from services.lifecycle.ports import Bmc, ImageOrder, JobKind, JobOrder, Target
+from services.lifecycle.bmc import Bmc
+from services.lifecycle.ports import ImageOrder, JobKind, JobOrder, Target
 from services.network.backends.simulated import SimulatedFabric
 from services.network.domain import PortConfig, SwitchPort
 from services.network.ports import Plug, PortOrder

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from services.lifecycle.domain import plans
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.step import StepName
 from tests.simulation.run import Outcome, run
 
 _KEPT = Path(__file__).with_name("kept_seeds.txt")

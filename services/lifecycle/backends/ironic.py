@@ -28,11 +28,10 @@ from services.lifecycle.backends.ironic_gates import silent as _silent
 from services.lifecycle.backends.ironic_roads import road
 from services.lifecycle.backends.ironic_verbs import mark, unmark
 from services.lifecycle.backends.neutron_ports import Ports
+from services.lifecycle.bmc import Bmc, Credentials
 from services.lifecycle.ports import (
-    Bmc,
     Booking,
     ConsoleSeen,
-    Credentials,
     ImageOrder,
     JobKind,
     JobOrder,

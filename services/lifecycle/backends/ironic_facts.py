@@ -15,7 +15,8 @@ from typing import Any
 
 from services.kernel.events import DiskSeen, ImageSeen
 from services.lifecycle.backends.ironic_api import Node
-from services.lifecycle.ports import Bmc, HardwareFacts, ImageOrder
+from services.lifecycle.bmc import Bmc
+from services.lifecycle.ports import HardwareFacts, ImageOrder
 
 
 def login(bmc: Bmc, redfish_ca: str) -> dict[str, object]:

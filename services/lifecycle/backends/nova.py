@@ -28,18 +28,9 @@ from services.lifecycle.backends.ironic_jobs import BOOT, SWITCH, begun, stand, 
 from services.lifecycle.backends.neutron_ports import LeasePort, Ports
 from services.lifecycle.backends.nova_servers import REQUEST, Booked, NovaServers
 from services.lifecycle.backends.nova_user_data import user_data
+from services.lifecycle.bmc import Credentials
 from services.lifecycle.domain.server import TAKEN
-from services.lifecycle.ports import (
-    Booking,
-    Credentials,
-    ImageOrder,
-    JobKind,
-    JobOrder,
-    JobPhase,
-    JobReading,
-    NotNow,
-    Target,
-)
+from services.lifecycle.ports import Booking, ImageOrder, JobKind, JobOrder, JobPhase, JobReading, NotNow, Target
 from services.runtime.openstack import Refused
 
 _BUSY = "CONTROLLER_BUSY"

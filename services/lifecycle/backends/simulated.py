@@ -10,8 +10,8 @@ from services.kernel.clock import Clock
 from services.kernel.effect import effect
 from services.kernel.errors import BmsError
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
+from services.lifecycle.bmc import Bmc, RememberedCredentials
 from services.lifecycle.ports import (
-    Bmc,
     Booking,
     ConsoleSeen,
     HardwareFacts,
@@ -21,7 +21,6 @@ from services.lifecycle.ports import (
     JobPhase,
     JobReading,
     Marks,
-    RememberedCredentials,
     ServerCard,
     TakenElsewhere,
     Target,

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 
 _FREE = frozenset({State.AVAILABLE, State.RESERVED})
 _PRIVATE = frozenset({State.CLEANING, State.SWITCHING, State.REBUILDING, State.RESCUING})

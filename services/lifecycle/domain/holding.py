@@ -16,10 +16,11 @@ from services.lifecycle.domain import walk
 from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, IntentKind, OnFailure, StepName
+from services.lifecycle.domain.plans import ATTACHES, IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import Intent, PortClass, Power, Server
+from services.lifecycle.domain.step import OnFailure, StepName
 from services.lifecycle.domain.walk import Change
 
 CODE = "BRAKE_PULLED"

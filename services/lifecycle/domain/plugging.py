@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.kernel.events import Event
-from services.lifecycle.domain.plans import StepName, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Port, PortClass, Server
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.wishes import entered
 
 _SILENT = (PortClass.QUARANTINE, PortClass.UNKNOWN)

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.server import Server, Tried
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.nodes import Policy, Trouble
-from services.lifecycle.domain.plans import IntentKind, Step, StepName, percent, plan_of
+from services.lifecycle.domain.plans import IntentKind, percent, plan_of
 from services.lifecycle.domain.states import LIMITS, State, Trigger, after
+from services.lifecycle.domain.step import Step, StepName
 from services.lifecycle.ports import CleanStep, HardwareFacts, Marks
 
 TAKEN = "TAKEN_ELSEWHERE"

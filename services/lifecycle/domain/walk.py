@@ -16,11 +16,12 @@ from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, IntentKind, OnFailure, plan_of
+from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, IntentKind, plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import TAKEN, Intent, Power, Server, Wait
 from services.lifecycle.domain.states import State, Trigger, after
+from services.lifecycle.domain.step import OnFailure
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.wishes import entered
 

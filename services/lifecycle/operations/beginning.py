@@ -12,9 +12,10 @@ from services.kernel.clock import Ids
 from services.kernel.errors import Busy, OperationFailed
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.server import Intent, Server
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.books import Books
 

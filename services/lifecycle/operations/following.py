@@ -8,10 +8,11 @@ from datetime import datetime
 
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.plugging import cut_anew, replugged, unread, wiring
 from services.lifecycle.domain.server import Intent, Port, Server
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.beginning import is_quarantining, let_go
 from services.lifecycle.operations.books import Books

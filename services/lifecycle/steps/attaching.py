@@ -10,9 +10,10 @@ from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, 
 from services.kernel.events import Evidence, PortSeen
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note, project_of
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.plugging import replugged
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.peers import Inventory, Networks, PortWish, Purpose, Reading
 from services.lifecycle.ports import Hardware, wait_for
 from services.lifecycle.steps.describing import described

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from services.kernel.names import stable_uuid
-from services.lifecycle.domain.plans import StepName, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Intent
+from services.lifecycle.domain.step import StepName
 
 
 def request_id(intent: Intent, target: str) -> str:

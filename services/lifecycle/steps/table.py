@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from services.lifecycle.domain.plans import StepName
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.peers import Addresses, Inventory, Networks
 from services.lifecycle.ports import Hardware
 from services.lifecycle.steps.addresses import AddressSteps

@@ -17,8 +17,8 @@ from services.kernel.errors import BmsError, PeerUnavailable, WrongState
 from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.ports import (
-    Bmc,
     CleanStep,
     ImageOrder,
     JobKind,

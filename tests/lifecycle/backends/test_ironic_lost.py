@@ -11,7 +11,8 @@ from services.kernel.errors import PeerUnavailable, WrongState
 from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
-from services.lifecycle.ports import Bmc, ImageOrder, JobKind, JobPhase, ServerCard, wait_for
+from services.lifecycle.bmc import Bmc
+from services.lifecycle.ports import ImageOrder, JobKind, JobPhase, ServerCard, wait_for
 from tests.lifecycle.backends.fake_ironic import Fake, serving
 from tests.lifecycle.backends.test_ironic import IMAGE, ORDERS, SERVER, TARGET, Login, StepClock, done
 

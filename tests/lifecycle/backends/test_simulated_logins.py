@@ -9,8 +9,8 @@ import pytest
 
 from services.kernel.errors import PeerUnavailable
 from services.lifecycle.backends.simulated import SimulatedHardware
+from services.lifecycle.bmc import Bmc
 from services.lifecycle.logins import Logins
-from services.lifecycle.ports import Bmc
 from services.simulated import control
 from services.simulated.rack import Rack
 from tests.simulated.conftest import ADDRESS, SERVER, TARGET, HandClock, OneLogin

@@ -11,9 +11,9 @@ import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.kernel.events import DiskSeen, Evidence, ImageSeen, PortSeen, PowerSeen
-from services.lifecycle.domain.plans import StepName
 from services.lifecycle.domain.server import Port, PortClass, Power
 from services.lifecycle.domain.states import State
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.steps.outcomes import Context, Done, Outcome, Waiting
 from tests.lifecycle.fakes import SHA
 from tests.lifecycle.rig import BLUE, WEB, Rig

@@ -15,9 +15,10 @@ from services.kernel.events import AddressSeen, Event, Evidence, PortSeen
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, StepName, plan_of
+from services.lifecycle.domain.plans import IntentKind, plan_of
 from services.lifecycle.domain.server import Intent, PortClass, Server, Tag
 from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.patrol import Patrol

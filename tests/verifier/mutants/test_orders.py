@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
-from services.lifecycle.domain.plans import IntentKind, StepName
+from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.states import State, Trigger
+from services.lifecycle.domain.step import StepName
 from tests.lifecycle.rig import BLUE, GREEN, WEB
 from tests.support.wire import admin
 from tests.verifier.mutants.mutant import Found, Mutant, Order

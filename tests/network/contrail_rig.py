@@ -32,9 +32,9 @@ PROVISIONING = "projects/site/networks/provisioning"
 CLEANING = "projects/site/networks/cleaning"
 
 
-def furnished(*, enterprise: bool = False) -> FakeContrail:
-    """A Contrail with the switch ports of two servers, and a project of Keystone's."""
-    fake = FakeContrail()
+def furnished(*, enterprise: bool = False, made: FakeContrail | None = None) -> FakeContrail:
+    """A Contrail with the switch ports of two servers, and two projects of Keystone's."""
+    fake = made or FakeContrail()
     fake.add("fabric", [CONFIG, "fab1"], fabric_enterprise_style=enterprise)
     for switch in ("leaf1", "leaf2"):
         fake.add("physical-router", [CONFIG, switch], fabric_refs=[{"to": [CONFIG, "fab1"]}])

@@ -9,12 +9,15 @@ from pathlib import Path
 import grpc
 import pytest
 
+from bms.network.v1 import attachment_pb2 as at
+from bms.network.v1 import network_pb2 as net
 from services.kernel.effect import observed
 from services.kernel.errors import Corrupt
 from services.runtime.contrail import network_uuid, pairs_of
 from services.runtime.database import Database
 from tests.network.conftest import OTHER, SERVER, link, wish
 from tests.network.contrail_rig import BLUE, CLEANING, DEMO, GREEN, PROVISIONING, Cloud, furnished, ids_of, ok
+from tests.support.wire import service
 
 BINDINGS = "virtual_machine_interface_bindings"
 
@@ -351,6 +354,51 @@ def test_a_network_that_is_gone_is_told_and_keeps_nothing_attached(cloud: Cloud)
 
     assert "no network" in reply.status.message
     assert cloud.classes()[0] == "quarantine"
+
+
+def test_a_change_by_hand_is_found_by_the_next_look(cloud: Cloud) -> None:
+    """
+    Lifecycle looks at all servers every so often: what somebody changed in Contrail since is recorded, and told.
+    """
+    ok(cloud.attach(wish(0, "tenant", BLUE), project=DEMO))
+    ok(cloud.read())
+    before = len(cloud.events())
+    cloud.fake.do("DELETE", f"/virtual-machine-interface/{cloud.at(0)[0]['uuid']}")
+    foreign = cloud.foreign(GREEN, 1, tor_port_vlan_id="7")
+    requests = [at.ReadServerPortsRequest(server=f"servers/{SERVER}", fence=1)]
+    cloud.clock.advance(1)
+    answer = ok(
+        cloud.wire.call("BatchReadServerPorts", at.BatchReadServerPortsRequest(requests=requests), caller=service())
+    )
+
+    seen = [one.port_class for one in answer.servers[0].readings]
+    assert seen == [net.PORT_CLASS_QUARANTINE, net.PORT_CLASS_TENANT]
+    assert [kind for kind, _ in cloud.events()][before:] == ["port.observed"]
+    assert not any(one.settled for one in cloud.attachments())
+    assert ids_of(cloud.at(1)) == [foreign]
+
+
+def test_a_hundred_servers_are_read_by_few_requests(cloud: Cloud) -> None:
+    """
+    Switch ports by name, forty at once; groups and interfaces by uuid, in one request each however many there are.
+    """
+    servers = [f"00000000-0000-4000-8000-0000000001{number:02x}" for number in range(100)]
+    for number, server in enumerate(servers):
+        name = f"xe-1/0/{number}"
+        cloud.fake.add("physical-interface", ["default-global-system-config", "leaf1", name])
+        ok(cloud.register(link(0, server, plug=name), server=server))
+    for server in servers[:45]:
+        ok(cloud.attach(wish(0, "cleaning", CLEANING, server=server), server=server))
+    cloud.fake.asked.clear()
+    requests = [at.ReadServerPortsRequest(server=f"servers/{server}") for server in servers]
+    request = at.BatchReadServerPortsRequest(requests=requests)
+    answer = ok(cloud.wire.call("BatchReadServerPorts", request, caller=service()))
+
+    assert [one.readings[0].port_class for one in answer.servers] == [net.PORT_CLASS_CLEANING] * 45 + [
+        net.PORT_CLASS_QUARANTINE
+    ] * 55
+    assert len(cloud.fake.asked) == 5
+    assert max(len(path) for _, path in cloud.fake.asked) < 4000
 
 
 def test_many_servers_are_read_by_three_requests(cloud: Cloud) -> None:

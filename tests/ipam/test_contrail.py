@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from ipaddress import ip_network
 
 import grpc
 import pytest
@@ -12,13 +13,17 @@ import pytest
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import prefix_pb2
 from services.ipam.backends.contrail_words import SERVICE, hold_uuid
+from services.ipam.compose import _plane
 from services.ipam.domain.holding import parked_mac
+from services.ipam.settings import PlaneSettings
 from services.kernel.effect import observed
+from services.kernel.errors import PeerUnavailable
 from services.runtime.contrail import LEASE, dashed, pairs_of
 from services.runtime.contrail import MAC as NOTED_MAC
 from tests.ipam.contrail_rig import BLUE, HOME, ContrailRig
 from tests.ipam.controller_rig import MAC, facts
-from tests.ipam.rig import ADMIN, creation, wish
+from tests.ipam.rig import ADMIN, NETWORK, creation, wish
+from tests.support.contrail_http import served
 from tests.support.stores import MakeDatabase
 from tests.support.wire import remedy
 
@@ -156,6 +161,27 @@ def test_networks_that_cannot_be_served(rig: ContrailRig) -> None:
     assert unknown.code is flat.code is grpc.StatusCode.FAILED_PRECONDITION
     assert "Contrail has no network" in unknown.status.message
     assert "flat" in flat.status.message
+
+
+def test_ipam_is_put_together_with_it(rig: ContrailRig) -> None:
+    """
+    Told of Contrail's API servers, ipam asks them over HTTP; of a cloud that there is not it says so when it is asked.
+    """
+    with served(rig.contrail) as url:
+        given = {"BMS_IPAM_BACKEND": "contrail", "BMS_IPAM_CONTRAIL_URLS": url}
+        plane = _plane(PlaneSettings.read(given))
+        nobodys = _plane(PlaneSettings.read({**given, "BMS_IPAM_CONTRAIL_CLOUD": "nowhere"}))
+        assert plane is not None
+        assert nobodys is not None
+        assert plane.survey(NETWORK, ip_network("10.1.0.0/24")) is None
+        rig.prefix()
+
+        realm = plane.survey(NETWORK, ip_network("10.1.0.0/24"))
+
+        assert realm is not None
+        assert [one.kind for one in plane.holders(realm.ref)] == [SERVICE]
+        with pytest.raises(PeerUnavailable, match="no cloud"):
+            nobodys.holders(realm.ref)
 
 
 # -- leases ------------------------------------------------------------------------------------------------------------

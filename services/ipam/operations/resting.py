@@ -88,7 +88,11 @@ def free_due(store: Store, now: datetime, limit: int, prefix: Prefix | None = No
     due = store.due(now, limit, prefix)
     for lease in due:
         row = store.lock_address(lease.vrf, lease.address)
-        if row is None or row.lease != lease.name or row.state is not AddressState.COOLING:
+        if row is None or row.lease != lease.name:
+            # Its address knows nothing of it: somebody changed the tables. It would be due for ever.
+            store.update_lease(replace(lease, state=LeaseState.FREED, settle_time=None))
+            continue
+        if row.state is not AddressState.COOLING:
             continue
         if row.is_free(now) or lease.keep_time is not None:
             free(store, replace(row, free_time=lease.free_time), now)

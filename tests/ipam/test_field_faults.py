@@ -296,12 +296,13 @@ def test_08_a_claim_given_up_during_its_allocation_leaks(rig: Rig) -> None:
     metal3 ip-address-manager 694: a caller who gives up while he is granted an address leaves none of it behind.
     """
     rig.prefix("10.1.0.0/30")
+    lease_address: Any = rig.servicer.LeaseAddress
     token = current.set(
         Call(DEMO, "/bms.ipam.v1.IpamService/LeaseAddress", "test", rig.clock.now(), awaited=lambda: False)
     )
     try:
         with pytest.raises(DeadlineExceeded):
-            rig.servicer.LeaseAddress(wish("gone"), None)  # type: ignore[arg-type] -- no context is looked at
+            lease_address(wish("gone"), None)
     finally:
         current.reset(token)
 

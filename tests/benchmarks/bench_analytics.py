@@ -2,7 +2,9 @@
 """What telemetry takes, how late it tells, and to how many: run as ``python -m tests.benchmarks.bench_analytics``.
 
 Arguments choose parts: ``to-many``, ``object-logs``, ``whole-nodes``, ``telling``. ``MESSAGES=1000000`` takes as many,
-and needs 3 KB of disk for each. Telemetry is a process of its own over a PostgreSQL of its own; services' logs, senders and watchers are in this one.
+and needs 3 KB of disk for each.
+
+Telemetry is a process of its own over a PostgreSQL of its own; services' logs, senders and watchers are in this one.
 Each figure stands beside a yardstick of the same run:
 
 - messages a second through the collector into PostgreSQL, object logs (1.4 KB) and whole nodes (5.6 KB), beside plain

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,7 @@ def _names(path: Path, **more: str) -> None:
         pytest.param("password", "Keystone refuses our login", SETTING, id="login-refused"),
         pytest.param("keystone", "Keystone cannot be reached: ", "look at Keystone", id="keystone-away"),
         pytest.param("catalogue", "names no service of type", SETTING, id="not-in-the-catalogue"),
+        pytest.param("silent", "Nova cannot be reached: ", "look at Nova", id="nobody-where-the-catalogue-says"),
         pytest.param("nova", "Nova cannot be reached: ConnectFailure", "look at Nova", id="nobody-listens"),
     ],
 )
@@ -201,8 +203,10 @@ def test_who_is_to_blame(clouds: Path, keystone: FakeKeystone, kind: str, wrong:
     else:
         known = keystone.password
     keystone.away = wrong == "keystone"
-    if wrong in ("catalogue", "nova"):
-        _names(clouds, **{f"{kind}_endpoint_override": "" if wrong == "catalogue" else "http://127.0.0.1:1/v2.1"})
+    if wrong == "silent":
+        keystone.catalogue = {kind: "http://127.0.0.1:1/v2.1"}
+    if wrong in ("catalogue", "nova", "silent"):
+        _names(clouds, **{f"{kind}_endpoint_override": "http://127.0.0.1:1/v2.1" if wrong == "nova" else ""})
     cloud = Cloud("elsewhere" if wrong == "cloud" else "site", SETTING)
     service = cloud.service("Nova", "network" if kind == "network" else "compute", seconds=5)
 
@@ -211,6 +215,39 @@ def test_who_is_to_blame(clouds: Path, keystone: FakeKeystone, kind: str, wrong:
 
     assert remedy in caught.value.remedy
     assert known not in f"{caught.value!r} {caught.value.remedy} {caught.value.facts}"
+
+
+@pytest.mark.parametrize("project", ["", TENANT], ids=["own", "tenant"])
+@pytest.mark.parametrize("versioned", [True, False], ids=["versioned", "unversioned"])
+def test_the_catalogue_says_where(
+    keystone: FakeKeystone,
+    peer: Peer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    project: str,
+    *,
+    versioned: bool,
+) -> None:
+    """
+    Of a service by the address of its version or without, for whichever project.
+    """
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(keystone.write_clouds(tmp_path / "clouds.yaml")))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    root = peer.url.removesuffix("/v2.1")
+    keystone.catalogue = {
+        "compute": peer.url if versioned else root, "network": f"{root}/v2.0/" if versioned else root,
+    }  # fmt: skip
+    cloud = Cloud("site", SETTING)
+    nova = cloud.service("Nova", "compute", seconds=5, microversion="2.61", project=project)
+    neutron = cloud.service("Neutron", "network", seconds=5, project=project)
+
+    for _ in range(2):
+        nova.send("GET", "/servers?limit=1")
+        neutron.send("POST", "/ports", {})
+
+    assert [each.path for each in peer.asked] == ["/v2.1/servers?limit=1", "/v2.0/ports"] * 2
+    assert len({each.headers["x-auth-token"] for each in peer.asked}) == 1
+    assert keystone.logins == (2 if project else 1)
 
 
 def test_a_service_that_is_starting_is_asked_again_what_it_is(clouds: Path, peer: Peer) -> None:
@@ -271,6 +308,23 @@ def test_a_process_logs_in_once(clouds: Path, peer: Peer, keystone: FakeKeystone
     assert keystone.logins == 1
     assert peer.connections == 1
     assert len({each.headers["x-auth-token"] for each in peer.asked}) == 1
+
+
+def test_threads_that_begin_at_once_log_in_once(clouds: Path, peer: Peer, keystone: FakeKeystone) -> None:
+    """
+    One login for our own project and one for a tenant's, however many threads ask first.
+    """
+    cloud = Cloud("site", SETTING)
+
+    def ask_for(number: int) -> object:
+        project = TENANT if number % 2 else ""
+        return ask("Nova", cloud.service("Nova", "compute", seconds=5, project=project), "GET", f"/{number}")
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(ask_for, range(36))) == [{}] * 36
+
+    assert keystone.logins == 2
+    assert sorted(peer.methods) == ["GET"] * 36
 
 
 def test_who_needs_no_cloud_loads_no_sdk() -> None:

@@ -30,6 +30,7 @@ class FakeKeystone:
         asked: tokens that somebody asked for, in order.
         logins: how often somebody logged in.
         closed: ids of projects that our own user has no role in.
+        catalogue: the public URL of each type of service.
         forbids: whether our own user may not validate.
         answers_with: an HTTP status that it answers every question for a token with; 0 for what is right.
         open: not set, questions for tokens wait.
@@ -42,6 +43,7 @@ class FakeKeystone:
     asked: list[str] = field(default_factory=list)
     logins: int = 0
     closed: set[str] = field(default_factory=set)
+    catalogue: dict[str, str] = field(default_factory=dict)
     forbids: bool = False
     answers_with: int = 0
     open: threading.Event = field(default_factory=threading.Event)
@@ -97,7 +99,11 @@ class FakeKeystone:
         if (user["name"], user["password"]) != ("bms", self.password) or project in self.closed:
             return 401, "", {"error": {"code": 401, "message": "The request you have made requires authentication."}}
         token = self.issue("b0" * 16, project=project, roles=("service",))
-        return 201, token, {"token": self.tokens[token]}
+        catalogue = [
+            {"type": kind, "name": kind, "endpoints": [{"interface": "public", "region_id": "one", "url": url}]}
+            for kind, url in self.catalogue.items()
+        ]
+        return 201, token, {"token": {**self.tokens[token], "catalog": catalogue}}
 
     def validate(self, own: str, token: str) -> tuple[int, dict[str, Any]]:
         """Answers to ``GET /v3/auth/tokens``: status, body."""

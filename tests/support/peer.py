@@ -63,7 +63,7 @@ class Peer:
 def served(root: str) -> Iterator[Peer]:
     """One on a free port of the loopback, until the block ends."""
     peer = Peer(root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(peer))
+    server = _Server(("127.0.0.1", 0), _handler(peer))
     peer.url = f"http://127.0.0.1:{server.server_address[1]}{root}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -74,6 +74,10 @@ def served(root: str) -> Iterator[Peer]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
 
 
 def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:

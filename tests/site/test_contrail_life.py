@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One life of a server whose ports are a Contrail's; its hardware and switches are simulated, and follow Contrail's."""
+"""One life of a server whose ports and addresses are a Contrail's; its hardware and switches are simulated."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ def fake() -> FakeContrail:
 
 @pytest.fixture
 def site(fake: FakeContrail, tmp_path: Path) -> Iterator[Site]:
-    """Five processes, of which network is on that Contrail, by HTTP."""
+    """Five processes, of which network and ipam are on that Contrail, by HTTP."""
     ends = threading.Event()
     with served(fake) as url:
         settings = {
             "BMS_NETWORK_BACKEND": "contrail", "BMS_NETWORK_CONTRAIL_URLS": url,
+            "BMS_IPAM_BACKEND": "contrail", "BMS_IPAM_CONTRAIL_URLS": url,
             "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
         # So slow that a wire is laid before the work on it is over, which needs a network.
@@ -98,6 +99,12 @@ def plugged(fake: FakeContrail) -> list[tuple[str, str, str, tuple[str, str]]]:
     return found
 
 
+def addresses(fake: FakeContrail) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The addresses that ipam keeps, and the interfaces that each points to."""
+    kept = _listed(fake, "instance-ip")
+    return [(one["instance_ip_address"], one.get("virtual_machine_interface_refs", [])) for one in kept]
+
+
 def _listed(fake: FakeContrail, kind: str, more: str = "") -> list[dict[str, Any]]:
     status, answer = fake.handle("GET", f"/{kind}s?detail=true{more}", None)
     assert status == 200, answer
@@ -107,7 +114,8 @@ def _listed(fake: FakeContrail, kind: str, more: str = "") -> list[dict[str, Any
 def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
     """
     Cleaned, deployed, given back and cleaned again. While the instance is active its server's port is attached to the
-    tenant's network in Contrail; before and after, nothing is. The verifier passes every log.
+    tenant's network in Contrail, and the address that ipam keeps there points to it; before and after, neither is so.
+    The verifier passes every log.
     """
     admin, tenant = Client(site, "admin"), Client(site, "tenant-a")
     furnish.lay_ground(admin, tenant)
@@ -119,6 +127,9 @@ def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
     ((host, mac, network, _),) = plugged(fake)
     assert (f"servers/{host}", network) == (server, network_uuid(BLUE))
     assert mac.startswith("0c:00:00:")
+    ((address, (interface,)),) = addresses(fake)
+    assert address.startswith("10.1.0.")
+    assert interface["to"][-1].startswith("bms-")
     request = instance_pb2.DeleteInstanceRequest(name="projects/tenant-a/instances/web")
     tenant.done(tenant.call("lifecycle", "DeleteInstance", request), 240)
 
@@ -128,6 +139,7 @@ def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
 
     wait_for("the server is offered again", available, 240, every=0.5)
     assert plugged(fake) == []
+    assert addresses(fake) == [(address, [])], "the address rests, and leads nowhere"
     logs = read_logs(site)
     logs_are_whole(logs)
     for service in CHAINED:

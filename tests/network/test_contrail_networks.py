@@ -203,13 +203,16 @@ def test_the_tag_of_untagged_frames_is_nobodys(cloud: Cloud) -> None:
     """
     Refused before it is recorded.
     """
-    for name in (BLUE, GREEN):
-        ok(cloud.create(name))
+    ok(cloud.create(BLUE))
+    ok(cloud.create(GREEN, vlan=321))
     ok(cloud.register(link(0)))
     ok(cloud.read())
-    reply = cloud.attach(wish(0, "tenant", BLUE, (GREEN, 4094)), project=DEMO)
-
-    assert refusal(reply)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    for asked in ((BLUE, (GREEN, 4094)), (GREEN, (BLUE, 321))):
+        reply = cloud.attach(wish(0, "tenant", *asked), project=DEMO)
+        assert refusal(reply)[:2] == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+        assert "is the VLAN of its untagged frames" in reply.status.message
+    ok(cloud.attach(wish(0, "tenant", (BLUE, 4094)), project=DEMO))
+    ok(cloud.attach(wish(0, "tenant", BLUE, (GREEN, 321)), project=DEMO))
 
 
 class _Killed(Corrupt):

@@ -344,6 +344,24 @@ def test_what_else_a_port_has_is_set_and_shown(cloud: Cloud) -> None:
     assert (list(first.security_groups), list(first.dhcp_options)) == ([], [])
 
 
+def test_nothing_is_attached_to_a_private_network_that_was_opened(cloud: Cloud) -> None:
+    """
+    Somebody shared it, or had a route lead into it, after it was made: then tenants would be beside a server's clean.
+    """
+    thing = cloud.fake.objects.things[network_uuid(PROVISIONING)]
+    opened = ({"is_shared": True}, {"route_target_list": {"route_target": ["target:64512:7"]}})
+    for more in opened:
+        thing.body |= more
+        reply = cloud.attach(wish(0, "provisioning", PROVISIONING))
+        assert reply.code is grpc.StatusCode.UNAVAILABLE
+        assert "is the site's alone, and" in reply.status.message
+        assert cloud.classes()[0] == "quarantine"
+        for name in more:
+            del thing.body[name]
+    ok(cloud.attach(wish(0, "provisioning", PROVISIONING)))
+    assert cloud.classes()[0] == "provisioning"
+
+
 def test_a_network_that_is_gone_is_told_and_keeps_nothing_attached(cloud: Cloud) -> None:
     """
     What was there before is cut all the same.

@@ -29,7 +29,15 @@ from services.network.backends.contrail_reading import (
     said_vlan,
     setup_of,
 )
-from services.network.backends.contrail_words import MARK, NATIVE_VLAN, Attachment, unbound, vlan_of
+from services.network.backends.contrail_words import (
+    BACK_REFS,
+    MARK,
+    NATIVE_VLAN,
+    Attachment,
+    open_to_others,
+    unbound,
+    vlan_of,
+)
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.contrail import MAC, Contrail, Resource, interface_name, pairs_of
@@ -114,6 +122,9 @@ class ContrailFabric:
                 found = found_at(self._api, (order.port for order in unit))
                 if self._cleared(server, unit, wanted, found):
                     continue
+                if unit[0].port_class.private:
+                    for one in wanted.values():
+                        _require_alone(one)
                 if gone:
                     msg = f"Contrail has no network {' and '.join(gone)} any more"
                     raise PeerUnavailable(msg, remedy="Remove the network here, and make it again.", peer="contrail")
@@ -136,7 +147,7 @@ class ContrailFabric:
         """The interfaces that there shall be, by uuid, the untagged one first; and the networks that are gone."""
         config = unit[0].config
         tags = dict(config.tagged) | ({0: config.untagged} if config.untagged else {})
-        found = some(self._api, "virtual-network", tags.values())
+        found = some(self._api, "virtual-network", tags.values(), *BACK_REFS)
         orders = tuple(sorted(unit, key=lambda one: one.port))
         wanted = [
             Attachment(server, orders, tag, found[ident], tag or vlan_of(found[ident]) or self._native)
@@ -236,6 +247,13 @@ def _fits(one: Attachment, ports: set[str], groups: Sequence[Resource], found: F
         and said_vlan(interface) == (one.tag, one.vlan)
         and macs == [one.mac_address]
     )
+
+
+def _require_alone(one: Attachment) -> None:
+    """Attaches nothing to a private network that tenants may see, join or reach by now."""
+    if why := open_to_others(one.network):
+        msg = f"Contrail's network {':'.join(one.network['fq_name'])} is the site's alone, and {why}"
+        raise PeerUnavailable(msg, remedy="Mend that in Contrail; it is tried again.", peer="contrail")
 
 
 def _uuids(unit: Sequence[PortOrder], found: Found) -> set[str]:

@@ -16,7 +16,7 @@ from services.kernel.errors import (
     StillInUse,
 )
 from services.kernel.names import NETWORK
-from services.network.backends.contrail_words import NATIVE_VLAN, VLAN, vlan_of
+from services.network.backends.contrail_words import LEADS_IN, NATIVE_VLAN, VLAN, open_to_others, vlan_of
 from services.network.domain import PortClass, Segment, Wish
 from services.runtime.contrail import (
     EXISTS,
@@ -36,15 +36,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_YET = Segment("")
 _SYSTEM = ("ip-fabric", "__link_local__", "default-virtual-network", "dci-network")
 """Networks that every Contrail has for itself; they join others."""
-_LEADS_IN = (
-    "network_policy_refs", "logical_router_back_refs", "route_target_list", "import_route_target_list",
-    "floating_ip_pools",
-)  # fmt: skip
-"""What lets others reach a network."""
 _FIELDS = (
-    "display_name", "is_shared", "router_external", "annotations", "virtual_network_properties", "network_policy_refs",
-    "virtual_network_network_id", "route_target_list", "import_route_target_list", "logical_router_back_refs",
-    "floating_ip_pools",
+    "display_name", "is_shared", "router_external", "annotations", "virtual_network_properties",
+    "virtual_network_network_id", *LEADS_IN,
 )  # fmt: skip
 
 
@@ -106,9 +100,19 @@ class ContrailNetworks:
             raise StillInUse(msg, remedy="Remove what refers to it.", name=name) from None
 
     def refusal(self, wishes: Collection[Wish]) -> str:
-        """See `Controller.refusal`. Nobody is asked."""
-        if any(tag.vlan_tag == self._native for wish in wishes for tag in wish.tags):
-            return f"VLAN {self._native} is that of untagged frames on this site's switches"
+        """See `Controller.refusal`. Contrail is asked only where there are tags beside an untagged network."""
+        for wish in wishes:
+            tags = {tag.vlan_tag for tag in wish.tags}
+            untagged = next((tag.network for tag in wish.tags if not tag.vlan_tag), "")
+            if not untagged or len(tags) == 1:
+                continue
+            try:
+                found = find_network(self._api, untagged, "annotations")
+            except Refused as error:
+                raise _told(error) from None
+            vlan = (vlan_of(found) if found else 0) or self._native
+            if vlan in tags:
+                return f"{vlan} is the VLAN of its untagged frames, those of {untagged}, and was asked for as a tag too"
         return ""
 
     # ------------------------------------------------------------------------------------------------------------------
@@ -135,30 +139,18 @@ class ContrailNetworks:
             )
         if network_class.private:
             self._require_private(str(found["parent_uuid"]), network_class)
-            self._require_alone(found, network_class)
+            if why := open_to_others(found):
+                raise InvalidField(
+                    field="network_id",
+                    description=f"{why}, and a {network_class} network is the site's alone",
+                    remedy="Mend that in Contrail, or take another one.",
+                )
         own = vlan_of(found)
         if vlan and vlan != own:
             raise InvalidField(
                 field="network.vlan_id",
                 description=f"is {vlan}, and Contrail's network {found['uuid']} has {own or 'none'}",
                 remedy=f"Leave it out, or set the annotation {VLAN} of the network.",
-            )
-
-    @staticmethod
-    def _require_alone(found: Resource, network_class: PortClass) -> None:
-        """Refuses a private network that tenants can see, join or reach."""
-        perms = found.get("perms2") or {}
-        if found.get("is_shared") or perms.get("global_access") or perms.get("share"):
-            raise InvalidField(
-                field="network_id",
-                description=f"is shared with others, and a {network_class} network is the site's alone",
-                remedy="Take the sharing back in Contrail, or take another one.",
-            )
-        if leads := [field for field in _LEADS_IN if found.get(field)]:
-            raise InvalidField(
-                field="network_id",
-                description=f"can be reached from other networks ({', '.join(leads)})",
-                remedy="Take policies, routers, route targets and floating addresses off it, or take another one.",
             )
 
 

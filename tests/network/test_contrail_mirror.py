@@ -62,8 +62,14 @@ def test_the_ports_follow_their_registration(cloud: Cloud) -> None:
     assert moved is not None
     assert [ref["to"][1] for ref in moved["port_refs"]] == [SERVER]
     ok(cloud.read())
+    cloud.network(PROVISIONING, "provisioning")
+    for asked in (wish(0, "provisioning", PROVISIONING), wish(0, "quarantine")):
+        ok(cloud.attach(asked))
+        ok(cloud.read())
+    assert len(cloud.fake.every("virtual-machine")) == 1
     ok(cloud.register())
-    assert (cloud.fake.every("port"), cloud.fake.every("node")) == ([], [])
+    for kind in ("port", "node", "virtual-machine"):
+        assert cloud.fake.every(kind) == []
 
 
 def test_what_others_made_stays(cloud: Cloud) -> None:

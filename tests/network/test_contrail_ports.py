@@ -58,6 +58,9 @@ def test_an_interface_is_made_and_taken_away(cloud: Cloud) -> None:
     assert (keys["vnic_type"], keys["host_id"], keys["tor_port_vlan_id"]) == ("baremetal", SERVER, "4094")
     assert made["virtual_machine_interface_mac_addresses"] == {"mac_address": [link(0).mac_address]}
     assert made["virtual_port_group_refs"][0]["to"][:2] == ["default-global-system-config", "fab1"]
+    (machine,) = cloud.fake.every("virtual-machine")
+    assert (machine["fq_name"], machine["server_type"]) == ([SERVER], "baremetal-server")
+    assert ids_of(machine["virtual_machine_interface_back_refs"]) == [made["uuid"]]
     ok(cloud.attach(wish(0, "quarantine")))
     assert cloud.classes() == ["quarantine", "quarantine"]
     assert (cloud.interfaces(), cloud.groups()) == ([], [])
@@ -232,6 +235,23 @@ def test_a_switch_port_that_was_deleted_and_made_again_is_attached_again(cloud: 
     assert cloud.classes()[0] == "tenant"
     assert len(cloud.interfaces()) == len(cloud.groups()) == 1
     assert ids_of(cloud.fake.read("instance-ip", lease)["virtual_machine_interface_refs"]) == ids_of(cloud.at(0))
+
+
+def test_an_interface_without_a_switch_port_is_removed(cloud: Cloud) -> None:
+    """
+    It is in no look any more, and is found by its server: quarantine takes it away, and leaves the other port's alone.
+    """
+    lease = cloud.lease(BLUE)
+    ok(cloud.attach(wish(0, "tenant", BLUE), wish(1, "tenant", GREEN), project=DEMO))
+    (group,) = (one for one in cloud.groups() if one["physical_interface_refs"][0]["to"][1] == "leaf1")
+    switch_port = group["physical_interface_refs"][0]["uuid"]
+    cloud.api.remove_ref("virtual-port-group", group["uuid"], "physical-interface", switch_port)
+    assert cloud.classes() == ["quarantine", "tenant"]
+    ok(cloud.attach(wish(0, "quarantine")))
+
+    assert ids_of(cloud.interfaces()) == ids_of(cloud.at(1))
+    assert "virtual_machine_interface_refs" not in cloud.fake.read("instance-ip", lease)
+    assert cloud.classes() == ["quarantine", "tenant"]
 
 
 def test_a_channel_of_a_port_is_named_as_contrail_stores_it(cloud: Cloud) -> None:

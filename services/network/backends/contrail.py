@@ -33,9 +33,13 @@ from services.network.backends.contrail_words import (
     BACK_REFS,
     MARK,
     NATIVE_VLAN,
+    UNIT,
     Attachment,
+    machine,
+    machine_uuid,
     open_to_others,
     unbound,
+    unit_of,
     vlan_of,
 )
 from services.network.domain import PortClass
@@ -46,6 +50,8 @@ from services.runtime.openstack import Refused
 _TURNS = 8
 _INTERFACE = "virtual-machine-interface"
 _INTERFACE_REFS = "virtual_machine_interface_refs"
+_INTERFACE_BACK_REFS = "virtual_machine_interface_back_refs"
+_MACHINE = "virtual-machine"
 _GROUP = "virtual-port-group"
 _SECURITY = "security-group"
 
@@ -133,6 +139,7 @@ class ContrailFabric:
                 if missing is None:
                     for one in wanted.values():
                         self._address(one)
+                    self._sweep(server, unit, there)
                     return
                 self._attach(missing, found, lost=missing.ident in made)
                 made.add(missing.ident)
@@ -197,6 +204,8 @@ class ContrailFabric:
             self._require_ours(stray, one)
             self._remove(stray)
         fabric = str(groups[0]["fq_name"][-2]) if groups else fabric_of(self._api, one.orders, found)
+        if self._api.get(_MACHINE, machine_uuid(one.server), "display_name") is None:
+            self._api.create(_MACHINE, machine(one.server))
         body = one.body(fabric, name_of(groups[0]) if groups else "") | self._extras(one.orders[0].port_class)
         made = self._api.create(_INTERFACE, body)
         self._require_ours(made, one)
@@ -221,6 +230,14 @@ class ContrailFabric:
         for address in self._api.every("instance-ip", back_ref_id=[str(one.network["uuid"])]):
             if pairs_of(address, "annotations").get(MAC) in macs and one.ident not in ids(address, _INTERFACE_REFS):
                 self._api.add_ref("instance-ip", str(address["uuid"]), _INTERFACE, one.ident)
+
+    def _sweep(self, server: str, unit: Sequence[PortOrder], there: set[str]) -> None:
+        """Removes our interfaces of *unit* that are at no switch port any more: somebody took it from under them."""
+        known = self._api.get(_MACHINE, machine_uuid(server), _INTERFACE_BACK_REFS)
+        lost = ids(known or {}, _INTERFACE_BACK_REFS) - there
+        for interface in some(self._api, _INTERFACE, lost, "instance_ip_back_refs").values():
+            if _ours(interface, server) and pairs_of(interface, "annotations").get(UNIT) == unit_of(unit):
+                self._remove(interface)
 
     def _require_ours(self, interface: Resource, one: Attachment) -> None:
         if not _ours(interface, one.server):

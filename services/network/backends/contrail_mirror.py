@@ -13,13 +13,13 @@ import structlog
 
 from services.network.backends.contrail_found import CONFIG
 from services.network.backends.contrail_reading import ids
-from services.network.backends.contrail_words import MARK
+from services.network.backends.contrail_words import MARK, machine_uuid
 from services.network.domain import Link
 from services.runtime.contrail import Contrail, Resource, chosen, interface_name, listed, pairs_of
 from services.runtime.openstack import Refused
 
 _log = structlog.get_logger("bms.network")
-_NODE, _PORT, _INTERFACE = "node", "port", "physical-interface"
+_NODE, _PORT, _INTERFACE, _MACHINE = "node", "port", "physical-interface", "virtual-machine"
 
 
 class ContrailMirror:
@@ -46,6 +46,7 @@ class ContrailMirror:
         if not wanted:
             if node and pairs_of(node, "annotations").get(MARK) == server:
                 self._api.delete(_NODE, server)
+            self._api.delete(_MACHINE, machine_uuid(server))
             return
         if node is None:
             node = self._api.create(_NODE, _node(server))

@@ -14,6 +14,8 @@ from services.runtime.contrail import Resource, chosen, interface_name, listed, 
 
 MARK = "bms-server"
 """The annotation that says whose port an interface of ours is."""
+UNIT = "bms-port"
+"""The annotation that says which port or group of the server's an interface of ours is for."""
 VLAN = "bms-vlan"
 """The annotation that says which VLAN a network has on the switches."""
 NATIVE_VLAN = 4094
@@ -44,8 +46,7 @@ class Attachment:
     @property
     def ident(self) -> str:
         """The uuid of its interface: the same whenever the same is asked for."""
-        first = self.orders[0]
-        what = (self.server, first.port_group or first.mac_address, str(self.tag), str(self.network["uuid"]))
+        what = (self.server, unit_of(self.orders), str(self.tag), str(self.network["uuid"]))
         return chosen("virtual-machine-interface", " ".join(what))
 
     @property
@@ -64,19 +65,39 @@ class Attachment:
             **({} if self.tag else {"tor_port_vlan_id": str(self.vlan)}), **({"vpg": group} if group else {}),
         }  # fmt: skip
         names = self.network["fq_name"]
-        where = self.orders[0].port_group or self.mac_address
         return {
             "uuid": self.ident,
             "fq_name": [*names[:-1], f"bms-{self.ident}"],
             "parent_type": "project",
-            "display_name": f"{self.server} {where}",
+            "display_name": f"{self.server} {unit_of(self.orders)}",
             "virtual_network_refs": [{"to": names, "uuid": self.network["uuid"]}],
+            "virtual_machine_refs": [{"to": [self.server], "uuid": machine_uuid(self.server)}],
             "virtual_machine_interface_mac_addresses": {"mac_address": [self.mac_address]},
             "virtual_machine_interface_device_owner": "baremetal:none",
             **({"virtual_machine_interface_properties": {"sub_interface_vlan_tag": self.tag}} if self.tag else {}),
             BINDINGS: listed(keys),
-            "annotations": listed({MARK: self.server}),
+            "annotations": listed({MARK: self.server, UNIT: unit_of(self.orders)}),
         }
+
+
+def unit_of(orders: Sequence[PortOrder]) -> str:
+    """What of a server *orders* are one attachment of: the name of a group, or a port's MAC address."""
+    return orders[0].port_group or orders[0].mac_address
+
+
+def machine(server: str) -> Resource:
+    """The virtual machine that stands for a server, as Contrail has one for each of its instances."""
+    return {
+        "uuid": machine_uuid(server),
+        "fq_name": [server],
+        "server_type": "baremetal-server",
+        "annotations": listed({MARK: server}),
+    }
+
+
+def machine_uuid(server: str) -> str:
+    """Its uuid: no two objects have one, and the server's own is the node's."""
+    return chosen("virtual-machine", server)
 
 
 def vlan_of(network: Resource) -> int:

@@ -100,7 +100,8 @@ def event_id(body: Node) -> str | None:
 
 def _fresh(tx: Transaction, messages: Sequence[Kept]) -> Sequence[Kept]:
     """*messages* but for those whose event another one has named, here or in the store."""
-    named = {event: message.time for message, _, event in messages if event is not None}
+    # Of several the first is kept, and its day decides how long the event is noted.
+    named = {event: message.time for message, _, event in reversed(messages) if event is not None}
     if not named:
         return messages
     # Always in the same order, so that two replicas cannot wait for each other.

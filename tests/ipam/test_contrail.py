@@ -439,6 +439,20 @@ def test_a_subnet_that_went(rig: ContrailRig) -> None:
     assert [one["instance_ip_address"] for one in rig.ours()] == [lease.address]
 
 
+def test_a_prefix_that_another_controller_had(rig: ContrailRig) -> None:
+    """
+    A range that was Neutron's is found in Contrail, or made there, by the next round; until then nothing is granted.
+    """
+    rig.prefix(pools=(("10.1.0.10", "10.1.0.20"),))
+    rig.database.transact(lambda tx: tx.execute("UPDATE prefixes SET realm = ?", ("net/subnet",)), label="test")
+    assert rig.refused("LeaseAddress", wish()).code is grpc.StatusCode.NOT_FOUND
+
+    rig.round()
+
+    assert rig.lease().address == "10.1.0.10"
+    assert len(rig.subnets()) == 1
+
+
 def test_who_says_to_be_a_lease_is_not(rig: ContrailRig) -> None:
     """
     An instance-ip that bears our note and not the UUID that we choose is somebody else's.

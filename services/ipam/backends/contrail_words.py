@@ -12,6 +12,7 @@ from services.ipam.domain.addresses import Address, Network, address_of
 from services.ipam.domain.holding import Holder, Realm, mac_of
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import MAX_POOLS, Prefix, Range
+from services.kernel.errors import NotFound
 from services.runtime.contrail import LEASE, MAC, Resource, chosen, listed, pairs_of, refs_of
 
 SERVICE = "the subnet's own DHCP and name server"
@@ -38,8 +39,16 @@ class Place:
 
     @classmethod
     def of(cls, realm: str) -> Place:
-        """What *realm* says."""
-        network, subnet, service, fq_name = realm.split("/", 3)
+        """What *realm* says.
+
+        Raises:
+            NotFound: another controller wrote it; the next round finds the range, or makes it.
+        """
+        parts = realm.split("/", 3)
+        if len(parts) != 4:
+            msg = f"Contrail has no {realm}: another controller had the range before"
+            raise NotFound(msg, remedy="Try again in a minute: it is looked for by its range.", name=realm)
+        network, subnet, service, fq_name = parts
         return cls(network, subnet, service, tuple(fq_name.split(":")))
 
     @property

@@ -416,6 +416,36 @@ def test_a_change_by_hand_is_found_by_the_next_look(cloud: Cloud) -> None:
     assert ids_of(cloud.at(1)) == [foreign]
 
 
+def test_an_interface_that_cannot_be_deleted_is_cut_all_the_same(cloud: Cloud) -> None:
+    """
+    Somebody refers to it for good, or Contrail refuses for a reason of its own: its switch port leaves the port group.
+    """
+    ok(cloud.attach(wish(0, "tenant", BLUE), project=DEMO))
+    (there,) = cloud.at(0)
+    names = ["default-global-system-config", "leaf1", "xe-0/0/29"]
+    refs = [{"to": there["fq_name"]}]
+    holder = cloud.fake.add("logical-interface", [*names, "unit-7"], virtual_machine_interface_refs=refs)
+    ok(cloud.attach(wish(0, "quarantine")))
+    assert cloud.classes()[0] == "quarantine"
+    assert ids_of(cloud.interfaces()) == [there["uuid"]]
+
+    cloud.fake.do("DELETE", f"/logical-interface/{holder}")
+    ok(cloud.attach(wish(0, "quarantine")))
+    assert cloud.interfaces() == []
+
+
+def test_an_interface_of_others_that_cannot_be_unbound_is_cut_all_the_same(cloud: Cloud) -> None:
+    """
+    The refusal of a change keeps the switch port of nobody.
+    """
+    foreign = cloud.foreign(GREEN, 0, tor_port_vlan_id="7")
+    cloud.fake.refuses["PUT", "virtual-machine-interface"] = (500, "KeyError: 'x'")
+    ok(cloud.attach(wish(0, "quarantine")))
+
+    assert cloud.classes()[0] == "quarantine"
+    assert cloud.fake.read("virtual-machine-interface", foreign)
+
+
 def test_a_hundred_servers_are_read_by_few_requests(cloud: Cloud) -> None:
     """
     Switch ports by name, forty at once; groups and interfaces by uuid, in one request each however many there are.

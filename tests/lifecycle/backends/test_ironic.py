@@ -95,6 +95,19 @@ def done(fake: Fake, hardware: IronicHardware, kind: JobKind, request_id: str) -
     pytest.fail("it never ends")
 
 
+def test_an_inspection_that_leaves_no_inventory(fake: Fake, hardware: IronicHardware) -> None:
+    """
+    An Ironic of old inspects and names no disk: then nothing could prove that any was erased, and the job says so.
+    """
+    fake.keeps_inventory = False
+    hardware.verify(TARGET)
+
+    inspected = done(fake, hardware, JobKind.INSPECT, "j1")
+
+    assert (inspected.phase, inspected.reason) == (JobPhase.FAILED, "INSPECTION_FAILED")
+    assert "no inventory" in inspected.message
+
+
 def test_a_whole_life(fake: Fake, hardware: IronicHardware) -> None:
     """
     A server unknown to Ironic is made a node, verified, inspected, cleaned, deployed, and cleaned when given back.

@@ -112,3 +112,15 @@ def test_long_messages_are_left_to_the_parser() -> None:
     So are messages near its limits on text.
     """
     assert quick.read(b"<a>%b</a>" % (b"x" * quick.LONGEST)) is None
+
+
+def test_a_long_tag_is_not_remembered() -> None:
+    """
+    What is remembered of a generator's tags is bounded in all: none that is long is kept.
+    """
+    before = quick._known_tag.cache_info().currsize
+    for number in range(20):
+        long = f'<a{number} type="{"x" * 5000}">1</a{number}>'.encode()
+        assert quick.read(long) is not None
+
+    assert quick._known_tag.cache_info().currsize == before

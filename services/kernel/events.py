@@ -51,7 +51,11 @@ class ImageSeen:
 
 @dataclass(frozen=True, slots=True)
 class AddressSeen:
-    """One address of a lease as ipam answered: state is ``leased``, ``cooling`` or ``free``."""
+    """One address of a lease as ipam answered: state is ``leased``, ``cooling`` or ``free``.
+
+    Attributes:
+        network: what it is for, in a server's stream; "" in an address's own.
+    """
 
     lease: str
     vrf: str
@@ -59,6 +63,7 @@ class AddressSeen:
     epoch: int
     state: str
     free_time: datetime | None = None
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -285,19 +285,27 @@ class IpamClient:
     ) -> Lease:
         """See peers.Addresses."""
         request = lease_pb2.LeaseAddressRequest(
-            parent=f"projects/{project}",
-            network=network,
-            owner=lease_pb2.Owner(
-                kind=lease_pb2.Owner.KIND_BARE_METAL_INSTANCE,
-                resource=owner,
-                interface=network,
-                mac_address=mac_address,
-            ),
-            address=address,
-            fence=fence,
-            request_id=request_id,
-        )
+            parent=f"projects/{project}", network=network, owner=_owner(owner, network, mac_address),
+            address=address, fence=fence, request_id=request_id,
+        )  # fmt: skip
         return _lease(self._peer.call(self._stub.LeaseAddress, request))
+
+    def lease_each(
+        self,
+        project: str,
+        owner: str,
+        network: str,
+        addresses: Sequence[str],
+        mac_address: str,
+        fence: int,
+        request_id: str,
+    ) -> tuple[Lease, ...]:
+        """See peers.Addresses."""
+        request = lease_pb2.LeaseAddressesRequest(
+            parent=f"projects/{project}", network=network, owner=_owner(owner, network, mac_address),
+            addresses=addresses, fence=fence, request_id=request_id,
+        )  # fmt: skip
+        return tuple(map(_lease, self._peer.call(self._stub.LeaseAddresses, request).leases))
 
     def held_by(self, project: str, owner: str) -> tuple[Lease, ...]:
         """See peers.Addresses."""
@@ -354,6 +362,11 @@ def _card(found: server_pb2.Server) -> ServerCard:
         ),
         port_groups=tuple((group.label, group.mode) for group in found.port_groups),
     )  # fmt: skip
+
+
+def _owner(instance: str, network: str, mac_address: str) -> lease_pb2.Owner:
+    kind = lease_pb2.Owner.KIND_BARE_METAL_INSTANCE
+    return lease_pb2.Owner(kind=kind, resource=instance, interface=network, mac_address=mac_address)
 
 
 def _lease(found: lease_pb2.AddressLease) -> Lease:

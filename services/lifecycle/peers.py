@@ -7,7 +7,7 @@ that the service refused with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -199,7 +199,24 @@ class Addresses(Protocol):
     def lease(
         self, project: str, owner: str, network: str, address: str, mac_address: str, fence: int, request_id: str
     ) -> Lease:
-        """An address of *network* for *owner*; the same again for the same owner and network."""
+        """*address*, which *owner* has on *network*; the same again for the same owner, network and IP version."""
+        ...
+
+    def lease_each(
+        self,
+        project: str,
+        owner: str,
+        network: str,
+        addresses: Sequence[str],
+        mac_address: str,
+        fence: int,
+        request_id: str,
+    ) -> tuple[Lease, ...]:
+        """One address for *owner* of each IP version that *network* has, IPv4 first: all or none.
+
+        Args:
+            addresses: the very ones wanted, at most one of each version.
+        """
         ...
 
     def held_by(self, project: str, owner: str) -> tuple[Lease, ...]:

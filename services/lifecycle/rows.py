@@ -120,7 +120,7 @@ def server_of(row: Row) -> Server:
 def instance_values(instance: Instance) -> dict[str, object]:
     """The columns of *instance*, without those of claims and secrets."""
     doc = {
-        "networks": [[wish.network, wish.fixed_address, wish.vlan_tag] for wish in instance.networks],
+        "networks": [[wish.network, wish.fixed_addresses, wish.vlan_tag] for wish in instance.networks],
         "hostname": instance.hostname,
         "keys": instance.ssh_public_keys,
         "labels": instance.labels,
@@ -161,6 +161,11 @@ def instance_values(instance: Instance) -> dict[str, object]:
     }
 
 
+def _fixed(kept: str | list[str]) -> tuple[str, ...]:
+    """The fixed addresses of a wish; of rows from before there could be two, the one or none."""
+    return tuple(filter(None, [kept])) if isinstance(kept, str) else tuple(kept)
+
+
 def instance_of(row: Row) -> Instance:
     """The instance that *row* holds."""
     doc: Doc = orjson.loads(row["doc"])
@@ -170,7 +175,7 @@ def instance_of(row: Row) -> Instance:
         project=row["project"],
         flavor=row["flavor"],
         image=row["image"],
-        networks=tuple(NetworkWish(*wish) for wish in doc["networks"]),
+        networks=tuple(NetworkWish(network, _fixed(fixed), tag) for network, fixed, tag in doc["networks"]),
         create_time=from_micros(row["create_time"]),
         update_time=from_micros(row["update_time"]),
         hostname=doc["hostname"],

@@ -116,7 +116,9 @@ def instance(found: Instance) -> instance_pb2.Instance:
         flavor=found.flavor,
         image=found.image,
         networks=[
-            instance_pb2.InstanceNetwork(network=wish.network, fixed_address=wish.fixed_address, vlan_tag=wish.vlan_tag)
+            instance_pb2.InstanceNetwork(
+                network=wish.network, fixed_addresses=wish.fixed_addresses, vlan_tag=wish.vlan_tag
+            )
             for wish in found.networks
         ],
         hostname=found.hostname,
@@ -171,7 +173,7 @@ def wanted_instance(
 
 def wish(network: instance_pb2.InstanceNetwork) -> NetworkWish:
     """A network an instance shall be on."""
-    return NetworkWish(network.network, network.fixed_address, network.vlan_tag)
+    return NetworkWish(network.network, tuple(network.fixed_addresses), network.vlan_tag)
 
 
 def metadata(progress: Progress) -> operation_pb2.OperationMetadata:

@@ -85,6 +85,7 @@ def _evidence(evidence: Evidence) -> event_pb2.Evidence:
                 epoch=address.epoch,
                 state=address.state,
                 free_time=_time(address.free_time),
+                network=address.network,
             )
             for address in evidence.addresses
         ],

@@ -57,7 +57,12 @@ def _still_on(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Findin
     """An instance has an address in each of its networks: none may be left without one while a port is on it."""
     kept = picture.leases.keys() - {one.lease for one in body.evidence.addresses}
     on = {network: port.witness for port in picture.ports.values() for network in port.networks}
-    if len(on) <= len(kept):
+    if all(picture.lease_networks.get(lease) for lease in picture.leases):
+        on = {network: on[network] for network in on.keys() - {picture.lease_networks[lease] for lease in kept}}
+    elif len(on) <= len(kept):
+        # A log from before an address said what it is for: then a network had one.
+        return None
+    if not on:
         return None
     witness = max((one for one in on.values() if one is not None), key=lambda one: one.sequence, default=seen.witness)
     msg = f"an address was given up while its port was on {', '.join(sorted(on))}"

@@ -223,11 +223,13 @@ def _verified(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 def _leased(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     for address in body.evidence.addresses:
         picture.leases[address.lease] = seen.witness
+        picture.lease_networks[address.lease] = address.network
 
 
 def _given_back(picture: Picture, _seen: Seen, body: event_pb2.EventBody) -> None:
     for address in body.evidence.addresses:
         picture.leases.pop(address.lease, None)
+        picture.lease_networks.pop(address.lease, None)
 
 
 def _moved(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:

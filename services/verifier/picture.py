@@ -106,6 +106,7 @@ class Picture:
         soiled: the event that voided it, or that showed it to be incomplete.
         flaw: what was wrong with it, a sentence.
         leases: addresses held: lease -> the event that says so.
+        lease_networks: what each of them is for: lease -> network, "" where its event does not say.
         failed: a failure inside a deploy or release after which quarantine was not read back yet.
         adopted: the instance whose hold began with an adoption.
         waived: what two administrators forced aside, in the words of a forced action's kind; "" once it was used.
@@ -129,6 +130,7 @@ class Picture:
     soiled: Witness | None = None
     flaw: str = ""
     leases: dict[str, Witness] = field(default_factory=dict)
+    lease_networks: dict[str, str] = field(default_factory=dict)
     failed: Witness | None = None
     adopted: str = ""
     waived: str = ""

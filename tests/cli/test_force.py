@@ -28,7 +28,11 @@ def test_a_server_is_adopted_with_its_networks_and_addresses(bms: Shell, world: 
     assert (asked.parent, asked.instance_id) == ("projects/p", "web")
     assert (asked.instance.flavor, asked.instance.image) == ("flavors/f", "images/i")
     (network,) = asked.instance.networks
-    assert (network.network, network.fixed_address, network.vlan_tag) == ("projects/p/networks/blue", "10.0.0.7", 5)
+    assert (network.network, list(network.fixed_addresses), network.vlan_tag) == (
+        "projects/p/networks/blue",
+        ["10.0.0.7"],
+        5,
+    )
 
 
 @pytest.mark.parametrize("kind", MEANINGS)

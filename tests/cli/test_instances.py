@@ -37,7 +37,7 @@ def test_one_call_asks_for_everything(bms: Shell, world: World, tmp_path: Path) 
         "projects/tenant-a/networks/blue",
         "projects/other/networks/green",
     ]
-    assert (wanted.networks[0].fixed_address, wanted.networks[0].vlan_tag) == ("10.1.0.7", 100)
+    assert (list(wanted.networks[0].fixed_addresses), wanted.networks[0].vlan_tag) == (["10.1.0.7"], 100)
     assert list(wanted.ssh_public_keys) == ["ssh-ed25519 AAAA a@b", "ssh-rsa BBBB c@d"]
     assert wanted.user_data == b"#cloud-config\n"
     assert request.request_id

@@ -7,7 +7,7 @@ Faults are set as plain attributes. What the world looks like is asked of the fa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -429,12 +429,17 @@ class FakeNetworks:
 
 
 class FakeAddresses:
-    """ipam: one lease for each owner and network, epochs, cool-down; it insists on proof that the owner is off."""
+    """ipam: one lease for each owner, network and IP version, epochs, cool-down; it insists on proof of detachment.
+
+    Attributes:
+        dual: networks with addresses of both versions; all others have IPv4 alone.
+    """
 
     def __init__(self, clock: Clock, networks: FakeNetworks) -> None:
         self.leases: dict[str, tuple[Lease, str, str]] = {}
         self.cooling: dict[str, str] = {}
         self.exhausted: set[str] = set()
+        self.dual: set[str] = set()
         self.unproven: list[tuple[str, str]] = []
         self.silent = False
         self._networks = networks
@@ -452,19 +457,52 @@ class FakeAddresses:
             if network in self.exhausted:
                 msg = f"{network} has no address left"
                 raise Exhausted(msg)
-            for lease, holder, state in self.leases.values():
-                if (holder, lease.network, state) == (owner, network, "leased"):
-                    return lease
-            if address and any(
-                lease.address == address and state == "leased" for lease, _, state in self.leases.values()
-            ):
-                msg = f"{address} is taken"
-                raise AlreadyExists(msg)
-            self._count += 1
-            name = f"projects/{project}/leases/{self._count:08d}-0000-4000-8000-000000000000"
+            return self._granted(project, owner, network, address)
+
+    def lease_each(
+        self,
+        project: str,
+        owner: str,
+        network: str,
+        addresses: Sequence[str],
+        mac_address: str,
+        fence: int,
+        request_id: str,
+    ) -> tuple[Lease, ...]:
+        with effect("ipam.lease"):
+            self._answer()
+            wanted = {":" in address: address for address in addresses}
+            before = dict(self.leases)
+            try:
+                return tuple(
+                    self._granted(project, owner, network, wanted.get(six, "::" if six else ""))
+                    for six in (False, True)[: 1 + (network in self.dual)]
+                )
+            except (AlreadyExists, Exhausted):
+                self.leases = before
+                raise
+
+    def _granted(self, project: str, owner: str, network: str, address: str) -> Lease:
+        """*address*, or any of its version where it is ``::`` or nothing."""
+        if network in self.exhausted:
+            msg = f"{network} has no address left"
+            raise Exhausted(msg)
+        six, held = ":" in address, [lease for lease, _, state in self.leases.values() if state == "leased"]
+        for lease in held:
+            if (self.leases[lease.name][1], lease.network, ":" in lease.address) == (owner, network, six):
+                return lease
+        if address in {lease.address for lease in held}:
+            msg = f"{address} is taken"
+            raise AlreadyExists(msg)
+        self._count += 1
+        name = f"projects/{project}/leases/{self._count:08d}-0000-4000-8000-000000000000"
+        if six:
+            shown = address if address != "::" else f"2001:db8::{self._count}"
+            made = Lease(name, network, "vrf", shown, 64, "2001:db8::1:0:0:1", 1)
+        else:
             made = Lease(name, network, "vrf", address or f"10.0.0.{self._count}", 24, "10.0.0.254", 1)
-            self.leases[name] = (made, owner, "leased")
-            return made
+        self.leases[name] = (made, owner, "leased")
+        return made
 
     def held_by(self, project: str, owner: str) -> tuple[Lease, ...]:
         with effect("ipam.list"):

@@ -32,7 +32,7 @@ from services.lifecycle.operations.instances import InstanceVerbs
 from services.lifecycle.operations.powering import POWERS, Powering
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.ports import CleanStep
-from services.lifecycle.steps.addresses import with_lease
+from services.lifecycle.steps.addresses import with_leases
 from tests.lifecycle.rig import BLUE, GREEN, WEB
 from tests.support.clocks import START, SequentialIds
 
@@ -180,7 +180,7 @@ def forced(kind: ForcedKind) -> Verb:
 
 def adopt(books: OneBook) -> None:
     """A server in use is taken over."""
-    wanted = Instance(WEB, "demo", "flavors/f", "", (NetworkWish(BLUE, "10.0.0.1"),), START, START)
+    wanted = Instance(WEB, "demo", "flavors/f", "", (NetworkWish(BLUE, ("10.0.0.1",)),), START, START)
     ADOPTING.adopt(books, CALL, UUID, wanted, b"")
 
 
@@ -306,7 +306,7 @@ def happened(place: Place) -> tuple[Server, Instance | None]:
         for wish in instance.networks:
             if all(lease.network != wish.network for lease in server.leases):
                 lease = Lease(f"leases/{wish.network}", wish.network, "vrf", "10.0.0.1", 24, "10.0.0.254", 1)
-                server, instance = replace(server, leases=(*server.leases, lease)), with_lease(instance, wish, lease)
+                server, instance = replace(server, leases=(*server.leases, lease)), with_leases(instance, wish, [lease])
     if name in (_N.FORCE_ADDRESSES, _N.WITHDRAW_ADDRESSES):
         server = replace(server, leases=())
     if name is _N.COOL_ADDRESSES:

@@ -45,7 +45,9 @@ def request(uuid: str, *networks: tuple[str, str, int], **more: Any) -> instance
             flavor="flavors/any",
             image="images/debian",
             networks=[
-                instance_pb2.InstanceNetwork(network=network, fixed_address=address, vlan_tag=tag)
+                instance_pb2.InstanceNetwork(
+                    network=network, fixed_addresses=[address] if address else [], vlan_tag=tag
+                )
                 for network, address, tag in networks or ((BLUE, "10.0.0.77", 0),)
             ],
         ),
@@ -317,7 +319,7 @@ def test_every_network_needs_its_address(rig: Rig) -> None:
     reply = rig.wire.call("AdoptServer", request(uuid, (BLUE, "", 0)), caller=admin())
 
     assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert fields(reply.status) == ["instance.networks[0].fixed_address"]
+    assert fields(reply.status) == ["instance.networks[0].fixed_addresses"]
 
 
 @pytest.mark.parametrize("caller", [member("demo"), auditor()])
@@ -365,7 +367,7 @@ def test_agreement_is_exactly_one_port_for_each_network_and_nothing_else(
         for index, tags in enumerate(read)
     ]  # fmt: skip
     seen = sorted(tag for tags in read for tag in tags)
-    wishes = [NetworkWish(tag.network, "10.0.0.1", tag.vlan_tag) for tag in named]
+    wishes = [NetworkWish(tag.network, ("10.0.0.1",), tag.vlan_tag) for tag in named]
 
     assert (disagreement(ports, wishes, {}) == "") is (seen == sorted(named))
 
@@ -381,6 +383,6 @@ def test_members_of_a_group_agree_with_each_other() -> None:
             observed=PortClass.TENANT if tags else PortClass.QUARANTINE, networks=tags,
         )  # fmt: skip
 
-    wishes = [NetworkWish(BLUE, "10.0.0.1")]
+    wishes = [NetworkWish(BLUE, ("10.0.0.1",))]
     assert disagreement([member_of(0, Tag(BLUE)), member_of(1, Tag(BLUE))], wishes, {}) == ""
     assert "different networks" in disagreement([member_of(0, Tag(BLUE)), member_of(1)], wishes, {})

@@ -24,7 +24,7 @@ INSTANCE = Instance(
     "demo",
     "flavors/f",
     "images/i",
-    (NetworkWish(BLUE), NetworkWish(GREEN), NetworkWish(RED, "", 7)),
+    (NetworkWish(BLUE), NetworkWish(GREEN), NetworkWish(RED, (), 7)),
     NOW,
     NOW,
     hostname="web",

@@ -41,7 +41,7 @@ def adopt(rig: Rig, uuid: str) -> None:
             flavor="flavors/any",
             image="images/debian",
             networks=[
-                instance_pb2.InstanceNetwork(network=network, fixed_address=address)
+                instance_pb2.InstanceNetwork(network=network, fixed_addresses=[address])
                 for network, address in ((BLUE, "10.0.0.8"), (GREEN, "10.0.0.9"))
             ],
         ),

@@ -22,7 +22,7 @@ ports = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from(["", ""
     lambda given: tuple(port(index, linked=one[0], pxe=one[1], group=one[2]) for index, one in enumerate(given))
 )
 wishes = st.lists(st.sampled_from([0, 0, 100, 100, 200]), min_size=1, max_size=6).map(
-    lambda tags: tuple(NetworkWish(f"projects/demo/networks/n{index}", "", tag) for index, tag in enumerate(tags))
+    lambda tags: tuple(NetworkWish(f"projects/demo/networks/n{index}", (), tag) for index, tag in enumerate(tags))
 )
 
 
@@ -101,7 +101,7 @@ def test_a_tag_that_is_taken_goes_to_the_next_port() -> None:
     """
     Two networks of one tag need two ports; without a second one the refusal names both numbers and the way out.
     """
-    wanted = (NetworkWish("a", "", 7), NetworkWish("b", "", 7))
+    wanted = (NetworkWish("a", (), 7), NetworkWish("b", (), 7))
     assert len(lay_out(wanted, (port(0), port(1)))) == 2
 
     with pytest.raises(WrongState) as caught:

@@ -195,13 +195,18 @@ MALFORMED: list[tuple[str, Any, str]] = [
     ("CreateInstance", instance(networks=[{"network": BLUE, "vlan_tag": -5}]), "instance.networks[0].vlan_tag"),
     (
         "CreateInstance",
-        instance(networks=[{"network": BLUE, "fixed_address": "10.0.0.300"}]),
-        "instance.networks[0].fixed_address",
+        instance(networks=[{"network": BLUE, "fixed_addresses": ["10.0.0.300"]}]),
+        "instance.networks[0].fixed_addresses[0]",
     ),
     (
         "CreateInstance",
-        instance(networks=[{"network": BLUE, "fixed_address": "10.0.0.1/24"}]),
-        "instance.networks[0].fixed_address",
+        instance(networks=[{"network": BLUE, "fixed_addresses": ["10.0.0.3", "2001:db8::3", "10.0.0.4"]}]),
+        "instance.networks[0].fixed_addresses[2]",
+    ),
+    (
+        "CreateInstance",
+        instance(networks=[{"network": BLUE, "fixed_addresses": ["10.0.0.1/24"]}]),
+        "instance.networks[0].fixed_addresses[0]",
     ),
     ("CreateInstance", instance(hostname="-web"), "instance.hostname"),
     ("CreateInstance", instance(hostname="web\n"), "instance.hostname"),

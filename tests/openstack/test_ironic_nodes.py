@@ -342,7 +342,7 @@ def test_ironic_takes_our_network_data(api: IronicApi, target: Target) -> None:
     )
     instance = Instance(
         "projects/demo/instances/web", "demo", "flavors/f", "images/i",
-        (NetworkWish(names[0]), NetworkWish(names[1]), NetworkWish(names[2], "", 7)), NOW, NOW,
+        (NetworkWish(names[0]), NetworkWish(names[1]), NetworkWish(names[2], (), 7)), NOW, NOW,
         interfaces=(
             Interface(names[0], 0, "", "", "10.0.0.5", 24, "10.0.0.1", dns_servers=("10.0.0.2",)),
             Interface(names[1], 0, "", "", "fd00::5", 64, "fd00::1", dns_servers=("fd00::2",)),

@@ -74,7 +74,7 @@ class Adopter:
         wanted = instance_pb2.Instance(
             flavor="flavors/any",
             image=image,
-            networks=[instance_pb2.InstanceNetwork(network=found.network, fixed_address=found.address)],
+            networks=[instance_pb2.InstanceNetwork(network=found.network, fixed_addresses=[found.address])],
         )
         for _ in range(_TRIES):
             request = instance_pb2.AdoptServerRequest(

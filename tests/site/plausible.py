@@ -27,7 +27,7 @@ _TEXTS: Mapping[str, Sequence[str]] = {
     "resource": ("vm-1", "vm-2", "projects/tenant-a/instances/web"),
     "interface": ("", "eth0"),
     "address": ("", "10.1.0.9", "10.1.0.10", "10.1.0.77"),
-    "fixed_address": ("", "10.1.0.11"),
+    "fixed_addresses": ("10.1.0.11", "2001:db8::11"),
     "start": ("10.7.0.10",),
     "end": ("10.7.0.90",),
     "cidr": (*(f"10.{number}.0.0/24" for number in range(2, 14)), "2001:db8::/64", "2001:db8:1::/120"),

@@ -132,7 +132,7 @@ def show(session: Session, name: str) -> None:
 
 
 def network_of(session: Session, text: str) -> InstanceNetwork:
-    """``NAME[,address=..][,vlan=..]``."""
+    """``NAME[,address=..][,vlan=..]``; an address of each IP version may be given."""
     from bms.lifecycle.v1.instance_pb2 import InstanceNetwork
 
     name, *rest = text.split(",")
@@ -140,7 +140,7 @@ def network_of(session: Session, text: str) -> InstanceNetwork:
     for part in rest:
         key, _, value = part.partition("=")
         if key == "address" and value:
-            wanted.fixed_address = value
+            wanted.fixed_addresses.append(value)
         elif key == "vlan" and value.isdigit():
             wanted.vlan_tag = int(value)
         else:

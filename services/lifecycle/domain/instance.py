@@ -30,16 +30,16 @@ REFUSALS = 3
 
 @dataclass(frozen=True, slots=True)
 class NetworkWish:
-    """A network an instance shall be on: ``vlan_tag`` 0 is untagged, ``fixed_address`` "" is any."""
+    """A network an instance shall be on: ``vlan_tag`` 0 is untagged; of an IP version without fixed address, any."""
 
     network: str
-    fixed_address: str = ""
+    fixed_addresses: tuple[str, ...] = ()
     vlan_tag: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface as it is, filled in as it becomes known."""
+    """One interface as it is, filled in as it becomes known; one for each address of the instance on a network."""
 
     network: str
     vlan_tag: int = 0

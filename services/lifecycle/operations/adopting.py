@@ -19,17 +19,17 @@ from services.lifecycle.operations.refusals import not_retired
 
 
 def check_fixed(instance: Instance) -> None:
-    """Refuses networks without the address that the server has there: nobody gives it another.
+    """Refuses networks without an address that the server has there: nobody gives it another.
 
     Raises:
         InvalidField: one has none.
     """
     for index, wish in enumerate(instance.networks):
-        if not wish.fixed_address:
+        if not wish.fixed_addresses:
             raise InvalidField(
-                f"instance.networks[{index}].fixed_address",
-                "is missing, and a server that is adopted keeps the address it has",
-                remedy="Give the address that the server has on this network.",
+                f"instance.networks[{index}].fixed_addresses",
+                "is missing, and a server that is adopted keeps the addresses it has",
+                remedy="Give the addresses that the server has on this network.",
                 network=wish.network,
             )
 
@@ -81,4 +81,4 @@ class Adopting:
         intent = self.beginnings.intent(call, IntentKind.ADOPT, operation)
         change = walk.begin(held, None, intent, call.now, trigger=Trigger.ADOPT)
         progress = self.beginnings.commit(books, call, change, "server.adopt_requested")
-        return replace(progress, login_address=instance.networks[0].fixed_address)
+        return replace(progress, login_address=instance.networks[0].fixed_addresses[0])

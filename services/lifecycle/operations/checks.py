@@ -84,14 +84,17 @@ def check_wish(wish: NetworkWish, field: str) -> None:
         raise InvalidField(
             f"{field}.vlan_tag", f"{wish.vlan_tag} is not 2 to 4094", remedy="Give 0 for untagged, or 2 to 4094."
         )
-    if wish.fixed_address:
+    versions: set[int] = set()
+    for index, address in enumerate(wish.fixed_addresses):
+        at = f"{field}.fixed_addresses[{index}]"
         try:
-            ipaddress.ip_address(wish.fixed_address)
+            version = ipaddress.ip_address(address).version
         except ValueError:
-            shown = wish.fixed_address[:60]
-            raise InvalidField(
-                f"{field}.fixed_address", f"{shown!r} is no IP address", remedy="Give it without a prefix length."
-            ) from None
+            shown = address[:60]
+            raise InvalidField(at, f"{shown!r} is no IP address", remedy="Give it without a prefix length.") from None
+        if version in versions:
+            raise InvalidField(at, f"is a second IPv{version} address", remedy="Give at most one of each IP version.")
+        versions.add(version)
 
 
 def short_enough(text: str, field: str) -> None:

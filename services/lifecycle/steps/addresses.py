@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
@@ -26,7 +27,7 @@ class AddressSteps:
     networks: Networks
 
     def lease_addresses(self, ctx: Context) -> Outcome:
-        """One address for each network the instance is on and has none of yet."""
+        """Of each network that the instance is on and has no address of yet, one of each IP version that it has."""
         server, instance = ctx.server, ctx.instance
         if instance is None:
             return Done(server)
@@ -37,10 +38,7 @@ class AddressSteps:
             # A controller that keeps addresses binds the very port that has the address, which it knows by this.
             mac = mac_address_on(instance, wish.network, server.ports)
             try:
-                lease = self.addresses.lease(
-                    instance.project, instance.name, wish.network, wish.fixed_address, mac, server.fence,
-                    call_id(ctx.intent, server.fence, wish.network, mac),
-                )  # fmt: skip
+                leases = self._leased(ctx, instance, wish, mac)
             except (PeerUnavailable, DeadlineExceeded) as error:
                 return Waiting(server, "IPAM_SILENT", str(error), tuple(events), instance)
             except Stale:
@@ -54,11 +52,27 @@ class AddressSteps:
                     instance,
                     cause=error,
                 )
-            leased = replace(server, leases=(*server.leases, lease))
-            seen = AddressSeen(lease.name, lease.vrf, lease.address, lease.epoch, "leased")
-            events.append(note(server, leased, "address.leased", ctx.now, evidence=Evidence(addresses=(seen,))))
-            server, instance = leased, with_lease(instance, wish, lease)
+            leased = replace(server, leases=(*server.leases, *leases))
+            seen = tuple(
+                AddressSeen(one.name, one.vrf, one.address, one.epoch, "leased", network=one.network) for one in leases
+            )
+            events.append(note(server, leased, "address.leased", ctx.now, evidence=Evidence(addresses=seen)))
+            server, instance = leased, with_leases(instance, wish, leases)
         return Done(server, tuple(events), instance)
+
+    def _leased(self, ctx: Context, instance: Instance, wish: NetworkWish, mac: str) -> tuple[Lease, ...]:
+        project, owner, network, fence = instance.project, instance.name, wish.network, ctx.server.fence
+        if ctx.intent.kind is IntentKind.ADOPT:
+            # It keeps the addresses that it has: nobody would tell it of another.
+            return tuple(
+                self.addresses.lease(
+                    project, owner, network, address, mac, fence, call_id(ctx.intent, fence, network, mac, address)
+                )
+                for address in wish.fixed_addresses
+            )
+        return self.addresses.lease_each(
+            project, owner, network, wish.fixed_addresses, mac, fence, call_id(ctx.intent, fence, network, mac)
+        )
 
     def count_addresses(self, ctx: Context) -> Outcome:
         """The server's leases are all that its instance holds, as ipam has it."""
@@ -143,14 +157,17 @@ class AddressSteps:
         return Done(left, (event,))
 
 
-def with_lease(instance: Instance, wish: NetworkWish, lease: Lease) -> Instance:
-    """*instance* with the interface that *lease* is for."""
-    face = Interface(
-        network=wish.network, vlan_tag=wish.vlan_tag, address=lease.address, prefix_length=lease.prefix_length,
-        gateway=lease.gateway, lease=lease.name, dns_servers=lease.dns_servers,
-    )  # fmt: skip
+def with_leases(instance: Instance, wish: NetworkWish, leases: Sequence[Lease]) -> Instance:
+    """*instance* with the interfaces that *leases*, of one network, are for."""
+    faces = [
+        Interface(
+            network=wish.network, vlan_tag=wish.vlan_tag, address=lease.address, prefix_length=lease.prefix_length,
+            gateway=lease.gateway, lease=lease.name, dns_servers=lease.dns_servers,
+        )
+        for lease in leases
+    ]  # fmt: skip
     others = tuple(one for one in instance.interfaces if one.network != wish.network)
-    return replace(instance, interfaces=(*others, face))
+    return replace(instance, interfaces=(*others, *faces))
 
 
 def _without(instance: Instance | None, network: str) -> Instance | None:

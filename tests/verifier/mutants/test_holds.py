@@ -169,10 +169,15 @@ def test_a_free_server_that_was_on_is_taken(mutant: Mutant, monkeypatch: pytest.
 # -- addresses
 
 
-def test_an_address_goes_before_its_port(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dual", [(), (BLUE, GREEN)], ids=["IPv4", "of each version"])
+def test_an_address_goes_before_its_port(
+    mutant: Mutant, monkeypatch: pytest.MonkeyPatch, dual: tuple[str, ...]
+) -> None:
     """
-    I4: an address of a running instance rests once the port was read off the network, and no other.
+    I4: an address of a running instance rests once the port was read off the network, and no other. That as many others
+    are left as there are networks is no excuse.
     """
+    mutant.rig.addresses.dual |= {*dual}
     uuid = mutant.rig.active(BLUE, GREEN)
     monkeypatch.setattr("services.lifecycle.steps.addresses._still_on", lambda *_: "")
     mutant.plan(IntentKind.DETACH, (N.COOL_ADDRESSES, N.DETACH_NETWORK))

@@ -19,7 +19,7 @@ import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.contrail_found import Found, fabric_of, found_at, some, told, units_of
+from services.network.backends.contrail_found import Found, fabric_of, found_at, some, told
 from services.network.backends.contrail_reading import (
     BINDINGS,
     carried,
@@ -44,6 +44,7 @@ from services.network.backends.contrail_words import (
     unit_of,
     vlan_of,
 )
+from services.network.backends.units import carry_out
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.contrail import MAC, Contrail, Resource, interface_name, pairs_of
@@ -84,14 +85,7 @@ class ContrailFabric:
 
     def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
         """See `Fabric.write`. All that there is to cut is cut before anything is attached."""
-        failed: list[Refused | PeerUnavailable] = []
-        for unit in units_of(orders):
-            try:
-                self._carry_out(server, unit)
-            except (Refused, PeerUnavailable) as error:
-                failed.append(error)
-        if failed:
-            raise told(failed[0])
+        carry_out(orders, lambda unit: self._carry_out(server, unit), told)
 
     def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
         """See `Fabric.read`. A switch port that Contrail does not have is not in quarantine: nothing is known of it."""

@@ -101,14 +101,6 @@ def told(error: Refused | PeerUnavailable) -> PeerUnavailable:
     return PeerUnavailable(msg, remedy="Mend that in Contrail; it is tried again.", peer="contrail")
 
 
-def units_of(orders: Sequence[PortOrder]) -> list[list[PortOrder]]:
-    """*orders* by what is one attachment, a group or a port of its own; those first that cut."""
-    units: dict[str, list[PortOrder]] = {}
-    for order in orders:
-        units.setdefault(order.port_group or order.mac_address, []).append(order)
-    return sorted(units.values(), key=lambda unit: bool(unit[0].config.networks))
-
-
 def fabric_of(api: Contrail, orders: Sequence[PortOrder], found: Found) -> str:
     """The name of the fabric that the switches of *orders* are in; Contrail's default if they are in none.
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.kernel.clock import Clock
-from services.kernel.errors import PeerUnavailable
 from services.network.backends.neutron_found import (
     by_id,
     found_of,
@@ -26,10 +25,10 @@ from services.network.backends.neutron_found import (
     ports_of,
     profile_of,
     told,
-    units_of,
 )
 from services.network.backends.neutron_reading import digest_of, is_bound, judged, setup_at
 from services.network.backends.neutron_trunks import UNBOUND, fit_for_trunk, keep_trunk, without_trunk
+from services.network.backends.units import carry_out
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
@@ -61,14 +60,7 @@ class NeutronFabric:
 
     def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
         """See `Fabric.write`. All that there is to cut is cut before anything is bound."""
-        failed: list[Refused | PeerUnavailable] = []
-        for unit in units_of(orders):
-            try:
-                self._carry_out(server, unit)
-            except (Refused, PeerUnavailable) as error:
-                failed.append(error)
-        if failed:
-            raise told(failed[0])
+        carry_out(orders, lambda unit: self._carry_out(server, unit), told)
 
     def read(self, plugs: tuple[Plug, ...]) -> tuple[PortFact, ...]:
         """See `Fabric.read`. Ports are looked for by the server they are bound for and by its MAC addresses.

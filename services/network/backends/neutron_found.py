@@ -15,14 +15,6 @@ _AT_ONCE = 40
 """Values of a filter in one request: addresses of requests are short."""
 
 
-def units_of(orders: Iterable[PortOrder]) -> list[list[PortOrder]]:
-    """*orders* by what is one port in Neutron, a group or a port of its own; those first that cut."""
-    units: dict[str, list[PortOrder]] = {}
-    for order in orders:
-        units.setdefault(order.port_group or order.mac_address, []).append(order)
-    return sorted(units.values(), key=lambda unit: bool(unit[0].config.networks))
-
-
 def found_of(api: Neutron, server: str, unit: Sequence[PortOrder]) -> list[Resource]:
     """Every port that has a MAC address of *unit*'s, or is bound for *server* at one of its switch ports.
 

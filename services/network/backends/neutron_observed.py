@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.neutron_found import found_of, keeper_of, profile_of, told, units_of
+from services.network.backends.neutron_found import found_of, keeper_of, profile_of, told
 from services.network.backends.neutron_reading import is_at, links_of
+from services.network.backends.units import carry_out
 from services.network.ports import Fabric, Plug, PortFact, PortOrder
 from services.runtime.neutron import Neutron, Resource
 from services.runtime.openstack import Refused
@@ -39,14 +40,7 @@ class ObservedNeutron:
 
     def write(self, server: str, orders: tuple[PortOrder, ...], *, request_id: str) -> None:
         """See `Fabric.write`. What Ironic does by itself is not asked for: only orders that act are carried out."""
-        failed: list[Refused | PeerUnavailable] = []
-        for unit in units_of([order for order in orders if order.acts]):
-            try:
-                self._carry_out(server, unit)
-            except (Refused, PeerUnavailable) as error:
-                failed.append(error)
-        if failed:
-            raise told(failed[0])
+        carry_out((order for order in orders if order.acts), lambda unit: self._carry_out(server, unit), told)
 
     def _carry_out(self, server: str, unit: Sequence[PortOrder]) -> None:
         found = found_of(self._api, server, unit)

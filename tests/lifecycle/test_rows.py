@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +89,18 @@ def test_an_instance_comes_back_as_it_was_stored(instance: Instance) -> None:
 
     assert not {"fence", "user_data"} & set(values)
     assert instance_of({**values, "fence": instance.fence}) == instance
+
+
+@pytest.mark.parametrize(("kept", "fixed"), [("", ()), ("10.0.0.7", ("10.0.0.7",))])
+def test_a_row_from_before_there_were_two_addresses(kept: str, fixed: tuple[str, ...]) -> None:
+    """
+    A wish had one fixed address or none, as text.
+    """
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    wish = NetworkWish("projects/demo/networks/blue", fixed)
+    wanted = Instance("projects/demo/instances/web", "demo", "flavors/f", "images/i", (wish,), now, now)
+    row = instance_values(wanted)
+    doc = orjson.loads(str(row["doc"]))
+    doc["networks"] = [[wish.network, kept, 0]]
+
+    assert instance_of({**row, "fence": wanted.fence, "doc": orjson.dumps(doc).decode()}) == wanted

@@ -133,7 +133,7 @@ def _passed(api: IronicApi, node: Node, kind: JobKind, job: dict[str, Any], dead
     try:
         raw = api.call("GET", f"/nodes/{node.text('uuid')}/inventory", deadline)
     except NoNode:
-        # Redfish's inspection keeps none before Ironic 22 (2023.2), though the API of 21.4 has a place for it.
+        # As on Ironic 21.4, whose API has a place for it, and whose inspection by Redfish leaves it empty.
         message = (
             "Ironic kept no inventory of what it inspected: this inspect interface, of this release, names no disk"
         )

@@ -29,6 +29,8 @@ def configure(place: Place) -> None:
             "database": database(place, "keystone"),
             "token": {"provider": "fernet", "expiration": 86400},
             "fernet_tokens": {"key_repository": etc / "fernet"},
+            # It makes none here; without them it does not even start.
+            "fernet_receipts": {"key_repository": etc / "fernet"},
             "credential": {"key_repository": etc / "credential"},
             "cache": {"enabled": True, "backend": "oslo_cache.dict"},
             # Logins cost no more than they must.

@@ -200,7 +200,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         callers = AioCallers(given.callers)
         ending.callback(callers.close)
         rest = await _listen(
-            AnalyticsApi(store, uve_hub, callers, given.ids, now).application(),
+            AnalyticsApi(store, uve_hub, callers, given.ids, now, desk.acknowledge).application(),
             own.rest,
             "BMS_TELEMETRY_REST_ADDRESS",
             ending,

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from services.kernel.errors import InvalidField
 from services.runtime.database import Transaction
+from telemetry.sandesh import raised
 from telemetry.sandesh.flat import UveView
 from telemetry.store import analytics
 from telemetry.store.analytics import Attribute
 
 PAGE: Final = 500
-ALARMS: Final = "UVEAlarms"
+ALARMS: Final = raised.STRUCT
 """The struct that holds an object's alarms."""
 
 
@@ -77,12 +78,14 @@ class Filters:
         structs: struct -> its attributes, none for all of them. None for all structs.
         source: only what generators on this host say.
         module: only what this ``NodeType:module:instance`` says.
+        acknowledged: only alarms that are, or are not; None for all.
     """
 
     keys: tuple[str, ...] | None = None
     structs: Mapping[str, Collection[str]] | None = None
     source: str = ""
     module: str = ""
+    acknowledged: bool | None = None
 
     @classmethod
     def parse(cls, kfilt: Iterable[str], cfilt: Iterable[str], sfilt: str, mfilt: str) -> Filters:
@@ -98,7 +101,7 @@ class Filters:
     @property
     def any(self) -> bool:
         """Whether anything is filtered."""
-        return bool(self.keys or self.structs or self.source or self.module)
+        return bool(self.keys or self.structs or self.source or self.module or self.acknowledged is not None)
 
     def admits_key(self, key: str) -> bool:
         """Whether an object is asked for."""
@@ -118,6 +121,11 @@ def render(attributes: Iterable[Attribute], filters: Filters, *, flat: bool) -> 
             told.setdefault((attribute.struct, attribute.generator), {})[attribute.name] = attribute.xml
     view = UveView()
     for (struct, generator), values in told.items():
+        if struct == ALARMS and filters.acknowledged is not None:
+            alarms = raised.only(values.get(raised.ATTRIBUTE, ""), known=filters.acknowledged)
+            if alarms is None:
+                continue
+            values[raised.ATTRIBUTE] = alarms
         view.add(struct, generator, values)
     return view.flat(filters.structs) if flat else view.full(filters.structs)
 
@@ -134,7 +142,7 @@ def keys(tx: Transaction, table: str, filters: Filters) -> list[str]:
     while page := analytics.uve_keys(tx, table, after, PAGE):
         found += [key for key in page if filters.admits_key(key)]
         after = page[-1]
-    if filters.structs is None and not filters.source and not filters.module:
+    if not replace(filters, keys=None).any:
         return found
     return [key for key in found if one(tx, table, key, filters, flat=True)]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -86,13 +87,23 @@ def strings(given: object, name: str) -> list[str]:
 
 
 def filters(given: Mapping[str, str]) -> Filters:
-    """The filters in an address."""
-    return Filters.parse(
+    """The filters in an address.
+
+    Raises:
+        InvalidField: ``ackfilt`` is neither ``true`` nor ``false``.
+    """
+    asked = Filters.parse(
         kfilt=given.get("kfilt", "").split(","),
         cfilt=given.get("cfilt", "").split(","),
         sfilt=given.get("sfilt", ""),
         mfilt=given.get("mfilt", ""),
     )
+    known = given.get("ackfilt")
+    if known is None:
+        return asked
+    if known not in {"true", "false"}:
+        raise InvalidField("ackfilt", f"{known[:20]!r} is neither true nor false")
+    return replace(asked, acknowledged=known == "true")
 
 
 def known(name: str) -> UveType:

@@ -7,11 +7,13 @@
     POST /analytics/uves/server                   several by filters in JSON
     GET  /analytics/uve-types
     GET  /analytics/alarms                        objects with alarms, by type
+    POST /analytics/alarms/acknowledge            see telemetry.rest.alarms
     GET  /analytics/tables, /analytics/table/{table}[/schema]
     POST /analytics/query                         see telemetry.query and telemetry.rest.queries
     GET  /analytics/uve-stream                    see telemetry.rest.streams; /analytics/alarm-stream likewise
 
-Only for administrators, services and auditors, by ``X-Auth-Token`` or ``Authorization: Bearer``.
+Only for administrators, services and auditors, who acknowledge nothing, by ``X-Auth-Token`` or ``Authorization:
+Bearer``.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from services.kernel.calls import Caller, Role
 from services.kernel.clock import Ids
 from services.kernel.errors import BmsError, Forbidden, Unauthenticated
 from telemetry.callers import AioCallers
+from telemetry.rest.alarms import Alarms
 from telemetry.rest.answers import CALLER, answered, href, refusal
 from telemetry.rest.objects import Objects
 from telemetry.rest.queries import Queries
@@ -47,12 +50,22 @@ class AnalyticsApi:
 
     Args:
         clock: gives microseconds since 1970.
+        acknowledged: see `telemetry.rest.alarms.Alarms`.
     """
 
-    def __init__(self, store: Store, uve_hub: UveHub, callers: AioCallers, ids: Ids, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        uve_hub: UveHub,
+        callers: AioCallers,
+        ids: Ids,
+        clock: Callable[[], int],
+        acknowledged: Callable[[str, str, str, int], object] = lambda *_: None,
+    ) -> None:
         self._callers = callers
         self._ids = ids
         self._objects = Objects(store)
+        self._alarms = Alarms(store, uve_hub, clock, acknowledged)
         self._queries = Queries(store, ids, clock)
         self._streams = Streams(uve_hub)
 
@@ -60,7 +73,13 @@ class AnalyticsApi:
         """The paths, behind one guard."""
         app = web.Application(middlewares=[self._guard], client_max_size=MOST_BYTES)
         app.add_routes(
-            [web.get("/analytics", _root), *self._objects.routes(), *self._queries.routes(), *self._streams.routes()]
+            [
+                web.get("/analytics", _root),
+                *self._objects.routes(),
+                *self._alarms.routes(),
+                *self._queries.routes(),
+                *self._streams.routes(),
+            ]
         )
         app.on_cleanup.append(self._queries.close)
         return app

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from services.kernel.errors import InvalidField
 from services.runtime.database import Transaction
 from telemetry import uves
 from telemetry.rest.answers import answered, body, filters, href, known, strings
@@ -58,7 +59,11 @@ class Objects:
     async def _several(self, request: web.Request) -> web.Response:
         kind, given = known(request.match_info["type"]), await body(request)
         kfilt, cfilt, sfilt, mfilt = (strings(given, name) for name in ("kfilt", "cfilt", "sfilt", "mfilt"))
-        return await self._values(kind, Filters.parse(kfilt, cfilt, ",".join(sfilt), ",".join(mfilt)))
+        asked = Filters.parse(kfilt, cfilt, ",".join(sfilt), ",".join(mfilt))
+        wanted = given.get("ackfilt")
+        if wanted is not None and not isinstance(wanted, bool):
+            raise InvalidField("ackfilt", "is neither true nor false")
+        return await self._values(kind, replace(asked, acknowledged=wanted))
 
     async def _values(self, kind: UveType, asked: Filters) -> web.Response:
         found = await self._store.read(lambda tx: _values(tx, kind, asked))

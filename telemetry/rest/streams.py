@@ -18,7 +18,7 @@ from typing import Final
 
 from aiohttp import web
 
-from services.kernel.errors import Exhausted, PeerUnavailable
+from services.kernel.errors import Exhausted, InvalidField, PeerUnavailable
 from telemetry.rest.answers import filters, known
 from telemetry.uve_changes import ChosenUves
 from telemetry.uve_watch import UveHub
@@ -64,6 +64,8 @@ class Streams:
 
 
 def _chosen(request: web.Request) -> ChosenUves:
+    if "ackfilt" in request.query:
+        raise InvalidField("ackfilt", "does not choose in streams", remedy="Leave it out; each alarm says its ack.")
     tables = frozenset(known(name).table for name in request.query.get("tablefilt", "").split(",") if name)
     return ChosenUves(tables or None, filters(request.query))
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from services.runtime.database import Row, Transaction
-from telemetry.sandesh.publication import uve_update
+from telemetry.sandesh import raised
+from telemetry.sandesh.publication import UveUpdate, uve_update
 from telemetry.sandesh.reception import Received
-from telemetry.store import bridge, bulk, changes, days, history
+from telemetry.store import bridge, bulk, changes, days, history, marks
 
 TIMESTAMP = "__T"
 """The attribute that holds the time of the last update."""
@@ -150,6 +151,7 @@ def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
 def expire(tx: Transaction, now: int, limit: int) -> bool:
     """See `telemetry.store.history.expire`; so also what is long known to be gone."""
     changes.forget_gone(tx, changes.KEPT, limit)
+    marks.forget_gone(tx, now)
     return history.expire(tx, now, limit)
 
 
@@ -197,7 +199,7 @@ def uve(tx: Transaction, table: str, key: str) -> list[Attribute]:
         "SELECT * FROM uve_attributes WHERE object_table = ? AND object_key = ? ORDER BY struct, generator, attribute",
         (table, key),
     )
-    return [_attribute(row) for row in rows]
+    return _attributes(tx, table, rows)
 
 
 def uve_keys(tx: Transaction, table: str, after: str, limit: int) -> list[str]:
@@ -219,8 +221,8 @@ def uves(tx: Transaction, table: str, keys: Sequence[str]) -> dict[str, list[Att
             " ORDER BY struct, generator, attribute",
             (table, *keys),
         )
-        for row in rows:
-            told[row["object_key"]].append(_attribute(row))
+        for attribute in _attributes(tx, table, rows):
+            told[attribute.key].append(attribute)
     return told
 
 
@@ -245,6 +247,8 @@ def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
         if update is None:
             continue
         object_ = (update.table, update.key, update.struct, str(message.generator))
+        if update.struct == raised.STRUCT:
+            _settle(tx, update, str(message.generator))
         if update.deleted:
             told.pop(object_, None)
             gone = tx.execute(
@@ -317,5 +321,28 @@ def _message(row: Row, objects: Iterable[tuple[str, str]]) -> MessageRow:
     )
 
 
-def _attribute(row: Row) -> Attribute:
-    return Attribute(row["object_key"], row["struct"], row["generator"], row["attribute"], row["xml"])
+def _settle(tx: Transaction, update: UveUpdate, generator: str) -> None:
+    """Ends the marks of alarms that *update* no longer tells of."""
+    xml = dict(update.attributes).get(raised.ATTRIBUTE)
+    if update.deleted or xml is not None:
+        standing = () if update.deleted or xml is None else raised.raised(xml)
+        marks.settle(tx, (update.table, update.key, generator), {(alarm.type, alarm.since) for alarm in standing})
+
+
+def _attributes(tx: Transaction, table: str, rows: Sequence[Row]) -> list[Attribute]:
+    """What is in *rows*, all of one table; alarms that somebody has acknowledged here are shown so."""
+    told = [Attribute(row["object_key"], row["struct"], row["generator"], row["attribute"], row["xml"]) for row in rows]
+    keys = sorted({one.key for one in told if _is_alarms(one)})
+    known = marks.of(tx, table, keys) if keys else {}
+    if not known:
+        return told
+    return [
+        replace(one, xml=raised.with_known(one.xml, known.get((one.key, one.generator), ())))
+        if _is_alarms(one)
+        else one
+        for one in told
+    ]
+
+
+def _is_alarms(attribute: Attribute) -> bool:
+    return (attribute.struct, attribute.name) == (raised.STRUCT, raised.ATTRIBUTE)

@@ -3,15 +3,16 @@
 
 `FakeContrail` is a `services.runtime.openstack.Transport`; contrail_http.py puts it on the loopback. contrail_ipam.py
 is its address management, contrail_fabric.py its switch ports. What it does was recorded of the genuine server
-(tests/support/golden/contrail), and tests/support/test_contrail.py plays the recordings against it. It leaves out tags,
-policies, ``/watch``, ``/useragent-kv`` and rights of users.
+(tests/support/golden/contrail), and tests/support/test_contrail.py plays the recordings against it. What it says of
+itself and of who asks (``/``, ``/aaa-mode``, ``/obj-perms``) was read in OpenSDN's api_server.py and not recorded. It
+leaves out tags, policies, ``/watch``, ``/useragent-kv`` and rights of users.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ class FakeContrail:
         refuses: what the next request of a method to a first word is answered: status, text.
         before: what somebody else does just before a request of this method and first word is carried out.
         tokens: which tokens are good; None: none is needed.
+        mode: its ``aaa_mode``, of which it only tells.
+        admin: whether it says of who asks that he is cloud admin.
     """
 
     def __init__(self) -> None:
@@ -52,7 +55,9 @@ class FakeContrail:
         self.loses: tuple[str, str] | None = None
         self.refuses: dict[tuple[str, str], tuple[int, str]] = {}
         self.before: dict[tuple[str, str], Callable[[], object]] = {}
-        self.tokens: set[str] | None = None
+        self.tokens: Container[str] | None = None
+        self.mode = "no-auth"
+        self.admin = True
         self._lock = threading.RLock()
         self._listing = Listing(self.objects)
 
@@ -124,6 +129,8 @@ class FakeContrail:
 
     def _route(self, method: str, path: str, body: Any) -> Any:
         parts = words(path)
+        if method == "GET" and path in ("/", "/aaa-mode", "/obj-perms"):
+            return self._itself(path)
         if method not in ("GET", "POST", "PUT", "DELETE"):
             raise Fault(405, "Method not allowed.")
         if urlsplit(path).path.endswith("/"):
@@ -148,6 +155,21 @@ class FakeContrail:
         if method != "DELETE":
             raise Fault(405, "Method not allowed.")
         return self._delete(self.objects.get(kind, parts[1]))
+
+    def _itself(self, path: str) -> Any:
+        if path == "/":
+            return {
+                "href": HOME,
+                "links": [{"link": {"href": f"{HOME}/config-root", "name": "config-root", "rel": "root"}}],
+            }
+        if path == "/aaa-mode":
+            return {"aaa-mode": self.mode}
+        if self.mode == "no-auth":
+            nobody = {"token_info": None, "is_cloud_admin_role": False, "is_global_read_only_role": False}
+            return {**nobody, "permissions": "RWX"}
+        roles = [{"id": "r", "name": "admin" if self.admin else "member"}]
+        known = {"token": {"roles": roles, "user": {"id": "u", "name": "bms"}}}
+        return {"token_info": known, "is_cloud_admin_role": self.admin, "is_global_read_only_role": False}
 
     def _verbs(self) -> Mapping[str, Callable[[Any], Any]]:
         return {

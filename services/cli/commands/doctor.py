@@ -34,6 +34,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--cleaning-network", metavar="NAME", default="", help="Ironic's, by name or id: only ironic.conf tells.")
 @click.option("--provisioning-network", metavar="NAME", default="", help="The same of provisioning.")
 @click.option("--rescuing-network", metavar="NAME", default="", help="The same of rescue.")
+@click.option("--contrail", metavar="URL,URL", default="", help="Contrail's API servers, beside those of the settings.")
 @click.option(
     "--rabbitmq",
     type=_FILE,
@@ -58,6 +59,7 @@ def doctor(
     cleaning_network: str,
     provisioning_network: str,
     rescuing_network: str,
+    contrail: str,
     rabbitmq: Path | None,
     rabbitmq_ca: Path | None,
     probe: bool,
@@ -79,6 +81,7 @@ def doctor(
     began = time.monotonic()
     named = dict(zip(STEPS, (cleaning_network, provisioning_network, rescuing_network), strict=True))
     plan = _plan(session, ironic_endpoint.strip().rstrip("/"), sections, {k: v for k, v in named.items() if v}, limit)
+    plan = _with_contrail(plan, contrail)
     plan = _with_broker(plan, rabbitmq, rabbitmq_ca, probe=probe)
     with show.Progress() as progress:
         facts = examine(plan, progress.told)
@@ -169,6 +172,18 @@ def _token(session: Session, cloud: str) -> tuple[Token | None, str]:
     return None, f"there are no tokens in {session.data.path}, and none was named"
 
 
+def _with_contrail(plan: Plan, text: str) -> Plan:
+    from dataclasses import replace
+
+    from services.cli.doctor.probes.contrail import Named
+
+    urls = [each.strip().rstrip("/") for each in text.split(",") if each.strip()]
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise BadUsage(f"{url!r} is no URL", remedy="Write it as http://HOST:8082, several by commas.")
+    return replace(plan, contrail=Named.read(plan.environ, urls))
+
+
 def _with_broker(plan: Plan, file: Path | None, ca: Path | None, *, probe: bool) -> Plan:
     from dataclasses import replace
 
@@ -192,9 +207,13 @@ def _left_out(plan: Plan) -> dict[str, str]:
     if not plan.cloud:
         why = "no cloud is named: --os-cloud NAME" if not plan.ironic else "an Ironic that stands alone"
         clouds = [
-            each for each in SECTIONS if each not in ("services", "rabbitmq", *(["ironic"] if plan.ironic else []))
+            each
+            for each in SECTIONS
+            if each not in ("services", "contrail", "rabbitmq", *(["ironic"] if plan.ironic else []))
         ]
         found = {each: why for each in clouds if each in plan.sections}
+    if "contrail" in plan.sections and not (plan.contrail.urls or plan.contrail.faults):
+        found["contrail"] = "no Contrail is named: --contrail URL, or BMS_NETWORK_CONTRAIL_URLS"
     if "rabbitmq" in plan.sections and not plan.rabbitmq:
         found["rabbitmq"] = "no broker is named: --rabbitmq FILE"
     return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from services.cli.doctor.contrail_facts import ApiServer, Contrail
 from services.cli.doctor.facts import (
     CATALOGUE,
     Endpoint,
@@ -25,7 +26,7 @@ from services.cli.doctor.facts import (
     Rabbitmq,
     Service,
 )
-from services.cli.doctor.probes import compute, glance, ironic, neutron, rabbitmq, services
+from services.cli.doctor.probes import compute, contrail, glance, ironic, neutron, ours, rabbitmq, services
 from services.cli.doctor.probes.cloud import Cloud, alone, log_in
 from services.cli.doctor.probes.http import Api
 
@@ -49,6 +50,7 @@ class Plan:
         addresses: of our services.
         rabbitmq: the broker's URL, a secret; "" for none.
         rabbitmq_ca: the CA file of its certificate; "" for the system's.
+        contrail: URLs of Contrail's API servers, and how the services reach them.
         networks: Ironic's private networks, by step, as far as they were named.
         seconds: how long a request may take.
         limit: how long all may take.
@@ -63,6 +65,7 @@ class Plan:
     ways: services.Ways | None = None
     rabbitmq: str = field(default="", repr=False)
     rabbitmq_ca: str = ""
+    contrail: contrail.Named = field(default_factory=contrail.Named)
     networks: Mapping[str, str] = field(default_factory=dict)
     probe: bool = False
     seconds: float = 10.0
@@ -102,6 +105,7 @@ class _Examination:
             parts["ironic"] = self._ironic
         looks: dict[str, Callable[[], Any]] = {
             "neutron": self._neutron,
+            "contrail": self._contrail,
             "placement": lambda: compute.look_placement(self._api("placement", **compute.PLACEMENT), self._nodes()),
             "nova": lambda: compute.look_nova(self._api("nova", **compute.NOVA)),
             "glance": lambda: glance.look(self._api("glance")),
@@ -125,6 +129,7 @@ class _Examination:
         plan = self._plan
         can = {"services"} | ({"keystone", *CATALOGUE} if plan.cloud else set())
         can |= {"ironic"} if plan.ironic else set()
+        can |= {"contrail"} if plan.contrail.urls or plan.contrail.faults else set()
         return plan.sections & (can | ({"rabbitmq"} if plan.rabbitmq else set()))
 
     # ---- parts ------------------------------------------------------------------------------------------------------
@@ -150,6 +155,21 @@ class _Examination:
         told = self._plan.environ.get("BMS_NETWORK_NEUTRON_PRIVATE_PROJECTS", "")
         trusted = frozenset(each.strip() for each in told.split(",") if each.strip())
         return neutron.look(api, self._cloud.result(self._left()).keystone, self._nodes(), self._plan.networks, trusted)
+
+    def _contrail(self) -> Contrail:
+        from keystoneauth1.session import Session
+
+        plan, ways = self._plan, self._plan.ways
+        assert ways is not None
+        session = Session(timeout=plan.seconds) if plan.login is None else plan.login.session
+        return contrail.look(
+            plan.contrail,
+            session,
+            lambda: ours.networks(plan.addresses["network"], ways),
+            lambda: ours.plugs(plan.addresses["inventory"], ways),
+            plan.environ,
+            plan.seconds,
+        )
 
     def _rabbitmq(self) -> Rabbitmq:
         plan = self._plan
@@ -203,5 +223,6 @@ def _lost_service(plan: Plan, name: str) -> Service:
 
 
 _EMPTY: Mapping[str, Callable[[Endpoint], Any]] = {
-    "ironic": Ironic, "neutron": Neutron, "placement": Placement, "nova": Nova, "glance": Glance, "rabbitmq": Rabbitmq,
+    "ironic": Ironic, "neutron": Neutron, "contrail": lambda endpoint: Contrail((ApiServer(endpoint),)),
+    "placement": Placement, "nova": Nova, "glance": Glance, "rabbitmq": Rabbitmq,
 }  # fmt: skip

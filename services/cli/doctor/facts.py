@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from services.cli.doctor.contrail_facts import Contrail
 
 T_co = TypeVar("T_co", covariant=True)
 
-SECTIONS = ("services", "keystone", "ironic", "neutron", "placement", "nova", "glance", "rabbitmq")
+SECTIONS = ("services", "keystone", "ironic", "neutron", "contrail", "placement", "nova", "glance", "rabbitmq")
 """What can be examined, in the order in which it is shown."""
 
 CATALOGUE = {
@@ -393,6 +396,7 @@ class Facts:
     keystone: Keystone | None = None
     ironic: Ironic | None = None
     neutron: Neutron | None = None
+    contrail: Contrail | None = None
     placement: Placement | None = None
     nova: Nova | None = None
     glance: Glance | None = None

@@ -21,12 +21,18 @@ Written from `services/cli/doctor/checks`, and held to it by a test: do not edit
     bms doctor --ironic-endpoint http://10.0.0.5:6385      # an Ironic without Keystone
     bms doctor --os-cloud bms --section ironic --section neutron
     bms doctor --os-cloud bms --rabbitmq /etc/bms/rabbitmq.url --probe
+    bms doctor --os-cloud bms --section contrail           # the Contrail of the settings in this environment
+    bms doctor --os-cloud bms --contrail http://10.0.0.7:8082,http://10.0.0.8:8082
     bms doctor --os-cloud bms -o json                      # for machines
 
 It only reads, unless `--probe` is given. Name the cloud whose login the services use: what another may see says nothing
 of them. With `--as LOGIN` or `--token-file FILE` our services are asked with that token; otherwise with the data
 directory's, if it has one, or with one of the cloud's. `--rabbitmq` names a file with the broker's URL
 (`rabbit://user:password@host:5672/vhost`, or `rabbits://` for TLS), so that no password is in the list of processes.
+A Contrail is looked at if `BMS_NETWORK_CONTRAIL_URLS` or `BMS_IPAM_CONTRAIL_URLS` is in the environment, or
+`--contrail` names it: run it with the environment of network and ipam, since that is judged too. Which networks and
+servers are ours the services are asked; a login that is no cloud admin of Contrail's is shown too little to judge
+anything by, and that is told instead.
 
 | verdict | means |
 |---|---|
@@ -43,6 +49,7 @@ Codes stay as they are: scripts may look for them.
 """
 _TITLES = {
     "services": "Our services", "keystone": "Keystone", "ironic": "Ironic", "neutron": "Neutron",
+    "contrail": "Contrail",
     "placement": "Placement", "nova": "Nova", "glance": "Glance", "rabbitmq": "RabbitMQ",
 }  # fmt: skip
 

@@ -32,22 +32,19 @@ from services.network.backends.contrail_reading import (
     setup_of,
 )
 from services.network.backends.contrail_words import (
-    BACK_REFS,
     MARK,
-    NATIVE_VLAN,
     UNIT,
     Attachment,
     machine,
     machine_uuid,
-    open_to_others,
     unbound,
     unit_of,
-    vlan_of,
 )
 from services.network.backends.units import carry_out
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.contrail import MAC, Contrail, Resource, interface_name, pairs_of
+from services.runtime.contrail_networks import BACK_REFS, NATIVE_VLAN, open_to_others, vlan_of
 from services.runtime.openstack import Refused
 
 _log = structlog.get_logger("bms.network")

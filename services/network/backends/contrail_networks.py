@@ -16,7 +16,6 @@ from services.kernel.errors import (
     StillInUse,
 )
 from services.kernel.names import NETWORK
-from services.network.backends.contrail_words import LEADS_IN, NATIVE_VLAN, VLAN, open_to_others, vlan_of
 from services.network.domain import PortClass, Segment, Wish
 from services.runtime.contrail import (
     EXISTS,
@@ -30,6 +29,7 @@ from services.runtime.contrail import (
     network_label,
     network_uuid,
 )
+from services.runtime.contrail_networks import LEADS_IN, NATIVE_VLAN, VLAN, open_to_others, vlan_of
 from services.runtime.openstack import Refused
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.network.backends.contrail_reading import BINDINGS
-from services.network.domain import MAX_VLAN, MIN_VLAN
 from services.network.ports import PortOrder
 from services.runtime.contrail import Resource, chosen, interface_name, listed, pairs_of
 
@@ -16,13 +15,6 @@ MARK = "bms-server"
 """The annotation that says whose port an interface of ours is."""
 UNIT = "bms-port"
 """The annotation that says which port or group of the server's an interface of ours is for."""
-VLAN = "bms-vlan"
-"""The annotation that says which VLAN a network has on the switches."""
-NATIVE_VLAN = 4094
-"""The VLAN of untagged frames on the switches, for networks that were given none."""
-BACK_REFS = ("logical_router_back_refs", "floating_ip_pools")
-LEADS_IN = ("network_policy_refs", "route_target_list", "import_route_target_list", *BACK_REFS)
-"""What of a network lets others reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +90,6 @@ def machine(server: str) -> Resource:
 def machine_uuid(server: str) -> str:
     """Its uuid: no two objects have one, and the server's own is the node's."""
     return chosen("virtual-machine", server)
-
-
-def vlan_of(network: Resource) -> int:
-    """The VLAN that a network has on the switches; 0 for none of its own."""
-    text = pairs_of(network, "annotations").get(VLAN, "")
-    return int(text) if text.isdecimal() and MIN_VLAN <= int(text) <= MAX_VLAN else 0
-
-
-def open_to_others(network: Resource) -> str:
-    """Why tenants may see, join or reach *network*; empty if they cannot."""
-    perms = network.get("perms2") or {}
-    if network.get("is_shared") or perms.get("global_access") or perms.get("share"):
-        return "is shared with others"
-    leads = [field for field in LEADS_IN if network.get(field)]
-    return f"can be reached from other networks ({', '.join(leads)})" if leads else ""
 
 
 def profile(orders: Sequence[PortOrder], fabric: str) -> str:

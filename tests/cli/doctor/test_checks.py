@@ -37,6 +37,7 @@ from services.cli.doctor.facts import (
 )  # fmt: skip
 from services.cli.doctor.registry import CHECKS
 from services.cli.doctor.verdicts import Finding, Verdict, findings
+from tests.cli.doctor import contrail_faults
 
 HERE = Endpoint("http://127.0.0.1:1", local=True, skew=0.2, least="1.1", most="9.9")
 FAR = Endpoint("https://cloud.example.org", tls=True, days=200, skew=-0.3, least="1.1", most="9.9")
@@ -79,6 +80,7 @@ SOUND = Facts(
         Seen(tuple(Private(step, step, "option", (network,)) for step, network in PRIVATE.items())),
         Seen(frozenset()), Seen(()), Seen((Quota("port", 500, 3), Quota("network", -1, 3))), frozenset({"service"}),
     ),
+    contrail=contrail_faults.SOUND,
     placement=Placement(FAR, Seen(frozenset({"n1"})), Seen((Provider("n1", {"CUSTOM_BM": 1}),))),
     nova=Nova(FAR, Seen((Flavor("bm", {"CUSTOM_BM": "1", "VCPU": "0", "MEMORY_MB": "0", "DISK_GB": "0"}),)),
               Seen((Compute("nova-compute", "h", ahead=-1.0),))),
@@ -267,6 +269,7 @@ FAULTS: list[tuple[str, Verdict, str, Facts]] = [
 ]  # fmt: skip
 
 
+FAULTS += [(code, verdict, word, replace(SOUND, contrail=seen)) for code, verdict, word, seen in contrail_faults.FAULTS]
 IDS = [f"{number} {fault[0]} {fault[2]}" for number, fault in enumerate(FAULTS)]
 
 

@@ -25,19 +25,19 @@ def about(section: str, title: str) -> tuple[Check, ...]:
             "Start it, or correct its URL in Keystone's catalogue; if its certificate is not trusted, name its CA.",
             lines=(Line("clouds.yaml", "clouds.NAME", "cacert", "/path/to/ca.pem"),),
             commands=() if section == "keystone" else (f"openstack endpoint list --service {title.lower()}",),
-        )(_of(section, _answers)),
+        )(_of(section, answers)),
         check(
             f"{upper}_TLS",
             f"{title} is asked over TLS, or on this machine; its certificate is verified and does not end soon.",
             "Serve it over TLS, and give its https URL in the catalogue; renew a certificate that ends.",
             lines=(Line("clouds.yaml", "clouds.NAME", "verify", "true"),),
-        )(_of(section, _tls)),
+        )(_of(section, tls)),
         check(
             f"{upper}_CLOCK",
             f"The clock of {title}'s machine and ours differ by less than {AHEAD:.0f} s.",
             "Let both keep time by NTP: tokens, claims and evidence are judged by it.",
             commands=("chronyc tracking", "timedatectl set-ntp true"),
-        )(_of(section, _clock)),
+        )(_of(section, clock)),
     )
     if section not in NEEDED:
         return first
@@ -60,7 +60,8 @@ def _of(section: str, judge: Callable[[Endpoint], Iterator[Said]]) -> Callable[[
     return judged
 
 
-def _answers(endpoint: Endpoint) -> Iterator[Said]:
+def answers(endpoint: Endpoint) -> Iterator[Said]:
+    """Whether it does."""
     if endpoint.answers or endpoint.kind == "refused":
         # A login that is refused has a check of its own.
         yield passed(endpoint.url)
@@ -71,7 +72,8 @@ def _answers(endpoint: Endpoint) -> Iterator[Said]:
         yield failed(f"{where}{endpoint.why}")
 
 
-def _tls(endpoint: Endpoint) -> Iterator[Said]:
+def tls(endpoint: Endpoint) -> Iterator[Said]:
+    """Whether what is said to it stays between us."""
     if not endpoint.url:
         return
     if not endpoint.tls:
@@ -93,7 +95,8 @@ def _tls(endpoint: Endpoint) -> Iterator[Said]:
         yield passed(f"its certificate is valid for {endpoint.days:.0f} days")
 
 
-def _clock(endpoint: Endpoint) -> Iterator[Said]:
+def clock(endpoint: Endpoint) -> Iterator[Said]:
+    """How far its clock is from ours."""
     if endpoint.answers:
         yield skew(endpoint.skew, endpoint.slack)
 

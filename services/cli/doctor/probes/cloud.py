@@ -23,6 +23,7 @@ SETTINGS = {
     "BMS_LIFECYCLE_NEUTRON_CLOUD": "network", "BMS_INVENTORY_NOVA_CLOUD": "compute",
     "BMS_INVENTORY_GLANCE_CLOUD": "image", "BMS_NETWORK_NEUTRON_CLOUD": "network",
     "BMS_IPAM_NEUTRON_CLOUD": "network", "BMS_KEYSTONE_CLOUD": "identity",
+    "BMS_NETWORK_CONTRAIL_CLOUD": "identity", "BMS_IPAM_CONTRAIL_CLOUD": "identity",
 }  # fmt: skip
 """The services' settings that name a cloud, and what of it they use."""
 

@@ -71,13 +71,14 @@ def look(name: str, address: str, ways: Ways) -> Service:
         try:
             answer = check(health_pb2.HealthCheckRequest(), timeout=ways.seconds)
         except grpc.RpcError as error:
-            return Service(name, replace(found, why=_why(error), kind="silent"))
+            return Service(name, replace(found, why=why_not(error), kind="silent"))
         health = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status).lower().replace("_", " ")
         seen = Service(name, found, health, lacks=_lacks(channel, name, ways.seconds))
         return _known(channel, seen, ways)
 
 
-def _why(error: Exception) -> str:
+def why_not(error: Exception) -> str:
+    """Why one of our services gave no answer, in a few words."""
     told = explain(error)
     text = str(told) if told is not None else type(error).__name__
     if "Connection refused" in text:
@@ -102,7 +103,7 @@ def _lacks(channel: grpc.Channel, name: str, seconds: float) -> Seen[tuple[str, 
         try:
             (answer,) = info(iter([request]), timeout=seconds)
         except (grpc.RpcError, ValueError) as error:
-            return Seen(None, f"reflection: {_why(error)}")
+            return Seen(None, f"reflection: {why_not(error)}")
         theirs = set()
         for raw in answer.file_descriptor_response.file_descriptor_proto:
             for service in descriptor_pb2.FileDescriptorProto.FromString(raw).service:
@@ -130,7 +131,7 @@ def _known(channel: grpc.Channel, seen: Service, ways: Ways) -> Service:
             # It knows us; what it tells is for others.
             may_not = "our login may not"
             return replace(seen, login=Seen(True), newest=Seen(None, may_not), reads=Seen(None, may_not))
-        return replace(seen, login=Seen(None, _why(error)))
+        return replace(seen, login=Seen(None, why_not(error)))
 
 
 def _newest(channel: grpc.Channel, metadata: Any, seconds: float) -> Seen[float]:

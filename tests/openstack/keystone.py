@@ -122,6 +122,8 @@ def _configure(folder: Path, token_seconds: int) -> Path:
         "database": {"connection": f"sqlite:///{folder}/keystone.sqlite"},
         "token": {"expiration": token_seconds},
         "fernet_tokens": {"key_repository": folder / "fernet"},
+        # It makes none here; without them it does not even start.
+        "fernet_receipts": {"key_repository": folder / "fernet"},
         "credential": {"key_repository": folder / "credential"},
         # Without, each answer costs half a second of CPU. What is revoked leaves the cache of its one process at once.
         "cache": {"enabled": True, "backend": "oslo_cache.dict"},

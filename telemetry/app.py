@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -28,6 +28,7 @@ from telemetry.alarms import server_alarms
 from telemetry.anchors import Anchors, Signed
 from telemetry.audit import Audit
 from telemetry.callers import AioCallers
+from telemetry.census import Census
 from telemetry.desk import Desk
 from telemetry.enricher import Enricher, Inventory
 from telemetry.follower import Follower
@@ -52,7 +53,7 @@ from telemetry.sandesh.verdict import BMS_SERVER_VERDICT_INFO
 from telemetry.servicer import SessionView, TelemetryServicer
 from telemetry.settings import Listen, TelemetrySettings
 from telemetry.sink import StoreSink
-from telemetry.store import Store
+from telemetry.store import Store, server_states
 from telemetry.store import events as kept
 from telemetry.uve_watch import UveHub
 from telemetry.watch import Hub
@@ -270,11 +271,15 @@ async def _collect(
     within.start(sink.run(), "sink")
     settings = CollectorSettings(own.identity, own.collector.host, own.collector.port)
     tls = server_context(own.tls) if own.tls else None
+    teller = replace(own.identity, node_type=server_states.NODE_TYPE, module=server_states.MODULE)
+    census = Census(sink, teller, now)
     try:
-        collector = await ending.enter_async_context(Collector(settings, sink, now, tls=tls))
+        collector = await ending.enter_async_context(Collector(settings, census, now, tls=tls))
     except OSError:
         address = f"{own.collector.host}:{own.collector.port}"
         raise server.taken(address, "BMS_TELEMETRY_COLLECTOR_ADDRESS") from None
+    census.sessions = lambda: collector.generators
+    within.start(census.run(), "census")
     return collector.port
 
 

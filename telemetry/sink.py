@@ -19,7 +19,7 @@ from services.kernel.errors import PeerUnavailable
 from services.runtime.database import Transaction
 from telemetry.sandesh.header import Identity
 from telemetry.sandesh.reception import Announcement, Received
-from telemetry.store import Store, analytics
+from telemetry.store import Store, analytics, server_states
 
 BATCH: Final = 500
 ROOM: Final = 2000
@@ -98,7 +98,12 @@ class StoreSink:
 
     async def start(self) -> None:
         """Forgets the sessions of a process before this one."""
-        await self._store.write(lambda tx: analytics.forget_all(tx, self._collector), "sink.start")
+
+        def forget(tx: Transaction) -> None:
+            analytics.forget_all(tx, self._collector)
+            server_states.forget_all(tx, self._collector)
+
+        await self._store.write(forget, "sink.start")
 
     async def run(self) -> None:
         """Writes until it is cancelled."""
@@ -132,7 +137,12 @@ class StoreSink:
         """See `Sink`."""
         generator, now = announcement.identity, self._clock()
         self._refused.discard(generator)
-        await self._done(generator, lambda tx: analytics.admit(tx, str(generator), self._collector, now))
+
+        def admit(tx: Transaction) -> None:
+            server_states.overtake(tx, str(generator), self._collector)
+            analytics.admit(tx, str(generator), self._collector, now)
+
+        await self._done(generator, admit)
 
     async def store(self, message: Received) -> None:
         """See `Sink`; and the module's docstring for when a message is safe."""
@@ -141,6 +151,11 @@ class StoreSink:
             raise SinkFailedError(msg)
         expire_time = message.time + self._keep
         await self._waiting.put(_Job(message.generator, (message, expire_time)))
+
+    async def tell(self, teller: Identity, messages: Sequence[Received]) -> None:
+        """Changes the UVEs that *messages* of *teller* are of; the messages are not kept. Not once `run` has ended."""
+        if not self._over:
+            await self._waiting.put(_Job(teller, apply=lambda tx: analytics.tell(tx, messages)))
 
     async def forget(self, generator: Identity) -> None:
         """See `Sink`."""

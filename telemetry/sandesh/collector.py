@@ -83,6 +83,8 @@ class GeneratorState:
         since: of the connection, microseconds since 1970.
         messages: taken so far.
         size: bytes taken so far, envelopes included.
+        reads: in how many pieces they came.
+        sent: bytes that it was answered.
         repaired: messages with characters that had to be replaced.
     """
 
@@ -91,6 +93,8 @@ class GeneratorState:
     since: int
     messages: int
     size: int
+    reads: int
+    sent: int
     repaired: int
 
 
@@ -103,6 +107,8 @@ class _Session:
         self.writer = writer
         self.since = since
         self.size = 0
+        self.reads = 0
+        self.sent = 0
         self.held = 0
         host, port = (writer.get_extra_info("peername") or ("", 0))[:2]
         self.peer = f"{host}:{port}"
@@ -180,6 +186,8 @@ class Collector:
                 since=session.since,
                 messages=session.reception.outcomes[Outcome.MESSAGE],
                 size=session.size,
+                reads=session.reads,
+                sent=session.sent,
                 repaired=session.reception.repaired,
             )
             for session in self._generators.values()
@@ -219,6 +227,7 @@ class Collector:
         begun: float | None = None
         async with asyncio.timeout(self._settings.introduction_timeout) as patience:
             while data := await reader.read(_READ):
+                session.reads += 1
                 if session.reception.announcement is not None:
                     patience.reschedule(None)  # a slow sink is not the generator's fault
                 for frame in session.frames.feed(data):
@@ -258,7 +267,9 @@ class Collector:
         self._generators[generator.identity] = session
         await self._sink.admit(generator)
         self._answers += 1
-        session.writer.write(answer(self._settings.identity, self._clock(), self._answers))
+        said = answer(self._settings.identity, self._clock(), self._answers)
+        session.sent += len(said)
+        session.writer.write(said)
         await session.writer.drain()
         log.info("collector.admitted", generator=str(generator.identity))
         return True

@@ -110,7 +110,7 @@ class Asked:
 
 def admit(tx: Transaction, generator: str, collector: str, now: int) -> None:
     """A generator has connected; all its UVEs follow."""
-    _forget_uves(tx, generator)
+    forget_uves(tx, generator)
     tx.execute(
         "INSERT INTO generators (generator, collector, connect_time, message_count, connected) VALUES (?, ?, ?, 0, 1)"
         " ON CONFLICT (generator) DO UPDATE SET collector = excluded.collector, connect_time = excluded.connect_time,"
@@ -125,7 +125,7 @@ def forget(tx: Transaction, generator: str, collector: str) -> None:
         "UPDATE generators SET connected = 0 WHERE generator = ? AND collector = ?", (generator, collector)
     )
     if changed:
-        _forget_uves(tx, generator)
+        forget_uves(tx, generator)
 
 
 def forget_all(tx: Transaction, collector: str) -> None:
@@ -145,7 +145,7 @@ def store(tx: Transaction, messages: Sequence[tuple[Received, int]]) -> None:
         ((count, generator) for generator, count in sorted(counts.items())),
     )
     bridge.taken(tx, history.keep(tx, messages))
-    _apply(tx, messages)
+    tell(tx, (message for message, _ in messages))
 
 
 def expire(tx: Transaction, now: int, limit: int) -> bool:
@@ -238,11 +238,12 @@ def generators(tx: Transaction) -> list[GeneratorRow]:
     return [GeneratorRow(row["generator"], int(row["connect_time"]), int(row["message_count"])) for row in rows]
 
 
-def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
-    """Changes the UVEs that *messages* are of. An attribute given several times is written once, as it was last."""
+def tell(tx: Transaction, messages: Iterable[Received]) -> None:
+    """Changes the UVEs that *messages* are of, in order, and keeps nothing else of them."""
+    # An attribute given several times is written once, as it was last.
     told: dict[tuple[str, str, str, str], dict[str, tuple[str, int]]] = {}
     changed: set[tuple[str, str, str]] = set()
-    for message, _ in messages:
+    for message in messages:
         update = uve_update(message.message)
         if update is None:
             continue
@@ -278,7 +279,8 @@ def _apply(tx: Transaction, messages: Iterable[tuple[Received, int]]) -> None:
     changes.note(tx, changed)
 
 
-def _forget_uves(tx: Transaction, generator: str) -> None:
+def forget_uves(tx: Transaction, generator: str) -> None:
+    """Nothing that *generator* said of any object holds any more."""
     told = tx.all(
         "SELECT DISTINCT object_table, object_key, struct FROM uve_attributes WHERE generator = ?", (generator,)
     )

@@ -61,6 +61,7 @@ class Generator:
     ) -> None:
         self._session = ClientSession(settings, messages, chance)
         self._session.ledger.echo = lambda name, sequence: _log.info("sandesh.sent", message=name, sequence=sequence)
+        self._session.dscp = dscp or 0
         self._clock = clock
         self._tls = tls
         self._dscp = dscp

@@ -51,6 +51,8 @@ _STATISTICS_RESPONSE = response(
         (1, "stats", _GENERATOR_STATISTICS),
         (2, "send_queue_stats", _QUEUE_STATISTICS),
         (3, "sending_level", Scalar.STRING),
+        (4, "session_close_interval_msec", Scalar.U64),
+        (5, "session_close_timestamp", Scalar.U64),
     ),
 )
 _LOGGING_RESPONSE = response(
@@ -63,6 +65,7 @@ _SENDING_RESPONSE = response(
         (1, "system_logs_rate_limit", Scalar.U32),
         (2, "disable_object_logs", Scalar.BOOL),
         (3, "disable_all_logs", Scalar.BOOL),
+        (4, "dscp", Scalar.U16),
     ),
 )
 _QUEUE_RESPONSE = response("SandeshSendQueueResponse", fields_of((1, "enable", Scalar.BOOL)))
@@ -74,7 +77,7 @@ _NAMES: Final = {int(Level.INVALID): "INVALID", int(Level.SYS_UVE): "SYS_UVE"} |
 
 
 def statistics(session: ClientSession, _query: Mapping[str, str] | None = None) -> str:
-    """Messages and bytes sent and dropped, by type and why, and how the queue stands."""
+    """Messages and bytes sent and dropped, by type and why, how the queue stands, and when it was too long."""
     ledger = session.ledger
     values: dict[str, Any] = {
         "stats": {
@@ -82,7 +85,9 @@ def statistics(session: ClientSession, _query: Mapping[str, str] | None = None) 
                 {"message_type": name, "stats": counts.of_type(ledger, name)} for name in counts.types(ledger)
             ],
             "aggregate_stats": counts.of_type(ledger, None),
-        }
+        },
+        "session_close_interval_msec": session.marks.close_interval,
+        "session_close_timestamp": session.marks.closed_at,
     }
     if session.state is State.ESTABLISHED:
         written = ledger.sent.total()
@@ -91,7 +96,7 @@ def statistics(session: ClientSession, _query: Mapping[str, str] | None = None) 
             "count": session.waiting,
             "max_count": session.longest,
         }
-        values["sending_level"] = _NAMES.get(session.level, str(session.level))
+        values["sending_level"] = _NAMES.get(session.marks.level, str(session.marks.level))
     return reply_of((), _STATISTICS_RESPONSE, values)
 
 
@@ -118,6 +123,8 @@ def sending_parameters(session: ClientSession, query: Mapping[str, str]) -> str:
         "system_logs_rate_limit": sending.system_logs,
         "disable_object_logs": not sending.object_logs,
         "disable_all_logs": not sending.everything,
+        # Of the session's connection; the reference shows 0 as well while there is none.
+        "dscp": session.dscp if session.state in {State.CLIENT_INIT, State.ESTABLISHED} else 0,
     }
     return reply_of((), _SENDING_RESPONSE, values)
 

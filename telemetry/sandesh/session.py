@@ -51,6 +51,10 @@ Acknowledge: TypeAlias = Callable[[str, str, str, int], str]
 class ClientSession:
     """One generator. All times are microseconds since 1970.
 
+    Attributes:
+        marks: what is dropped now, and when a session was given up.
+        dscp: class of service of its connections, 0 for the system's.
+
     Args:
         chance: gives a number from 0 to 1. Pauses last at least half of what they could, so that the generators of a
             collector that died do not all come to the next one in step.
@@ -80,7 +84,8 @@ class ClientSession:
         self._since = 0
         self._timer = 0
         self._reader = FrameReader(settings.frame_limit)
-        self._marks = Watermarks()
+        self.marks = Watermarks()
+        self.dscp = 0
         self._backlog: deque[Ref] = deque()
         self._resync_due = False
         self._connections: dict[tuple[str, str], Connection] = {}
@@ -92,11 +97,6 @@ class ClientSession:
     def unsent(self) -> bool:
         """Whether a resync has something to send: call `pump` when the queue is short."""
         return self.sending.open and (self._resync_due or bool(self._backlog))
-
-    @property
-    def level(self) -> int:
-        """Messages of this level and less urgent are dropped now; see `Watermarks`."""
-        return self._marks.level
 
     @property
     def waiting(self) -> int:
@@ -145,10 +145,10 @@ class ClientSession:
             EncodeError: a value its field cannot hold; nothing is sent or counted.
         """
         body = body_text(message, values)
-        self._marks.observe(queued)
+        self.marks.observe(queued)
         fate: Fate | None = Fate.NO_SESSION
         if self.state is State.ESTABLISHED:
-            fate = self.sending.refuses(message, now) if self._marks.admits(message.level) else Fate.QUEUE_LEVEL
+            fate = self.sending.refuses(message, now) if self.marks.admits(message.level) else Fate.QUEUE_LEVEL
         if fate is not None:
             self._drop(Outgoing(message, body, 0), fate, now)
             return fate, []
@@ -163,7 +163,7 @@ class ClientSession:
 
     def pump(self, now: int, queued: int) -> list[Action]:
         """Goes on with a resync, or begins one that is due since UVEs had to be dropped."""
-        self._marks.observe(queued)
+        self.marks.observe(queued)
         if self.state is not State.ESTABLISHED or queued >= RESYNC_ROOM:
             return []
         if self._resync_due:
@@ -264,7 +264,7 @@ class ClientSession:
     def _introduce(self, now: int) -> list[Action]:
         self._connects += 1
         self._reader = FrameReader(self._settings.frame_limit)
-        self._marks.reset()
+        self.marks.reset()
         message, identity = SANDESH_CTRL_CLIENT_TO_SERVER, self._settings.identity
         body = body_text(
             message,
@@ -324,10 +324,10 @@ class ClientSession:
         """UVEs: what cannot go out now is in the cache, and goes out with the next resync."""
         messages = tuple(outgoing)
         if queued is not None:
-            self._marks.observe(queued)
+            self.marks.observe(queued)
         if self.state is not State.ESTABLISHED:
             return []
-        full = not self._marks.admits(Level.SYS_UVE)
+        full = not self.marks.admits(Level.SYS_UVE)
         if self.sending.open and not full:
             return [self._write(message, now) for message in messages]
         for message in messages:
@@ -335,7 +335,7 @@ class ClientSession:
         self._resync_due = True
         if not full:
             return []
-        return self._happen(Event.OVERFLOW, now) if self._marks.may_close(now) else []
+        return self._happen(Event.OVERFLOW, now) if self.marks.may_close(now) else []
 
     def _framed(self, outgoing: Outgoing, now: int) -> bytes:
         header = header_of(outgoing.message, self._settings.identity, now, outgoing.sequence, sync=outgoing.sync)

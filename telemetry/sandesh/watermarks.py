@@ -49,6 +49,16 @@ class Watermarks:
         """Messages of this level and less urgent are dropped; `Level.INVALID` if none are."""
         return MARKS[self._step - 1].level if self._step else Level.INVALID
 
+    @property
+    def closed_at(self) -> int:
+        """When a session was last given up, microseconds; 0 for never."""
+        return self._closed_at or 0
+
+    @property
+    def close_interval(self) -> int:
+        """How long after that the next may be given up, milliseconds; 0 as long as none was."""
+        return 0 if self._closed_at is None else self._pause // 1000
+
     def observe(self, queued: int) -> None:
         """Moves to the step for *queued* waiting bytes; going down takes less than coming up did."""
         risen = sum(queued > mark.high for mark in MARKS)

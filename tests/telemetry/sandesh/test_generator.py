@@ -104,6 +104,7 @@ def test_tells_everything(loop: Callable[[], Any] | None) -> None:
             assert state_of(sink)["msg_type_agg"]["SandeshCtrlClientToServer"]["messages_sent"] == 1
             numbers = [fields(one.message.body)["sequence"] for one in sink.messages if "EventLog" in one.xml]
             assert numbers == [1, 2]
+            assert found.session.dscp == 8
             assert sink.admitted[0].types == ("SandeshModuleClientTrace", "NodeStatusUVE", "IronicNodeInfo")
         await sink.until(lambda: bool(sink.forgotten))
 

@@ -22,7 +22,7 @@ from telemetry.sandesh.states import State
 from telemetry.sandesh.tree import fields
 from telemetry.sandesh.uve import UveCache
 from telemetry.sandesh.watermarks import MIB
-from tests.telemetry.sandesh.test_session import NOW, bring
+from tests.telemetry.sandesh.test_session import ACCEPTED, NOW, SECOND, bring
 from tests.telemetry.sandesh.test_session import names as sent_names
 from tests.telemetry.sandesh.vectors import BY_NAME, GOLDEN
 
@@ -179,6 +179,36 @@ def test_drops_are_counted_by_reason() -> None:
     }
 
 
+def test_sessions_that_were_given_up_are_shown() -> None:
+    """
+    When the last was, and how long the next one is kept whatever its queue; nothing before the first.
+    """
+    found = bring(State.ESTABLISHED)
+
+    def closing() -> Any:
+        told = part(reply(found, "SandeshMessageStatsReq", {}) or "")
+        return told["session_close_interval_msec"], told["session_close_timestamp"]
+
+    assert closing() == (0, 0)
+    for wait, interval in ((1, 10_000), (12, 20_000)):
+        before = found.marks.closed_at or NOW
+        found.uve(IRONIC_NODE_INFO, {"name": "n"}, before + wait * SECOND, 51 * MIB)
+        assert closing() == (interval, before + wait * SECOND)
+        found.expired(found._timer, NOW)
+        found.connected(found.attempt, NOW)
+        found.received(found.attempt, ACCEPTED, NOW)
+
+
+def test_the_class_of_service_is_that_of_the_connection() -> None:
+    """
+    None is shown while there is no connection.
+    """
+    for state, shown in ((State.ESTABLISHED, 8), (State.CLIENT_INIT, 8), (State.IDLE, 0)):
+        found = bring(state)
+        found.dscp = 8
+        assert part(reply(found, "SandeshSendingParamsStatus", {}) or "")["dscp"] == shown
+
+
 def unsent(found: ClientSession) -> bool:
     return found.unsent
 
@@ -215,9 +245,10 @@ def test_parameters() -> None:
         "system_logs_rate_limit": 10,
         "disable_object_logs": False,
         "disable_all_logs": False,
+        "dscp": 0,
     }
     changed = ask("SandeshSendingParamsSet", system_logs_rate_limit="7", disable_object_logs="true")
-    assert changed == {"system_logs_rate_limit": 7, "disable_object_logs": True, "disable_all_logs": False}
+    assert changed == {"system_logs_rate_limit": 7, "disable_object_logs": True, "disable_all_logs": False, "dscp": 0}
     assert ask("SandeshSendingParamsSet", system_logs_rate_limit="-1", disable_all_logs="perhaps") == changed
     assert ask("SandeshSendQueueStatus") == {"enable": True}
     assert ask("SandeshLoggingParamsStatus") == {"enable": False, "category": "", "log_level": "SYS_INFO"}

@@ -28,7 +28,7 @@ BMS_SERVICE_LOG: Final = system_log(
     ),
     category="BMS",
 )
-"""``source`` is the generator, ``detail`` the line's facts in JSON."""
+"""``source`` is the generator, ``detail`` the line's facts in JSON, as texts where JSON has nothing for them."""
 
 LEVELS: Final = {"warning": Level.WARN, "error": Level.ERR, "critical": Level.CRIT}
 MAX_DETAIL: Final = 4000
@@ -63,10 +63,7 @@ def told(generator: Logger, source: str) -> Iterator[None]:
         if level is None or name.startswith(_OWN) or loop.is_closed():
             return
         facts = {key: value for key, value in event.items() if key not in _APART}
-        try:
-            detail = orjson.dumps(facts, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:MAX_DETAIL]
-        except orjson.JSONEncodeError:
-            detail = ""  # such as a number of more than 64 bits; the log has it
+        detail = orjson.dumps(logs.plain(facts)).decode()[:MAX_DETAIL]
         values = {"source": source, "service": str(event.get("service", "")), "event": name, "detail": detail}
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             # From any thread, and never in the midst of something that the generator does.

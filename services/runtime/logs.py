@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, time
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -167,23 +170,34 @@ def _as_text(_logger: object, _name: str, event: MutableMapping[str, Any]) -> Mu
 
 def _dumps(value: Any, **_: Any) -> bytes:
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
     except orjson.JSONEncodeError:
         # A line is written whatever its facts are: what is wrong is told in them.
-        return orjson.dumps(_plain(value, 0))
+        return orjson.dumps(plain(value))
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """*value* as orjson takes it, with texts in place of what it refuses."""
-    if value is None or isinstance(value, bool | float) or (type(value) is int and -(2**63) <= value < 2**64):
+def plain(value: Any, depth: int = 0) -> Any:
+    """*value* as JSON has it, with texts in place of what it has not, and without secrets."""
+    if value is None or isinstance(value, bool) or (type(value) is int and -(2**63) <= value < 2**64):
+        return value
+    if type(value) is float and math.isfinite(value):
         return value
     if depth >= _MAX_DEPTH:
         return "[deep]"
+    if isinstance(value, Enum):
+        return plain(value.value, depth + 1)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name, None) for each in fields(value)}
     if isinstance(value, Mapping):
-        return {_text(key): _plain(item, depth + 1) for key, item in value.items()}
+        pairs = ((_text(key), item) for key, item in value.items())
+        return {key: REDACTED if _is_secret(key) else plain(item, depth + 1) for key, item in pairs}
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    return _text(value)
+        return [plain(item, depth + 1) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item, depth + 1) for item in value), key=str)
+    return _clean(value if isinstance(value, bytes) else _text(value), depth)
 
 
 def _text(value: object) -> str:

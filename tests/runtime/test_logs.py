@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +26,21 @@ class Speechless:
 
     def __str__(self) -> str:
         raise KeyError
+
+
+class Side(Enum):
+    """A choice."""
+
+    LEFT = "left"
+
+
+@dataclass
+class Login:
+    """A record with a field that nobody may see."""
+
+    user: str
+    password: str
+    seen: set[int]
 
 
 @contextmanager
@@ -45,6 +64,15 @@ CASES: dict[str, tuple[Any, Any]] = {
     "no UTF-8": ("a\udcffb", "a\\udcffb"),
     "no text at all": (Speechless(), "[Speechless: KeyError]"),
     "too many digits to tell": (10**5000, "[int: ValueError]"),
+    "a set": ({2, b"abc"}, [2, "[3 bytes]"]),
+    "a choice": (Side.LEFT, "left"),
+    "a moment": (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00"),
+    "secrets of a record": (
+        Login("me", "hunter2", {2**70}),
+        {"user": "me", "password": "[redacted]", "seen": [str(2**70)]},
+    ),
+    "a secret within a set": ({"a-registered-secret is in it"}, ["[redacted] is in it"]),
+    "a secret in an object's words": (Path("/a-registered-secret"), "/[redacted]"),
 }
 
 
@@ -57,6 +85,7 @@ def test_a_fact_that_json_does_not_know_is_written_as_text(
     Numbers that are too great, texts that are none and whatever else: the line is there, with its other facts.
     """
     fact, shown = CASES[case]
+    monkeypatch.setattr(logs, "_registered", {"a-registered-secret"})
     with configured(monkeypatch):
         if fast:
             logs.line("odd", {"fact": fact, "number": 2**64 - 1})

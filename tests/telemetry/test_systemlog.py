@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -95,15 +96,43 @@ def test_from_another_thread() -> None:
     assert len(values["detail"]) == systemlog.MAX_DETAIL
 
 
-@pytest.mark.parametrize("configured", [False], indirect=True)
-@pytest.mark.usefixtures("configured")
-def test_facts_that_are_no_json() -> None:
-    """
-    A line that people can read is sent without its facts, rather than fail whoever wrote it.
-    """
-    ((level, values),) = heard(lambda: structlog.get_logger("t").critical("huge", number=2**70), 1)
+class Speechless:
+    """An object that cannot be told."""
 
-    assert (level, values["event"], values["detail"]) == (Level.CRIT, "huge", "")
+    def __str__(self) -> str:
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("fact", "shown"),
+    [
+        (2**70, str(2**70)),
+        (-(2**63) - 1, str(-(2**63) - 1)),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (b"\xff\0", "[2 bytes]"),
+        ({"b", "a"}, ["a", "b"]),
+        ("a\udcff", "a\\udcff"),
+        ({(1, 2): {2**70}}, {"(1, 2)": [str(2**70)]}),
+        ({"password": {"hunter2"}, "x": {"a-registered-secret"}}, {"password": "[redacted]", "x": ["[redacted]"]}),
+        (KeyError("a-registered-secret"), "'[redacted]'"),
+        (Speechless(), "[Speechless: KeyError]"),
+    ],
+    ids=[
+        *("huge", "very small", "no number", "without end", "bytes", "a set", "a surrogate", "a key that is no text"),
+        *("secrets", "a secret in an object", "no text at all"),
+    ],
+)
+@pytest.mark.usefixtures("configured")
+def test_facts_that_are_no_json(monkeypatch: pytest.MonkeyPatch, fact: Any, shown: Any) -> None:
+    """
+    They are told in words, beside the others; the line is never sent without its facts, and no secret gets out so.
+    """
+    monkeypatch.setattr(logs, "_registered", {"a-registered-secret"})
+    ((level, values),) = heard(lambda: structlog.get_logger("t").critical("odd", fact=fact, number=7), 1)
+
+    assert (level, values["event"]) == (Level.CRIT, "odd")
+    assert json.loads(values["detail"]) == {"fact": shown, "number": 7}
 
 
 def test_they_are_system_logs() -> None:

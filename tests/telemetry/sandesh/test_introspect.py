@@ -22,8 +22,8 @@ from telemetry.sandesh.states import State
 from telemetry.sandesh.tree import fields
 from telemetry.sandesh.uve import UveCache
 from telemetry.sandesh.watermarks import MIB
-from tests.telemetry.sandesh.test_session import ACCEPTED, NOW, SECOND, bring
-from tests.telemetry.sandesh.test_session import names as sent_names
+from tests.telemetry.sandesh.sessions import ACCEPTED, NOW, SECOND, bring
+from tests.telemetry.sandesh.sessions import names as sent_names
 from tests.telemetry.sandesh.vectors import BY_NAME, GOLDEN
 
 OBJECT_LOG = Message("Log", Kind.OBJECT, (Field("text", Scalar.STRING, 1),))

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lifecycle.observing.broker import broker
 from tests.openstack.bed import Bed, running_bed
 from tests.openstack.images import Images, serving
+from tests.openstack.shared_ironic import shared
 from tests.site.rig import Site, running_site
+
+__all__ = ["broker", "shared"]
 
 SERVERS = 3
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi, Node, NoNode
 from tests.lifecycle.observing.broker import Broker, wait_until
 from tests.openstack.cloud import ironic, parts
@@ -119,3 +121,10 @@ def running_ironic(folder: Path, broker: Broker) -> Iterator[SharedIronic]:
         yield SharedIronic(endpoint, IronicApi(endpoint=endpoint))
     finally:
         parts.end(process)
+
+
+@pytest.fixture(scope="module")
+def shared(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedIronic]:
+    """One that tells *broker*; packages whose tests want both name both in their conftest."""
+    with running_ironic(tmp_path_factory.mktemp("shared"), broker) as running:
+        yield running

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.observing.broker import PASSWORD, Broker, running_broker
+from tests.lifecycle.observing.broker import PASSWORD, Broker
 from tests.openstack.shared_ironic import running_ironic
 from tests.openstack.test_doctor import Told, doctor, only
 
@@ -20,13 +19,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A RabbitMQ that nobody has told anything."""
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
 
 
 def look(folder: Path, url: str, *line: str) -> Told:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi
-from tests.lifecycle.observing.broker import Broker, running_broker
+from tests.lifecycle.observing.broker import Broker
 from tests.openstack.faults import FaultyIronic, running_faulty
 from tests.openstack.fleet import (
     ACTIVE,
@@ -49,13 +49,6 @@ LISTED_SECONDS = 3600
 def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A Keystone whose tokens soon expire."""
     with running_keystone(tmp_path_factory.mktemp("keystone"), token_seconds=TOKEN_SECONDS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A RabbitMQ."""
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
         yield running
 
 

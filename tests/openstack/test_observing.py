@@ -20,9 +20,9 @@ from services.lifecycle.observing.lister import Lister
 from services.lifecycle.observing.observer import Observer
 from services.runtime.loop import Loop
 from services.verifier.verdict import Verdict
-from tests.lifecycle.observing.broker import Broker, running_broker, wait_until
+from tests.lifecycle.observing.broker import Broker, wait_until
 from tests.lifecycle.rig import BLUE, Rig
-from tests.openstack.shared_ironic import SharedIronic, running_ironic
+from tests.openstack.shared_ironic import SharedIronic
 from tests.support.judging import judged, stored_events
 from tests.support.stores import MakeDatabase
 from tests.support.wire import admin
@@ -34,18 +34,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedIronic]:
-    with running_ironic(tmp_path_factory.mktemp("shared"), broker) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import pytest
 
 from services.lifecycle.observing.brokers import Brokers
 from services.runtime.rabbitmq import Cluster, Host
@@ -106,3 +107,10 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         yield broker
     finally:
         broker.down()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A RabbitMQ that nobody has told anything; packages whose tests want it name it in their conftest."""
+    with running_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from services.lifecycle.observing.brokers import Brokers
 from services.lifecycle.observing.listening import Listening
 from services.runtime.loop import Loop
 from services.runtime.rabbitmq import Cluster, Host
-from tests.lifecycle.observing.broker import PASSWORD, Broker, running_broker, wait_until
+from tests.lifecycle.observing.broker import PASSWORD, Broker, wait_until
 from tests.lifecycle.observing.fake_nodes import Watched, watched
 from tests.lifecycle.observing.test_hints import SECRET, notification
 from tests.lifecycle.rig import Rig
@@ -24,12 +24,6 @@ from tests.openstack.cloud.parts import free_port
 
 # Mark openstack too, by which CI runs it: it comes from Debian, as does what genuine services need.
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.openstack, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lifecycle.observing.broker import broker
+from tests.openstack.shared_ironic import shared
 from tests.telemetry.bridge.fake_ironic import FakeIronic, fake_ironic
+
+__all__ = ["broker", "shared"]
 
 
 @pytest.fixture

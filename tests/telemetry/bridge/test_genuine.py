@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from telemetry.bridge.app import run
 from telemetry.bridge.conf import read
 from telemetry.bridge.ironic import Ironic
 from telemetry.sandesh.settings import Address
-from tests.lifecycle.observing.broker import PASSWORD, USER, Broker, running_broker
-from tests.openstack.shared_ironic import SharedIronic, running_ironic
+from tests.lifecycle.observing.broker import PASSWORD, USER, Broker
+from tests.openstack.shared_ironic import SharedIronic
 from tests.telemetry.bridge.notes import NODE, OTHER, SECRET
 from tests.telemetry.bridge.test_app import clock
 from tests.telemetry.rig import rig
@@ -30,18 +30,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedIronic]:
-    with running_ironic(tmp_path_factory.mktemp("shared"), broker) as running:
-        yield running
 
 
 def test_a_life_in_a_genuine_ironic(

@@ -7,7 +7,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from telemetry.bridge.app import run
 from telemetry.bridge.listening import PARKED, Ear, Listening
 from telemetry.bridge.notifications import PoisonError, parse
 from telemetry.sandesh.settings import Address
-from tests.lifecycle.observing.broker import PASSWORD, TOPIC, USER, Broker, running_broker, wait_until
+from tests.lifecycle.observing.broker import PASSWORD, TOPIC, USER, Broker, wait_until
 from tests.openstack.cloud import rabbitmq
 from tests.openstack.cloud.parts import free_port
 from tests.telemetry.bridge.fake_ironic import FakeIronic
@@ -35,12 +35,6 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.openstack, pytest.mark.timeout(9
 
 INFO, ERROR = f"{TOPIC}.info", f"{TOPIC}.error"
 LATER = "2026-11-22T10:00:00Z"
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with running_broker(tmp_path_factory.mktemp("broker")) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         collector = await _collect(own, sink, now, listening, ending)
         collectors = own.collectors or (_own_collector(own, collector),)
         generator = _generator(own, collectors, now)
-        desk = Desk(generator, store, *_reached_at(own))
+        desk = Desk(generator, store, *_reached_at(own), str(own.identity))
         generator.session.acknowledge = lambda *alarm: desk.acknowledge(*alarm).value
         grace = UNREAD_SECONDS if own.analytics else GRACE_SECONDS
         publisher = Publisher(
@@ -201,7 +201,7 @@ async def running(given: Given, failed: Callable[[BaseException], None]) -> Asyn
         callers = AioCallers(given.callers)
         ending.callback(callers.close)
         rest = await _listen(
-            AnalyticsApi(store, uve_hub, callers, given.ids, now, desk.acknowledge).application(),
+            AnalyticsApi(store, uve_hub, callers, given.ids, now).application(),
             own.rest,
             "BMS_TELEMETRY_REST_ADDRESS",
             ending,

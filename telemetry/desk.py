@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,7 +20,10 @@ from telemetry.sandesh.alarms import ALARM_TRACE, Alarm, Severity, uve_alarms
 from telemetry.sandesh.encode import Values
 from telemetry.sandesh.errors import EncodeError
 from telemetry.sandesh.schema import Message
-from telemetry.store import Store, acknowledged
+from telemetry.store import Store, acknowledged, marks
+
+LOOK_SECONDS: Final = 5.0
+"""How often it is looked what was acknowledged in our own analytics."""
 
 _log = structlog.get_logger("bms.alarms")
 
@@ -49,13 +53,15 @@ class Desk:
 
     Args:
         host, port: where our introspection can be reached by analytics; port 0 for nowhere.
+        generator: as whom we tell; what is acknowledged of it in our own analytics, at any replica, is known here too.
     """
 
-    def __init__(self, teller: Teller, store: Store, host: str, port: int) -> None:
+    def __init__(self, teller: Teller, store: Store, host: str, port: int, generator: str = "") -> None:
         self._teller = teller
         self._store = store
         self._host = host
         self._port = port
+        self._generator = generator
         self._raised: dict[tuple[str, str], tuple[Alarm, ...]] = {}
         self._known: acknowledged.Acknowledged = {}
         self._unsaved: dict[tuple[str, str, str], int | None] = {}
@@ -68,10 +74,13 @@ class Desk:
         self._raised.clear()
 
     async def run(self) -> None:
-        """Keeps what people acknowledge until it is cancelled."""
+        """Keeps what people acknowledge, and learns what they do elsewhere, until it is cancelled."""
         while True:
-            await self._news.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
             self._news.clear()
+            await patiently(self._learn, "alarms.learn")
             await patiently(self._save, "alarms.save")
 
     def tell(self, table: str, key: str, alarms: Iterable[Alarm]) -> None:
@@ -133,6 +142,11 @@ class Desk:
             self._known[name] = since
         self._unsaved[name] = since
         self._news.set()
+
+    async def _learn(self) -> None:
+        for table, key, (type_, since) in await self._store.read(lambda tx: marks.told_by(tx, self._generator)):
+            if self._known.get((table, key, type_)) != since:
+                self.acknowledge(table, key, type_, since)
 
     async def _save(self) -> None:
         changes = dict(self._unsaved)

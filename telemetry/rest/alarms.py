@@ -35,17 +35,13 @@ class Alarms:
     """Takes acknowledgements into one store.
 
     Args:
-        told: called with table, key, type and time of each alarm that was acknowledged.
         clock: gives microseconds since 1970.
     """
 
-    def __init__(
-        self, store: Store, hub: UveHub, clock: Callable[[], int], told: Callable[[str, str, str, int], object]
-    ) -> None:
+    def __init__(self, store: Store, hub: UveHub, clock: Callable[[], int]) -> None:
         self._store = store
         self._hub = hub
         self._clock = clock
-        self._told = told
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """The paths."""
@@ -78,7 +74,6 @@ class Alarms:
         if answer is not Answer.SUCCESS:
             return _refused(500, answer.value, "List the alarms: it was cleared, or raised anew with another token.")
         _log.info("alarm.acknowledged", alarm=asked.type, table=asked.table, object=asked.key, by=caller.subject)
-        self._told(asked.table, asked.key, asked.type, token.since)
         self._hub.wake()
         return web.Response()
 

@@ -50,22 +50,13 @@ class AnalyticsApi:
 
     Args:
         clock: gives microseconds since 1970.
-        acknowledged: see `telemetry.rest.alarms.Alarms`.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        uve_hub: UveHub,
-        callers: AioCallers,
-        ids: Ids,
-        clock: Callable[[], int],
-        acknowledged: Callable[[str, str, str, int], object] = lambda *_: None,
-    ) -> None:
+    def __init__(self, store: Store, uve_hub: UveHub, callers: AioCallers, ids: Ids, clock: Callable[[], int]) -> None:
         self._callers = callers
         self._ids = ids
         self._objects = Objects(store)
-        self._alarms = Alarms(store, uve_hub, clock, acknowledged)
+        self._alarms = Alarms(store, uve_hub, clock)
         self._queries = Queries(store, ids, clock)
         self._streams = Streams(uve_hub)
 

@@ -43,6 +43,12 @@ def of(tx: Transaction, table: str, keys: Sequence[str]) -> dict[tuple[str, str]
     return found
 
 
+def told_by(tx: Transaction, generator: str) -> list[tuple[str, str, Named]]:
+    """The acknowledged alarms of one generator: table, key and alarm."""
+    rows = tx.all("SELECT object_table, object_key, alarm, time FROM alarm_marks WHERE generator = ?", (generator,))
+    return [(row["object_table"], row["object_key"], (row["alarm"], int(row["time"]))) for row in rows]
+
+
 def settle(tx: Transaction, object_: tuple[str, str, str], standing: Collection[Named]) -> None:
     """Ends the marks of *object_* (table, key, generator) but for those of alarms that are *standing*."""
     table, key, generator = object_

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given as given_
 from hypothesis import strategies as st
 
+from telemetry import desk as desk_module
 from telemetry.desk import Desk
 from telemetry.sandesh import raised
 from telemetry.sandesh.alarms import ALARM_TRACE, Alarm, Severity, token
@@ -20,10 +21,10 @@ from telemetry.sandesh.decode import decode
 from telemetry.sandesh.framing import frame
 from telemetry.sandesh.header import Identity, header_of, header_text
 from telemetry.sandesh.reception import Received
-from telemetry.store import Store, analytics, marks
+from telemetry.store import Store, acknowledged, analytics, marks
 from telemetry.uve_watch import UveHub
 from tests.telemetry.builders import T0
-from tests.telemetry.fakes import FakeSender
+from tests.telemetry.fakes import FakeSender, until
 from tests.telemetry.test_rest import Api, api
 from tests.telemetry.test_rest_streams import ADMIN, events
 
@@ -160,21 +161,29 @@ def test_of_two_generators_the_one_of_the_token_is_meant(sqlite_store: Store) ->
     asyncio.run(play())
 
 
-def test_our_own_alarms_are_known_to_the_desk_too(sqlite_store: Store) -> None:
+def test_our_own_alarms_are_known_to_the_desk_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Who raised it counts it among those that somebody knows of, and tells every collector so.
+    At whichever replica: who raised it counts it among those that somebody knows of, and tells every collector so.
     """
+    monkeypatch.setattr(desk_module, "LOOK_SECONDS", 0.01)
+
+    def known(desk: Desk) -> list[bool]:
+        return [known for _, _, known, _ in desk.count()]
 
     async def play() -> None:
         sender = FakeSender()
-        desk = Desk(sender, sqlite_store, "10.0.0.9", 5995)
+        desk = Desk(sender, store, "10.0.0.9", 5995, str(ALARMGEN))
+        await desk.load()
         desk.tell("ObjectConfigNode", NODE, [Alarm(PROCESS, Severity.MAJOR, 5, "said", "S.a", "==", "x", "x")])
-        async with api(sqlite_store, acknowledged=desk.acknowledge) as given:
-            await given.put(told(info()))
-            assert (await post(given, asked(4)))[0] == 500
-            assert [known for _, _, known, _ in desk.count()] == [False]
+        running = asyncio.create_task(desk.run())
+        async with api(store) as given:
+            await given.put(told(info()), told(info(), sender=OTHER_ONE, key="cfg-2"))
+            assert await post(given, asked(name="cfg-2")) == (200, "")
             assert await post(given, asked()) == (200, "")
-            assert [known for _, _, known, _ in desk.count()] == [True]
+            await until(lambda: known(desk) == [True] and not desk._unsaved)
+            assert sender.uves[-1][1]["alarms"][0]["ack"] is True
+            assert list(await store.read(acknowledged.load)) == [("ObjectConfigNode", NODE, PROCESS)]
+        running.cancel()
 
     asyncio.run(play())
 

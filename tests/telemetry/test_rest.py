@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,9 @@ class Api:
 
 
 @asynccontextmanager
-async def api(
-    store: Store, hub: UveHub | None = None, acknowledged: Callable[[str, str, str, int], object] = lambda *_: None
-) -> AsyncIterator[Api]:
+async def api(store: Store, hub: UveHub | None = None) -> AsyncIterator[Api]:
     hub = hub or UveHub(store)
-    callers = AioCallers(KnownCallers())
-    app = AnalyticsApi(store, hub, callers, RandomIds(), lambda: T0, acknowledged).application()
+    app = AnalyticsApi(store, hub, AioCallers(KnownCallers()), RandomIds(), lambda: T0).application()
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

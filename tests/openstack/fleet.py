@@ -19,6 +19,7 @@ from bms.lifecycle.v1.audit_service_pb2_grpc import AuditServiceStub
 from bms.network.v1 import attachment_pb2, network_pb2
 from services.kernel.names import SERVER
 from services.lifecycle.backends.ironic_api import Deadline, IronicApi
+from services.lifecycle.ports import NotNow
 from services.verifier.verdict import Verdict
 from tests.openstack.bed import digest_of
 from tests.openstack.images import Images
@@ -102,8 +103,15 @@ class Fleet:
         return self.admin.call("lifecycle", "DiagnoseServer", request)
 
     def node(self, name: str) -> Any:
-        """Its node, past everything."""
-        return self.ironic.node(self.uuid(name), Deadline()).data
+        """Its node, past everything; an Ironic that is too busy to answer is asked again."""
+
+        def asked() -> Any:
+            try:
+                return self.ironic.node(self.uuid(name), Deadline()).data
+            except NotNow:
+                return None
+
+        return wait_for(f"Ironic shows the node of {name}", asked)
 
     def uuid(self, name: str) -> str:
         """What Ironic calls it."""

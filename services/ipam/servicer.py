@@ -17,6 +17,7 @@ from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
 from services.ipam import wire
 from services.ipam.domain.addresses import Network
 from services.ipam.domain.prefixes import Prefix
+from services.ipam.gathering import Gathering
 from services.ipam.granting import Controller, Granting, controller
 from services.ipam.operations.leasing import Leasing
 from services.ipam.operations.ports import AddressPlane, Store, Usage
@@ -62,6 +63,7 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         self._prefixes = Prefixes(ids)
         self._leasing = Leasing(ids, kept=plane is not None)
         self._patience = Patience(database, self.store)
+        self.gathering = Gathering(database, self.store, writer, ids, self._patience)
         self.controller: Controller | None = None
         self._granting: Granting | None = None
         if plane is not None:
@@ -166,7 +168,7 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
                 lambda tx: wire.lease_message(self._leasing.lease(self.store(tx), call, wanted, patient=patient)),
             )
 
-        return self._patience.grant(wanted.network, attempt)
+        return self.gathering.lease(call, request, wanted, lambda: self._patience.grant(wanted.network, attempt))
 
     def LeaseAddresses(
         self, request: lease_pb2.LeaseAddressesRequest, context: grpc.ServicerContext

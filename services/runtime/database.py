@@ -56,6 +56,10 @@ class Transaction(Protocol):
         """Runs a statement that answers nothing once for each of *params*, in order; one effect for all of them."""
         ...
 
+    def each(self, sql: str, params: Sequence[Sequence[object]]) -> list[Row | None]:
+        """As `many`, of a statement that answers: the first row for each of *params*, None where there is none."""
+        ...
+
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         """Inserts many *rows* that clash with none: PostgreSQL's COPY.
 
@@ -74,6 +78,11 @@ class Transaction(Protocol):
 
 class Database(Protocol):
     """A service's own database."""
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """Which database this is."""
+        ...
 
     def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
         """Runs *fn* in a transaction and commits it durably before answering what *fn* answered.

@@ -31,6 +31,10 @@ DEFAULT_LIMIT = 500
 MAX_LIMIT = 1000
 MAX_WAIT = 30
 _SEAL_BATCH = 1000
+_INSERT = (
+    "INSERT INTO events (id, stream, sequence, project, header, body, body_digest, previous, digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 _log = structlog.get_logger("bms.eventlog")
 
@@ -90,6 +94,20 @@ class EventLog:
         The caller stores the new head on the stream's row in the same transaction. Two who append after the same head
         clash on (stream, sequence), so that no stream ever forks.
         """
+        values, end = self._made(event, head)
+        tx.execute(_INSERT, values)
+        self._tell_of(tx)
+        return end
+
+    def append_each(self, tx: Transaction, events: Sequence[tuple[Event, Head]]) -> list[Head]:
+        """As `append`, for several streams at once."""
+        made = [self._made(event, head) for event, head in events]
+        tx.many(_INSERT, [values for values, _ in made])
+        self._tell_of(tx)
+        return [end for _, end in made]
+
+    def _made(self, event: Event, head: Head) -> tuple[tuple[object, ...], Head]:
+        """The values of `_INSERT`, and the stream's new end."""
         sequence = head.sequence + 1
         header = header_of(event, self._ids.uuid(), sequence)
         header_bytes = header.SerializeToString(deterministic=True)
@@ -97,13 +115,13 @@ class EventLog:
         hashed = body_digest(body_bytes)
         previous = head.digest if self._chained else b""
         chain = digest(previous, header_bytes, hashed) if self._chained else b""
-        tx.execute(
-            "INSERT INTO events (id, stream, sequence, project, header, body, body_digest, previous, digest)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        return (
             (header.id, event.stream, sequence, event.project, header_bytes, body_bytes, hashed, previous, chain),
+            Head(sequence, chain),
         )
+
+    def _tell_of(self, tx: Transaction) -> None:
         tx.after_commit(self._news.wake if tx.dialect == "sqlite" else self._committed.set)
-        return Head(sequence, chain)
 
     def list(self, *, after: int, limit: int, wait: float, stream: str = "") -> Listed:
         """Events after position *after*; waits up to *wait* seconds if there are none. No transaction is held

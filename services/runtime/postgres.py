@@ -89,6 +89,17 @@ class _PostgresTransaction:
             except pg.UniqueViolation as error:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 
+    def each(self, sql: str, params: Sequence[Sequence[object]]) -> list[Row | None]:
+        with effect(self._label), self._connection.cursor() as cursor:
+            if not params:
+                return []
+            try:
+                # All are sent before the first is answered.
+                cursor.executemany(placeholders(sql), params, returning=True)
+            except pg.UniqueViolation as error:
+                raise UniqueViolation(error.diag.constraint_name or "") from error
+            return [answered.fetchone() for answered in cursor.results()]
+
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         told = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()
         with effect(self._label), self._connection.cursor() as cursor:
@@ -130,6 +141,8 @@ def _configure(connection: _Connection) -> None:
 
 class PostgresDatabase:
     """See `services.runtime.database.Database`."""
+
+    dialect: Literal["postgresql"] = "postgresql"
 
     def __init__(self, url: str, *, wait: float = 10.0) -> None:
         """Opens a pool of connections to *url*.

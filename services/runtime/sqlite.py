@@ -45,11 +45,7 @@ class _SqliteTransaction:
 
     def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
         with effect(self._label):
-            cursor = self._run(sql, params)
-            row = cursor.fetchone()
-            names = cursor.description
-            cursor.close()  # an unfinished statement would forbid to release the savepoint
-            return None if row is None else {column[0]: value for column, value in zip(names, row, strict=True)}
+            return self._first(sql, params)
 
     def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         with effect(self._label):
@@ -66,11 +62,22 @@ class _SqliteTransaction:
                 _raise_if_unique(error)
                 raise
 
+    def each(self, sql: str, params: Sequence[Sequence[object]]) -> list[Row | None]:
+        with effect(self._label):
+            return [self._first(sql, values) for values in params]
+
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         self.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         self.wakes[wake] = None
+
+    def _first(self, sql: str, params: Sequence[object]) -> Row | None:
+        cursor = self._run(sql, params)
+        row = cursor.fetchone()
+        names = cursor.description
+        cursor.close()  # an unfinished statement would forbid to release the savepoint
+        return None if row is None else {column[0]: value for column, value in zip(names, row, strict=True)}
 
     def _run(self, sql: str, params: Sequence[object]) -> sqlite3.Cursor:
         try:
@@ -124,6 +131,8 @@ class _Job(Generic[T]):
 
 class SqliteDatabase:
     """See `services.runtime.database.Database`."""
+
+    dialect: Literal["sqlite"] = "sqlite"
 
     def __init__(self, path: str) -> None:
         """Opens or makes the file at *path*, for this process alone.

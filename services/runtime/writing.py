@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -23,6 +23,9 @@ M = TypeVar("M", bound=Message)
 KEPT = timedelta(hours=24)
 """How long a request_id is remembered."""
 
+_OF_REQUEST = "FROM replies WHERE caller = ? AND method = ? AND request_id = ?"
+_INSERT = "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_IMPATIENT = "SELECT set_config('lock_timeout', '200', true) AS milliseconds"
 _PURGE_EVERY = 64
 _PURGE_BATCH = 256
 _PURGE = {
@@ -83,11 +86,23 @@ class Replies:
             return None
         return self._answer(row, request)
 
+    def unanswered(self, tx: Transaction, calls: Sequence[Call]) -> list[int]:
+        """Which of *calls* no answer is kept for, by their places; of two with the same id the first. Locks nothing.
+
+        Whoever was answered since, or is being answered elsewhere, is met by `keep_each`.
+        """
+        found: dict[tuple[str, str, str], int] = {}
+        new: list[int] = []
+        for place, call in enumerate(calls):
+            if not call.request_id:
+                new.append(place)
+            elif is_uuid(call.request_id):
+                found.setdefault(self._key_of(call), place)
+        there = tx.each(f"SELECT 1 AS there {_OF_REQUEST}", list(found)) if found else ()
+        return sorted([*new, *(place for place, row in zip(found.values(), there, strict=True) if row is None)])
+
     def _row(self, tx: Transaction, call: Call) -> Row | None:
-        return tx.one(
-            "SELECT mac, type, reply, create_time FROM replies WHERE caller = ? AND method = ? AND request_id = ?",
-            self._key_of(call),
-        )
+        return tx.one(f"SELECT mac, type, reply, create_time {_OF_REQUEST}", self._key_of(call))
 
     def _answer(self, row: Row, request: Message) -> Message:
         if not hmac.compare_digest(bytes(row["mac"]), self._mac(request)):
@@ -101,19 +116,34 @@ class Replies:
 
     def keep(self, tx: Transaction, call: Call, request: Message, reply: Message) -> None:
         """Keeps *reply*, in the transaction that did what it tells; now and then drops old ones."""
-        tx.execute(
-            "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *self._key_of(call),
-                self._mac(request),
-                reply.DESCRIPTOR.full_name,
-                reply.SerializeToString(),
-                to_micros(call.now),
-            ),
+        tx.execute(_INSERT, self._values(call, request, reply))
+        self._count(tx, call, 1)
+
+    def keep_each(self, tx: Transaction, answered: Sequence[tuple[Call, Message, Message]]) -> None:
+        """As `keep`, for each call that has a request_id, with its request and its reply.
+
+        Raises:
+            UniqueViolation: one of them was answered meanwhile.
+        """
+        kept = [self._values(*one) for one in answered if one[0].request_id]
+        if kept:
+            tx.many(_INSERT, kept)
+            self._count(tx, answered[0][0], len(kept))
+
+    def _values(self, call: Call, request: Message, reply: Message) -> tuple[object, ...]:
+        """The values of `_INSERT`."""
+        return (
+            *self._key_of(call),
+            self._mac(request),
+            reply.DESCRIPTOR.full_name,
+            reply.SerializeToString(),
+            to_micros(call.now),
         )
-        self._kept += 1
-        if self._kept % _PURGE_EVERY == 0:
+
+    def _count(self, tx: Transaction, call: Call, kept: int) -> None:
+        before = self._kept
+        self._kept += kept
+        if before // _PURGE_EVERY != self._kept // _PURGE_EVERY:
             tx.execute(_PURGE[tx.dialect], (to_micros(call.now - KEPT), _PURGE_BATCH))
 
     def _mac(self, request: Message) -> bytes:
@@ -191,13 +221,53 @@ class Writer:
             return awaited(reply)
 
         def awaited(reply: M) -> M:
-            if call.awaited():
-                return reply
-            # We stood still, or waited for others: whoever asked has long gone on as if nothing had been done.
-            msg = f"the caller of {call.method} gave up before it was done"
-            raise DeadlineExceeded(msg, remedy="Send the same request again.", method=call.method)
+            _require_awaited(call)
+            return reply
 
         try:
             return self._database.transact(run, label=call.method.rpartition("/")[2])
         except _Undone as undone:
             return cast("M", undone.reply)
+
+    def together(
+        self,
+        asked: Sequence[tuple[Call, Message]],
+        verb: Callable[[Transaction, Sequence[int]], Mapping[int, M]],
+    ) -> list[M | None]:
+        """Runs *verb* for several requests of one method in one transaction, with all of their answers.
+
+        What one of them brings with it undoes all: whoever asks then runs each by `once`. Nothing that others have
+        locked is waited for longer than `_IMPATIENT` says, so that nobody waits for what he has no part in.
+
+        Args:
+            asked: at least one, none of them with ``validate_only``.
+            verb: is told the places in *asked* of those that are new, and answers some of them; may run twice.
+
+        Returns:
+            The answers in the order of *asked*; None for a request that is to be run by `once`.
+
+        Raises:
+            BmsError: one of the callers no longer waits, or the database says no.
+            UniqueViolation: one of the requests was answered meanwhile.
+        """
+
+        def run(tx: Transaction) -> Mapping[int, M]:
+            if tx.dialect == "postgresql":
+                tx.one(_IMPATIENT)
+            calls = [call for call, _ in asked]
+            new = [place for place in self._replies.unanswered(tx, calls) if calls[place].awaited()]
+            answers = verb(tx, new)
+            self._replies.keep_each(tx, [(*asked[place], reply) for place, reply in answers.items()])
+            for place in answers:
+                _require_awaited(calls[place])
+            return answers
+
+        answers = self._database.transact(run, label=f"{asked[0][0].method.rpartition('/')[2]}.together")
+        return [answers.get(place) for place in range(len(asked))]
+
+
+def _require_awaited(call: Call) -> None:
+    if not call.awaited():
+        # We stood still, or waited for others: whoever asked has long gone on as if nothing had been done.
+        msg = f"the caller of {call.method} gave up before it was done"
+        raise DeadlineExceeded(msg, remedy="Send the same request again.", method=call.method)

@@ -41,17 +41,14 @@ import structlog
 
 from bms.ipam.v1 import ipam_service_pb2_grpc
 from services.ipam.domain.addresses import key
-from services.ipam.domain.leases import Kind, Owner
-from services.ipam.operations.leasing import Leasing
-from services.ipam.operations.wishes import Wanted
-from services.ipam.patience import Patience
 from services.ipam.store.rows import LEASE_COLUMNS, NEVER
-from services.kernel.calls import Call, Role
+from services.kernel.calls import Role
 from services.kernel.clock import RandomIds
 from services.runtime.auth import make_token, token_entry
 from services.runtime.database import Database, Transaction, open_database
 from services.runtime.migrations import migrate
-from tests.ipam.rig import ADMIN, Rig, wish
+from tests.ipam.rig import Rig, wish
+from tests.ipam.test_concurrency import served
 
 ROUNDS = 5
 SECONDS = 1.5
@@ -84,14 +81,12 @@ def per_second(work: Work, callers: int, seconds: float = SECONDS) -> float:
 
 
 class Ours:
-    """The verb, called as the servicer calls it, without the wire."""
+    """The servicer's method, without the wire."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.rig = Rig(database, ids=RandomIds())
         self._ids = RandomIds()
-        self._leasing = Leasing(self._ids)
-        self._patience = Patience(database, self.rig.servicer.store)
 
     def prefix(self, name: str, cidr: str = "10.0.0.0/16") -> str:
         """Makes a prefix in a network of its own; answers the network."""
@@ -128,19 +123,9 @@ class Ours:
         """Leases for one owner after the other."""
 
         def work(caller: int, turn: int) -> None:
-            self._patience.grant(
-                network,
-                lambda patient: self.database.transact(
-                    lambda tx: self._lease(tx, network, patient=patient), label="bench.lease"
-                ),
-            )
+            served(self.rig, "LeaseAddress", wish(self._ids.uuid(), network=network))
 
         return work
-
-    def _lease(self, tx: Transaction, network: str, *, patient: bool = False) -> None:
-        call = Call(ADMIN, "/bms.ipam.v1.IpamService/LeaseAddress", "bench", self.rig.clock.now())
-        wanted = Wanted("demo", network, Owner(Kind.VIRTUAL_MACHINE, self._ids.uuid()))
-        self._leasing.lease(self.rig.servicer.store(tx), call, wanted, patient=patient)
 
 
 class Published:

@@ -12,9 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import lease_pb2, prefix_pb2
+from services.ipam import wire
+from services.ipam.gathering import Asked
 from services.ipam.servicer import IpamServicer
 from services.ipam.worker import Sweeper
-from services.kernel.calls import Caller
+from services.kernel.calls import Call, Caller
 from services.kernel.chain import body_digest, digest
 from services.kernel.clock import Ids
 from services.kernel.names import stable_uuid
@@ -138,6 +140,12 @@ def wish(
         owner=lease_pb2.Owner(kind=kind, resource=resource, interface=interface, mac_address=mac_address),
         **fields,
     )
+
+
+def asked(rig: Rig, request: lease_pb2.LeaseAddressRequest, caller: Caller = DEMO) -> Asked:
+    """*request* as it waits to be granted together with others."""
+    method = "/bms.ipam.v1.IpamService/LeaseAddress"
+    return Asked(Call(caller, method, "test", rig.clock.now(), request.request_id), request, wire.wanted(request))
 
 
 def proof(rig: Rig, seconds: float = 0) -> lease_pb2.DetachProof:

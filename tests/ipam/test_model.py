@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from bms.ipam.v1 import lease_pb2, prefix_pb2
 from services.runtime.database import open_database
-from tests.ipam.rig import Rig, verify, wish
+from tests.ipam.rig import Rig, asked, verify, wish
 from tests.support.stores import _sqlite_copy
 from tests.support.wire import Reply
 
@@ -100,6 +100,24 @@ class Leases(RuleBasedStateMachine):
             assert reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         message: lease_pb2.AddressLease | None = reply.message
         return message
+
+    @rule(several=st.lists(owners, min_size=2, max_size=5))
+    def lease_together(self, several: list[str]) -> None:
+        now = self.rig.clock.now()
+        kept = {one for one, until in self.kept_until.items() if until > now}
+        wanting = set(several) - set(self.owner_of.values())
+        free = min(len(wanting), len((self.free() - kept) & CHOSEN))
+        found = self.rig.servicer.gathering.granted([asked(self.rig, wish(owner)) for owner in several])
+        granted = {owner: lease for owner, lease in zip(several, found, strict=True) if lease is not None}
+        assert granted.keys() <= wanting
+        assert sum(lease is not None for lease in found) == len(granted)
+        if self.sticky:
+            assert not granted
+        elif wanting == set(several) and len(wanting) == len(several):
+            assert len(granted) == free
+        for owner, lease in granted.items():
+            assert lease.address in CHOSEN - kept
+            self.granted(owner, lease)
 
     @rule(target=held, owner=owners, address=st.sampled_from(HOSTS))
     def lease_this(self, owner: str, address: str) -> lease_pb2.AddressLease | None:

@@ -76,6 +76,32 @@ def test_one_statement_for_many_rows(database: Database) -> None:
     assert names(database) == ["one", "two"]
 
 
+def test_one_statement_answers_for_each(database: Database) -> None:
+    """
+    each() answers the first row of its statement for each of its parameters, in order, None where there is none; it is
+    one effect, and a key that exists undoes them all.
+    """
+    insert = "INSERT INTO notes (name, version, text) VALUES (?, ?, '?') ON CONFLICT DO NOTHING RETURNING version"
+    given = [("one", 1), ("two", 2), ("one", 3), ("three", 4)]
+    seen: list[str] = []
+    with observed(lambda label, when: seen.append(f"{label} {when}")):
+        found = database.transact(lambda tx: tx.each(insert, given), label="put")
+    assert [row and row["version"] for row in found] == [1, 2, None, 4]
+    assert [one for one in seen if "statement" in one] == ["db.put.statement before", "db.put.statement after"]
+
+    assert database.transact(lambda tx: tx.each(insert, []), label="put") == []
+    read = "SELECT name FROM notes WHERE version >= ? ORDER BY version"
+    assert database.read(lambda tx: tx.each(read, [(2,), (9,), (3,)])) == [{"name": "two"}, None, {"name": "three"}]
+    with pytest.raises(UniqueViolation):
+        database.transact(
+            lambda tx: tx.each(
+                "INSERT INTO notes (name, version, text) VALUES (?, 1, '') RETURNING 1 AS n", [("four",), ("one",)]
+            ),
+            label="put",
+        )
+    assert names(database) == ["one", "three", "two"]
+
+
 def test_rows_are_loaded_as_they_are(database: Database) -> None:
     """
     load() inserts rows, none as well, in the transaction it is in; a key that exists undoes them all.

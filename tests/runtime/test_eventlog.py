@@ -83,6 +83,26 @@ def test_a_stream_is_a_chain(database: Database, log: EventLog) -> None:
     assert end == Head(3, previous)
 
 
+def test_several_streams_go_on_at_once(database: Database, log: EventLog) -> None:
+    """
+    Events of several streams are appended in one statement, each after the head of its own; none forks.
+    """
+    end = append(database, log, event("servers/a"))
+    ends = database.transact(
+        lambda tx: log.append_each(tx, [(event("servers/a"), end), (event("servers/b"), Head())]), label="append"
+    )
+    append(database, log, event("servers/a"), head=ends[0])
+
+    listed = served(log, admin()).events
+    chain = [event_pb2.EventHeader.FromString(one.header.SerializeToString()) for one in listed]
+    assert [(one.stream, one.sequence) for one in chain] == [
+        ("servers/a", 1), ("servers/a", 2), ("servers/b", 1), ("servers/a", 3),
+    ]  # fmt: skip
+    assert [one.previous for one in listed] == [b"", listed[0].digest, b"", listed[1].digest]
+    with pytest.raises(UniqueViolation):
+        database.transact(lambda tx: log.append_each(tx, [(event("servers/b"), Head())]), label="append")
+
+
 def test_without_a_chain_sequences_are_gapless_all_the_same(database: Database) -> None:
     """
     A log that is not chained has empty digests of the chain, but numbers its streams.

@@ -49,6 +49,28 @@ class Overtaken(Exception):
     """The lease was given up while a controller was asked to keep its address."""
 
 
+def next_lease(uuid: str, call: Call, wanted: Wanted, prefix: Prefix, row: AddressRow) -> Lease:
+    """The lease that a grant of *row*, an address of *prefix*, makes; *uuid* names it."""
+    return Lease(
+        name=LEASE.format(wanted.project, uuid),
+        project=wanted.project,
+        vrf=prefix.vrf,
+        address=row.address,
+        prefix_length=prefix.cidr.prefixlen,
+        gateway=prefix.gateway,
+        dns_servers=prefix.dns_servers,
+        prefix=prefix.name,
+        prefix_uid=prefix.uid,
+        network=prefix.network,
+        owner=wanted.owner,
+        epoch=row.epoch + 1,
+        state=LeaseState.LEASED,
+        create_time=call.now,
+        host_name=wanted.host_name,
+        domain=prefix.tuning.domain,
+    )
+
+
 class Leasing:
     """The verbs on leases.
 
@@ -249,27 +271,9 @@ class Leasing:
     def _grant(self, store: Store, call: Call, wanted: Wanted, prefix: Prefix, row: AddressRow) -> Lease:
         if row.state is AddressState.COOLING:
             row = free(store, row, call.now)
-        lease = Lease(
-            name=LEASE.format(wanted.project, self._ids.uuid()),
-            project=wanted.project,
-            vrf=prefix.vrf,
-            address=row.address,
-            prefix_length=prefix.cidr.prefixlen,
-            gateway=prefix.gateway,
-            dns_servers=prefix.dns_servers,
-            prefix=prefix.name,
-            prefix_uid=prefix.uid,
-            network=prefix.network,
-            owner=wanted.owner,
-            epoch=row.epoch + 1,
-            state=LeaseState.LEASED,
-            create_time=call.now,
-            pending=self._kept,
-            hold=UNSURE if self._kept else "",
-            settle_time=call.now + HALF_DONE if self._kept else None,
-            host_name=wanted.host_name,
-            domain=prefix.tuning.domain,
-        )
+        lease = next_lease(self._ids.uuid(), call, wanted, prefix, row)
+        if self._kept:
+            lease = replace(lease, pending=True, hold=UNSURE, settle_time=call.now + HALF_DONE)
         if not store.insert_lease(lease):
             raise Contended
         if self._kept:

@@ -155,6 +155,10 @@ class LeaseStore(Protocol):
         """Keeps a new lease; False: its owner has got one for the same at this moment, or another its host name."""
         ...
 
+    def insert_leases(self, leases: Sequence[Lease]) -> list[bool]:
+        """As `insert_lease`, for each of *leases*, in order."""
+        ...
+
     def update_lease(self, lease: Lease) -> None:
         """Keeps what of the lease can change: its state, times, MAC address, and what a controller keeps for it."""
         ...
@@ -167,6 +171,10 @@ class LeaseStore(Protocol):
             now: the time at which it must be free.
             patient: wait for addresses that others are just being granted, instead of passing them over.
         """
+        ...
+
+    def pop_many(self, prefix: Prefix, now: datetime | None, many: int) -> list[AddressRow]:
+        """As `pop`, so *many* at most; what others are just being granted is passed over."""
         ...
 
     def has_free(self, prefix: Prefix, now: datetime | None) -> bool:
@@ -189,6 +197,10 @@ class LeaseStore(Protocol):
         """
         ...
 
+    def save_addresses(self, changes: Sequence[tuple[AddressRow, AddressRow]]) -> None:
+        """As `save_address`, for each row and what it was."""
+        ...
+
     def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:
         """When the first of the resting addresses of *prefixes* becomes free; None if none rests."""
         ...
@@ -207,6 +219,10 @@ class LeaseStore(Protocol):
 
     def append(self, event: Event, head: Head) -> Head:
         """Records *event* at the end of its stream; answers the new end, which the caller keeps on the address."""
+        ...
+
+    def append_each(self, events: Sequence[tuple[Event, Head]]) -> list[Head]:
+        """As `append`, for several streams at once."""
         ...
 
 

@@ -31,6 +31,19 @@ def change(
     store: LeaseStore, row: AddressRow, after: AddressRow, lease: Lease, event_type: str, cause: Cause
 ) -> AddressRow:
     """Keeps what became of a locked address and of its *lease*, as an event; answers it with its stream's new end."""
+    head = store.append(told(row, after, lease, event_type, cause), row.head)
+    changed = replace(after, head=head)
+    if changed.state is AddressState.COOLING and (lease.hold or lease.keep_time):
+        # It does not become free by the clock alone: the controller has to let go of it first, or its owner may return.
+        changed = replace(changed, free_time=None)
+    elif changed.state is AddressState.FREE and lease.keep_time:
+        changed = replace(changed, free_time=lease.keep_time)  # chosen for nobody else before
+    store.save_address(changed, row)
+    return changed
+
+
+def told(row: AddressRow, after: AddressRow, lease: Lease, event_type: str, cause: Cause) -> Event:
+    """The event that tells how an address changed from *row* to *after*, with its *lease*."""
     owner = lease.owner
     facts = {
         "owner_kind": owner.kind.value,
@@ -43,7 +56,7 @@ def change(
         **cause.facts,
     }
     seen = AddressSeen(lease.name, lease.vrf, str(lease.address), after.epoch, after.state.value, after.free_time)
-    event = Event(
+    return Event(
         stream=lease.stream,
         type=event_type,
         time=cause.now,
@@ -57,14 +70,6 @@ def change(
         evidence=Evidence(addresses=(seen,)),
         facts={name: text for name, text in facts.items() if text},
     )
-    changed = replace(after, head=store.append(event, row.head))
-    if changed.state is AddressState.COOLING and (lease.hold or lease.keep_time):
-        # It does not become free by the clock alone: the controller has to let go of it first, or its owner may return.
-        changed = replace(changed, free_time=None)
-    elif changed.state is AddressState.FREE and lease.keep_time:
-        changed = replace(changed, free_time=lease.keep_time)  # chosen for nobody else before
-    store.save_address(changed, row)
-    return changed
 
 
 def free(store: LeaseStore, row: AddressRow, now: datetime) -> AddressRow:

@@ -27,6 +27,14 @@ from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
 from services.runtime.times import from_micros, to_micros
 
+_INSERT_LEASE = f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)}) ON CONFLICT DO NOTHING"
+# ORDER BY goes along the index, which PostgreSQL then reads even of a table that was never analysed.
+_FREE = f"SELECT {ADDRESS_COLUMNS} FROM addresses WHERE pool = ? AND free_at <= ? ORDER BY free_at, address"
+_SAVE_ADDRESS = (
+    "UPDATE addresses SET state = ?, free_at = ?, epoch = ?, lease = ?, sequence = ?, digest = ?"
+    " WHERE vrf = ? AND address = ? AND sequence = ?"
+)
+
 
 class LeaseTables(Tables):
     """See `services.ipam.operations.ports.LeaseStore`."""
@@ -86,11 +94,11 @@ class LeaseTables(Tables):
         return Page(found, found[-1].name if len(rows) > page.size else "")
 
     def insert_lease(self, lease: Lease) -> bool:
-        inserted = self._tx.execute(
-            f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)}) ON CONFLICT DO NOTHING",
-            lease_values(lease),
-        )
-        return bool(inserted)
+        return bool(self._tx.execute(_INSERT_LEASE, lease_values(lease)))
+
+    def insert_leases(self, leases: Sequence[Lease]) -> list[bool]:
+        inserted = self._tx.each(f"{_INSERT_LEASE} RETURNING 1 AS there", [lease_values(lease) for lease in leases])
+        return [row is not None for row in inserted]
 
     def update_lease(self, lease: Lease) -> None:
         self._tx.execute(
@@ -110,14 +118,14 @@ class LeaseTables(Tables):
         )
 
     def pop(self, prefix: Prefix, now: datetime | None, *, patient: bool) -> AddressRow | None:
-        # ORDER BY goes along the index, which PostgreSQL then reads even of a table that was never analysed.
         passing = " SKIP LOCKED" if self._lock and not patient else ""
-        row = self._tx.one(
-            f"SELECT {ADDRESS_COLUMNS} FROM addresses WHERE pool = ? AND free_at <= ?"
-            f" ORDER BY free_at, address LIMIT 1{self._lock}{passing}",
-            (prefix.uid, _horizon(now)),
-        )
+        row = self._tx.one(f"{_FREE} LIMIT 1{self._lock}{passing}", (prefix.uid, _horizon(now)))
         return None if row is None else address_row_of(row)
+
+    def pop_many(self, prefix: Prefix, now: datetime | None, many: int) -> list[AddressRow]:
+        passing = " SKIP LOCKED" if self._lock else ""
+        rows = self._tx.all(f"{_FREE} LIMIT ?{self._lock}{passing}", (prefix.uid, _horizon(now), many))
+        return [address_row_of(row) for row in rows]
 
     def has_free(self, prefix: Prefix, now: datetime | None) -> bool:
         sql = "SELECT 1 AS there FROM addresses WHERE pool = ? AND free_at <= ? LIMIT 1"
@@ -143,24 +151,14 @@ class LeaseTables(Tables):
         return None if row is None else address_row_of(row)
 
     def save_address(self, row: AddressRow, was: AddressRow) -> None:
-        changed = self._tx.execute(
-            "UPDATE addresses SET state = ?, free_at = ?, epoch = ?, lease = ?, sequence = ?, digest = ?"
-            " WHERE vrf = ? AND address = ? AND sequence = ?",
-            (
-                row.state.value,
-                free_at_of(row),
-                row.epoch,
-                row.lease,
-                row.head.sequence,
-                row.head.digest,
-                row.vrf,
-                key(row.address),
-                was.head.sequence,
-            ),
-        )
-        if not changed:
-            msg = f"{row.address} has just been changed by another call"
-            raise Busy(msg, remedy="Try again.", address=str(row.address), vrf=row.vrf)
+        if not self._tx.execute(_SAVE_ADDRESS, _saved(row, was)):
+            raise _changed(row)
+
+    def save_addresses(self, changes: Sequence[tuple[AddressRow, AddressRow]]) -> None:
+        saved = self._tx.each(f"{_SAVE_ADDRESS} RETURNING 1 AS there", [_saved(row, was) for row, was in changes])
+        for (row, _), there in zip(changes, saved, strict=True):
+            if there is None:
+                raise _changed(row)
 
     def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:
         times = []
@@ -203,10 +201,33 @@ class LeaseTables(Tables):
     def append(self, event: Event, head: Head) -> Head:
         return self._log.append(self._tx, event, head)
 
+    def append_each(self, events: Sequence[tuple[Event, Head]]) -> list[Head]:
+        return self._log.append_each(self._tx, events)
+
 
 def _values(holding: Holding) -> tuple[str | int, ...]:
     kind = holding.kind.value
     return holding.network, holding.project, kind, holding.resource, holding.interface, holding.version
+
+
+def _saved(row: AddressRow, was: AddressRow) -> tuple[object, ...]:
+    """The values of `_SAVE_ADDRESS`."""
+    return (
+        row.state.value,
+        free_at_of(row),
+        row.epoch,
+        row.lease,
+        row.head.sequence,
+        row.head.digest,
+        row.vrf,
+        key(row.address),
+        was.head.sequence,
+    )
+
+
+def _changed(row: AddressRow) -> Busy:
+    msg = f"{row.address} has just been changed by another call"
+    return Busy(msg, remedy="Try again.", address=str(row.address), vrf=row.vrf)
 
 
 def _micros(moment: datetime | None) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from telemetry.sandesh.actions import Fate
 from telemetry.sandesh.collector import Collector, CollectorSettings
@@ -134,7 +135,8 @@ def test_fails_over(loop: Callable[[], Any] | None) -> None:
             found.log(BMS_LIFECYCLE_EVENT_LOG, {"name": "n"})
             await first.until(lambda: first.names().count("IronicNodeInfo") == 2)
 
-    run(scenario, loop)
+    with capture_logs():  # or each traceback is drawn, for seconds where the machine is busy
+        run(scenario, loop)
 
 
 def test_delivers_across_sessions() -> None:

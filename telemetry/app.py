@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -31,6 +31,7 @@ from telemetry.callers import AioCallers
 from telemetry.census import Census
 from telemetry.desk import Desk
 from telemetry.enricher import Enricher, Inventory
+from telemetry.events import Followed
 from telemetry.follower import Follower
 from telemetry.gauges import Gauges
 from telemetry.lag import Lag
@@ -114,8 +115,11 @@ class _News:
         for service in addresses:
             self._tell(service, ConnectionStatus.INIT, "")
 
+    def heard(self, service: str, after: int, events: Sequence[Followed], shift: int) -> bool:
+        return self._hub.heard(service, after, events, shift)
+
     def news(self, servers: frozenset[str]) -> None:
-        self._hub.wake()
+        self._hub.kept()
         self._publisher.wake(servers)
         if servers:
             self.wake_enricher()

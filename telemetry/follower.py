@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follows one service's log: every event once, in order, whatever happens to either side.
 
+Watchers are told what was read at once: it stands in its service's log, whatever becomes of us. Meanwhile it is kept.
 The position and everything an event leads to here (its bytes, its object log on the way out, what is known of its
 server) are one transaction, which first compares the position it starts from. So an answer that comes twice, a repeated
 batch, a crash at any line or a second replica that follows the same log change nothing.
@@ -32,8 +33,10 @@ WAIT_SECONDS: Final = 20
 SHORTEST_REST: Final = 0.04
 LONGEST_REST: Final = 0.2
 REST: Final = 3.0
-"""How long it rests after news, as a multiple of what it worked for them, within the two bounds above (seconds): in a
-burst events come by the dozen meanwhile, and share a call and a transaction. See docs/decisions/0066."""
+"""How long it rests after it read news that somebody waits for, as a multiple of what it worked for them, within the
+two bounds above (seconds): in a burst events come by the dozen meanwhile, and share a call. See docs/decisions/0066."""
+PACE: Final = 0.25
+"""Seconds it rests where nobody waits, and between two transactions."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 GAP_LOOKS: Final = 3
@@ -53,6 +56,16 @@ class PositionMovedError(Exception):
 
 class Listener(Protocol):
     """Who wants to know what followers find; called on the event loop."""
+
+    def heard(self, service: str, after: int, events: Sequence[Followed], shift: int) -> bool:
+        """*events* of *service* were read, and are not kept yet: all there are behind our position *after*.
+
+        Some may have been told before. Answers whether anybody waits for them.
+
+        Args:
+            shift: see `telemetry.store.places`.
+        """
+        ...
 
     def news(self, servers: frozenset[str]) -> None:
         """Events were kept; more is known of these *servers*."""
@@ -134,6 +147,11 @@ def sift(position: int, events: Sequence[Followed]) -> tuple[list[Followed], lis
     return fresh, gaps
 
 
+def _behind(place: Place, events: Sequence[Followed]) -> Place:
+    """The place of the last of *events*, which follow on *place*."""
+    return replace(place, position=events[-1].position + place.shift, last=events[-1].stored) if events else place
+
+
 class Follower:
     """Follows the log of *service*.
 
@@ -160,7 +178,12 @@ class Follower:
         self._clock = clock
         self._pause = pause
         self._place: Place | None = None
+        self._ahead: list[Followed] = []  # read behind the place, and not kept yet
+        self._unkept = asyncio.Event()  # there are some
+        self._room = asyncio.Event()  # there are less than a page of them
+        self._room.set()
         self._reachable: bool | None = None
+        self._noted: bool | None = None  # what the store says of it
         self._failures = 0
         self._gap_looks = 0
         self._doubts = 0
@@ -169,31 +192,40 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self.read, self._room, "read"))
+            tasks.create_task(self._repeat(self.keep, self._unkept, "follow"))
+
+    async def _repeat(self, step: Callable[[], Awaitable[float]], ready: asyncio.Event, what: str) -> None:
         while True:
-            pause = await patiently(self.step, f"follow.{self.service}")
+            await ready.wait()
+            pause = await patiently(step, f"{what}.{self.service}")
             if pause:
                 await self._pause(pause)
 
-    async def step(self) -> float:
-        """Asks once and keeps the answer; answers how many seconds to wait before the next step."""
+    async def read(self) -> float:
+        """Asks once and tells the answer; answers how many seconds to wait before asking again."""
         if self._place is None:
             self._place = await self._store.read(lambda tx: places.place(tx, self.service))
-        place = self._place
+        front = self._front(self._place)
         asked = self._clock()
         # Whether it answers at all is known at once only if it is not asked to wait.
         wait = WAIT_SECONDS if self._reachable else 0
         try:
-            answer = await self._peer.list(place.at, limit=PAGE, wait=wait)
+            answer = await self._peer.list(front.at, limit=PAGE, wait=wait)
             came = self._clock()
             # After the answer: what it holds is of the log that this looks at, or of one before.
-            stands = await restored.stands(self._peer, place)
+            stands = await restored.stands(self._peer, front)
         except BmsError as error:
             return await self._unreachable(error)
         self._failures = 0
+        if front != self._front(self._place):
+            return 0.0  # another replica was faster meanwhile
         if not stands:
-            return await self._doubt(place)
+            # What was read of the log that was is kept first: there may be no other copy.
+            return FIRST_PAUSE if self._ahead else await self._doubt(front)
         self._doubts = 0
-        fresh, gaps = sift(place.at, answer)
+        fresh, gaps = sift(front.at, answer)
         if not fresh:
             await self._reached()
             # A peer with too many waiting callers answers at once: it must not be asked in a tight loop.
@@ -203,20 +235,50 @@ class Follower:
             self._log.warning("gap.suspected", after=gaps[0].after, before=gaps[0].before, look=self._gap_looks)
             return FIRST_PAUSE * (1 << self._gap_looks)
         self._gap_looks = 0
+        self._set_ahead([*self._ahead, *fresh])
+        self._complain(gaps)
+        self._tell(reachable=True)
+        awaited = self._pass_on(self._place)
+        if len(answer) >= PAGE:
+            return 0.0
+        return rest((self._clock() - came) / 1_000_000) if awaited else PACE
+
+    async def keep(self) -> float:
+        """Keeps what was read; answers how many seconds to let more come together before the next time."""
+        place, events = self._place, tuple(self._ahead)
+        if place is None or not events:
+            return 0.0
         now = self._clock()
-        self._place = None  # known again when the transaction has said so
+        _, gaps = sift(place.at, events)
         try:
             changed = await self._store.write(
-                lambda tx: take(tx, self.service, place.at, fresh, gaps, now, place.shift), f"follow.{self.service}"
+                lambda tx: take(tx, self.service, place.at, events, gaps, now, place.shift), f"follow.{self.service}"
             )
         except PositionMovedError:
             self._log.info("position.moved", position=place.at)
             return await self._overtaken(place.position)
-        self._place = replace(place, position=fresh[-1].position + place.shift, last=fresh[-1].stored)
-        self._complain(gaps)
-        self._tell(reachable=True)
+        self._place = _behind(place, events)
+        self._noted = True
+        self._set_ahead(self._ahead[len(events) :])
+        self._pass_on(self._place)
         self._listener.news(changed)
-        return 0.0 if len(answer) >= PAGE else rest((self._clock() - came) / 1_000_000)
+        return 0.0 if len(events) >= PAGE else PACE
+
+    def _pass_on(self, place: Place) -> bool:
+        """Tells all that was read behind *place*; answers whether anybody waits for it."""
+        return self._listener.heard(self.service, place.position, self._ahead, place.shift)
+
+    def _front(self, place: Place) -> Place:
+        """How far it was read, of which up to *place* is kept."""
+        return _behind(place, self._ahead)
+
+    def _set_ahead(self, events: list[Followed]) -> None:
+        self._ahead = events
+        for event, holds in ((self._unkept, bool(events)), (self._room, len(events) < PAGE)):
+            if holds:
+                event.set()
+            else:
+                event.clear()
 
     async def _doubt(self, place: Place) -> float:
         """The event at *place* is not there, or another one: looks again, and then goes on with the log as it is."""
@@ -253,24 +315,31 @@ class Follower:
             # In this order: what is kept after the place was read is told by the next step.
             return places.place(tx, self.service), bridge.told_since(tx, self.service, position)
 
-        self._place, servers = await self._store.read(look)
+        before = self._place
+        self._place, servers = place, _ = await self._store.read(look)
+        same = before is not None and before.shift == place.shift
+        self._set_ahead([event for event in self._ahead if same and event.position > place.at])
+        self._pass_on(place)
         self._listener.news(servers)
         return 0.0
 
     async def _reached(self) -> None:
-        if self._reachable is not True:
-            now = self._clock()
-            await self._store.write(lambda tx: kept.set_reachable(tx, self.service, True, now), "follow.reachable")
+        await self._note(reachable=True)
         self._tell(reachable=True)
 
     async def _unreachable(self, error: BmsError) -> float:
         self._failures += 1
         if self._reachable is not False:
             self._log.warning("log.unreachable", reason=error.reason, error=str(error)[:300])
-            now = self._clock()
-            await self._store.write(lambda tx: kept.set_reachable(tx, self.service, False, now), "follow.reachable")
+        await self._note(reachable=False)
         self._tell(reachable=False, complaint=str(error)[:200])
         return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(self._failures - 1, 10)))
+
+    async def _note(self, *, reachable: bool) -> None:
+        if self._noted is not reachable:
+            now = self._clock()
+            await self._store.write(lambda tx: kept.set_reachable(tx, self.service, reachable, now), "follow.reachable")
+            self._noted = reachable
 
     def _complain(self, gaps: Sequence[Gap]) -> None:
         for gap in gaps:

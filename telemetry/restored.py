@@ -27,6 +27,9 @@ from telemetry.store.places import Place
 from telemetry.wording import LOG_RESTORED
 
 PAGE: Final = 500
+LEAP: Final = 10_000
+"""How many of our positions are left out: more than watchers are ever told before it is kept. If we died with something
+told and not kept, and the log lost it too, its position is given to no other event."""
 
 
 class MovedError(Exception):
@@ -106,8 +109,9 @@ def go_on(tx: Transaction, service: str, place: Place, common: Agreed, now: int)
     Raises:
         MovedError: the log's place is not *place* any more.
     """
-    shift = place.position - common.at
-    if not places.shift(tx, service, place, shift, now):
+    behind = place.position + LEAP
+    shift = behind - common.at
+    if not places.leap(tx, service, place, behind, shift, now):
         raise MovedError(service)
     streams = places.lose(tx, service, common.position)
     text = (
@@ -127,7 +131,7 @@ def go_on(tx: Transaction, service: str, place: Place, common: Agreed, now: int)
         "detail": orjson.dumps({"service": service, "lost": len(streams), "read_to": place.at}).decode(),
         "text": f"ALARM: {text}",
     }
-    bridge.add_outgoing(tx, service, [(place.position, alarm)])
+    bridge.add_outgoing(tx, service, [(behind, alarm)])
     cause = Cause(event_id, LOG_RESTORED, "log_restored", text)
     return Fork(text, len(streams), _relearn(tx, service, streams, cause, now))
 

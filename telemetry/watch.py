@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets many follow the events as they are kept, each from where he left off.
+"""Lets many follow the events, each from where he left off.
 
-Events that were just kept are held in batches (`telemetry.relay`), serialised once for all watchers; nothing is ever
-skipped.
+What a follower has just read is told at once, before it is kept: it stands in its service's log. Such batches are held
+(`telemetry.relay`), serialised once for all watchers. What a follower of ours did not read, because another replica was
+faster, is found in the store. Batches follow on each other position by position in each log: nothing is ever skipped or
+told twice. A watcher may thus be ahead of the store; who comes with such a token waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from bms.telemetry.v1 import telemetry_pb2
-from services.kernel.errors import InvalidField
+from services.kernel.errors import InvalidField, PeerUnavailable
 from services.runtime.database import Transaction
-from telemetry.events import SERVICES
-from telemetry.relay import Relay
+from telemetry.events import SERVICES, Followed
+from telemetry.relay import POLL_SECONDS, Relay
 from telemetry.store import Store
 from telemetry.store import events as kept
 from telemetry.store.events import Chosen, EventRow
@@ -23,10 +27,13 @@ from telemetry.tokens import from_token, to_token
 
 PAGE: Final = 500
 HEARTBEAT_SECONDS: Final = 15.0
+AHEAD_SECONDS: Final = 10.0
+"""How long a token may be ahead: a telemetry that has just begun reads first what the one before it has told."""
 HELD_EVENTS: Final = 20_000
 HELD_BYTES: Final = 64 * 1024 * 1024
 
 _EVERYTHING: Final = Chosen()
+_AGAIN: Final = "Watch again with the same token."
 _EVENTS_TAG = bytes([telemetry_pb2.WatchEventsResponse.EVENTS_FIELD_NUMBER << 3 | 2])
 _TOKEN_TAG = bytes([telemetry_pb2.WatchEventsResponse.TOKEN_FIELD_NUMBER << 3 | 2])
 _SERVICE_TAG = bytes([telemetry_pb2.SourcedEvent.SERVICE_FIELD_NUMBER << 3 | 2])
@@ -46,7 +53,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that were kept together.
+    """Events that were read together.
 
     Attributes:
         rows: in order of arrival.
@@ -67,6 +74,7 @@ class Hub(Relay[Batch]):
     Args:
         held_events, held_bytes: how much is held for watchers that are behind.
         heartbeat_seconds: how often a watcher without news gets an empty batch.
+        ahead_seconds: how long a token ahead of the logs waits for them.
     """
 
     def __init__(
@@ -76,13 +84,30 @@ class Hub(Relay[Batch]):
         held_events: int = HELD_EVENTS,
         held_bytes: int = HELD_BYTES,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        ahead_seconds: float = AHEAD_SECONDS,
     ) -> None:
         super().__init__("events", held=held_events, held_bytes=held_bytes, heartbeat_seconds=heartbeat_seconds)
         self._store = store
+        self._ahead_seconds = ahead_seconds
         self._heads = dict.fromkeys(SERVICES, 0)
+        self._kept = asyncio.Event()
+
+    def heard(self, service: str, after: int, events: Sequence[Followed], shift: int) -> bool:
+        """See `telemetry.follower.Listener`: tells what of *events* was not told yet."""
+        head = self._heads[service]
+        if self._holds and after > head:
+            self.wake()  # what lies between is in the store
+        elif self._holds and (rows := [event.row(shift) for event in events if event.position + shift > head]):
+            self._hold(rows, {**self._heads, service: rows[-1].position})
+        return self._holds
+
+    def kept(self) -> None:
+        """Says that what was told is in the store, or some of it."""
+        self._kept.set()
+        self._kept = asyncio.Event()
 
     async def start(self) -> None:
-        """See `Relay`: finds out how far each log was read."""
+        """See `Relay`: finds out how far each log was kept."""
         self._heads = _later({}, await self._store.read(kept.positions))
 
     async def _look(self) -> bool:
@@ -93,8 +118,14 @@ class Hub(Relay[Batch]):
             return high, kept.after(tx, heads, high, _EVERYTHING, PAGE)
 
         high, rows = await self._store.read(look)
-        if rows and self._holds:
-            self._hold(rows, _moved(heads, high, rows))
+        if self._holds:
+            # Meanwhile some may have been told before they were kept.
+            told = _later(self._heads, _moved(heads, high, rows))
+            if new := [row for row in rows if row.position > self._heads[row.service]]:
+                self._hold(new, told)
+            elif told != self._heads:
+                self._heads = told
+                self._announce()
         return len(rows) == PAGE
 
     async def watch(self, token: str, chosen: Chosen) -> AsyncGenerator[Encoded, None]:
@@ -103,24 +134,28 @@ class Hub(Relay[Batch]):
         Raises:
             InvalidField: *token* is none, or is ahead of the logs.
             Exhausted: the watcher does not keep up; the fact ``token`` says where to go on.
-            PeerUnavailable: telemetry stops; as above.
+            PeerUnavailable: telemetry stops, as above; or *token* is ahead of what was read of a log that is away.
         """
         async with self._watched():
             vector = dict(self._heads) if not token else from_token(token)
-            await self._refuse_ahead(vector)
 
             def here() -> str:
                 return to_token(vector)
 
+            await self._until_read(vector)
             while True:
                 walk, high = self._walk(here), dict(self._heads)
                 while any(high.get(service, 0) > vector.get(service, 0) for service in SERVICES):
-                    low = dict(vector)
-                    rows = await self._store.read(lambda tx: kept.after(tx, low, high, chosen, PAGE))  # noqa: B023 -- read at once
-                    vector = _moved(vector, high, rows)
+                    low, changed = dict(vector), self._kept
+                    stored, rows = await self._store.read(
+                        lambda tx: (kept.positions(tx), kept.after(tx, low, high, chosen, PAGE))  # noqa: B023 -- read at once
+                    )
+                    vector = _moved(vector, _earlier(stored, high), rows)
                     if rows:
                         yield _response(list(map(_entry, rows)), vector)
                     self._refuse_draining(here)
+                    if vector == low:
+                        await _pulse(changed)  # the rest was told to others, and is not kept yet
                 if not self._lost(walk):
                     break
                 # So much came meanwhile that the store must be read again.
@@ -144,19 +179,34 @@ class Hub(Relay[Batch]):
                         else _response(new, vector)
                     )
 
-    async def _refuse_ahead(self, vector: Mapping[str, int]) -> None:
-        if any(vector[service] > self._heads.get(service, 0) for service in SERVICES):
-            await self.refresh()  # another replica may have followed further
-        for service in SERVICES:
-            head = self._heads.get(service, 0)
-            if vector[service] > head:
-                raise InvalidField(
-                    "after",
-                    f"is ahead of the log of {service}, which was read up to {head}",
-                    remedy="Start at the beginning with 0, or now with nothing: the token is of another store.",
-                    service=service,
-                    position=str(head),
-                )
+    async def _until_read(self, vector: Mapping[str, int]) -> None:
+        """Waits until the logs were read up to *vector*: perhaps another replica told more, or the one before us."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._ahead_seconds
+        if self._ahead(vector):
+            await self.refresh()
+        while (service := self._ahead(vector)) and loop.time() < until:
+            self._refuse_draining(lambda: to_token(vector))
+            await _pulse(self._changed, until - loop.time())
+        if not service:
+            return
+        head = self._heads[service]
+        where = f"is ahead of the log of {service}, which was read up to {head}"
+        if not any(log.reachable for log in await self._store.read(kept.logs) if log.service == service):
+            raise PeerUnavailable(
+                f"the token {where}, and does not answer", remedy=_AGAIN, peer=service, token=to_token(vector)
+            )
+        raise InvalidField(
+            "after",
+            where,
+            remedy="Start at the beginning with 0, or now with nothing: the token is of another store.",
+            service=service,
+            position=str(head),
+        )
+
+    def _ahead(self, vector: Mapping[str, int]) -> str:
+        """A service whose log was not read as far as *vector*; empty if there is none."""
+        return next((service for service in SERVICES if vector[service] > self._heads[service]), "")
 
     def _hold(self, rows: Sequence[EventRow], vector: Mapping[str, int]) -> None:
         encoded = tuple(map(_entry, rows))
@@ -180,6 +230,17 @@ def _moved(low: Mapping[str, int], high: Mapping[str, int], rows: Sequence[Event
 
 def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {service: max(one.get(service, 0), other.get(service, 0)) for service in SERVICES}
+
+
+def _earlier(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {service: min(one.get(service, 0), other.get(service, 0)) for service in SERVICES}
+
+
+async def _pulse(event: asyncio.Event, seconds: float = POLL_SECONDS) -> None:
+    """Waits for *event*, but not for ever: another replica's doings set none of ours."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(min(seconds, POLL_SECONDS)):
+            await event.wait()
 
 
 def _response(entries: Sequence[bytes], vector: Mapping[str, int]) -> Encoded:

@@ -62,11 +62,12 @@ def standing(tx: Transaction, service: str, below: int | None, limit: int) -> Se
     return [Kept(int(row["position"]), row["stream"], bytes(row["event"])) for row in rows]
 
 
-def shift(tx: Transaction, service: str, before: Place, after: int, now: int) -> bool:
-    """Lets the log of *service* go on with the shift *after*, unless somebody else has moved it from *before*."""
+def leap(tx: Transaction, service: str, before: Place, position: int, shift: int, now: int) -> bool:
+    """Lets the log of *service* go on behind our *position*, unless somebody else has moved it from *before*."""
     changed = tx.execute(
-        "UPDATE logs SET shift = ?, reachable = 1, seen_time = ? WHERE service = ? AND position = ? AND shift = ?",
-        (after, now, service, before.position, before.shift),
+        "UPDATE logs SET position = ?, shift = ?, reachable = 1, seen_time = ?"
+        " WHERE service = ? AND position = ? AND shift = ?",
+        (position, shift, now, service, before.position, before.shift),
     )
     return changed == 1
 

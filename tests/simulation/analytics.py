@@ -89,6 +89,10 @@ class _News:
         self._publisher = publisher
         self._enricher = enricher
 
+    def heard(self, service: str, after: int, events: Sequence[Followed], shift: int) -> bool:
+        """Would be told to watchers."""
+        return False
+
     def news(self, servers: frozenset[str]) -> None:
         self._publisher.wake(servers)
         if servers:

@@ -111,8 +111,14 @@ class FakeListener:
     """Notes what a follower found."""
 
     def __init__(self) -> None:
+        self.told: list[int] = []
+        self.awaits = True
         self.servers: list[frozenset[str]] = []
         self.states: list[tuple[str, bool, str]] = []
+
+    def heard(self, service: str, after: int, events: Sequence[Followed], shift: int) -> bool:
+        self.told = sorted({*self.told, *(event.position + shift for event in events)})
+        return self.awaits
 
     def news(self, servers: frozenset[str]) -> None:
         self.servers.append(servers)

@@ -391,7 +391,7 @@ def test_a_token_of_another_store_is_refused(sqlite_store: Store) -> None:
 
     async def play() -> None:
         await keep(sqlite_store, "lifecycle", 2)
-        hub = await started(sqlite_store)
+        hub = await started(sqlite_store, ahead_seconds=0.05)
         with pytest.raises(InvalidField) as caught:
             await anext(hub.watch(to_token({"lifecycle": 3}), Chosen()))
 

@@ -90,15 +90,17 @@ class FakeNeutron:
 
     def settle(self) -> None:
         """The switches have done what they were told."""
-        for port in self.ports.values():
-            if port["binding:vif_type"] == "other":
-                port["status"] = "ACTIVE"
-        for trunk in self.trunks.values():
-            trunk["status"] = self.ports[trunk["port_id"]]["status"]
+        with self._lock:
+            for port in self.ports.values():
+                if port["binding:vif_type"] == "other":
+                    port["status"] = "ACTIVE"
+            for trunk in self.trunks.values():
+                trunk["status"] = self.ports[trunk["port_id"]]["status"]
 
     def do(self, method: str, path: str, body: Any = None) -> Any:
         """A request of somebody else's, which must go through."""
-        status, answer = self._answer(method, path, body)
+        with self._lock:
+            status, answer = self._answer(method, path, body)
         assert status < 300, answer
         return answer
 

@@ -20,6 +20,7 @@ from services.kernel.names import SERVER
 from services.network import wire
 from services.network.controlled import Controlled
 from services.network.operations import attachments
+from services.network.operations.attachments import Sending
 from services.network.operations.networks import Networks
 from services.network.operations.store import Store
 from services.network.ports import Controller, Fabric, Mirror
@@ -128,8 +129,11 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
             )
 
         response = self._once(call, request, verb)
+        # Also of a request that was answered before, whose sending may have failed.
         fresh = [one.name for one in response.attachments if not one.HasField("observed")]
-        self._send(call, server, fresh)
+        if fresh and not call.validate_only:
+            with self._switching.turn(server):
+                self._switching.send(server, fresh, request_id=call.request_id)
         if self._mirror is not None and not call.validate_only:
             # As it is recorded now, which may be younger than what this caller asked for.
             self._mirror.show(server, [one.link for one in self._read(lambda store: store.attachments(server))])
@@ -146,12 +150,21 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         if self._controlled is not None:
             self._controlled.check(server, asked)
 
-        def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
-            found = attachments.attach(self.store(tx), call, server, asked, project, fence)
-            return attachment_pb2.AttachPortsResponse(attachments=[wire.attachment_message(one) for one in found])
+        recorded: list[tuple[Message, Sending]] = []
 
-        response = self._once(call, request, verb)
-        self._send(call, server, list(asked))
+        def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
+            found, meant = attachments.attach(self.store(tx), call, server, asked, project, fence)
+            message = attachment_pb2.AttachPortsResponse(attachments=[wire.attachment_message(one) for one in found])
+            recorded.append((message, meant))
+            return message
+
+        with self._switching.turn(server):
+            response = self._once(call, request, verb)
+            if asked and not call.validate_only:
+                # What a request that was answered before recorded may be old by now, and is sent again all the same:
+                # the sending may have failed.
+                meant = next((meant for message, meant in recorded if message is response), None)
+                self._switching.send(server, list(asked), request_id=call.request_id, meant=meant)
         return response
 
     def ReadServerPorts(
@@ -209,8 +222,3 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         except UniqueViolation:
             # Somebody plugged another server in there while we looked: now he is seen, and named.
             return self._writer.once(call, request, verb)
-
-    def _send(self, call: Call, server: str, ports: list[str]) -> None:
-        """Sends what is recorded: also for a request that was answered before, whose sending may have failed."""
-        if ports and not call.validate_only:
-            self._switching.send(server, ports, request_id=call.request_id)

@@ -37,11 +37,18 @@ _NETWORK_ALONE = (
     "SELECT name, display_name, network_class, fabric_id, vlan, vni, create_time, update_time, version,"
     " sequence FROM networks"
 )
-_PORT = (
-    "SELECT port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
+_PORT_COLUMNS = (
+    "port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
     " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
-    " seen_setup, wish_purpose FROM ports"
+    " seen_setup, wish_purpose"
 )
+_PORT = f"SELECT {_PORT_COLUMNS} FROM ports"
+_SAME = (
+    "UPDATE ports SET seen_time = ?, seen_digest = ?, seen_detail = ?, seen_setup = ? WHERE port = ?"
+    " AND switch = ? AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
+    " AND seen_time <= ?"
+)
+_NO_FENCE = 2**63 - 1
 _SAVED = (
     "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
     " switch_port = excluded.switch_port, port_group = excluded.port_group, switch_id = excluded.switch_id,"
@@ -151,49 +158,46 @@ class SqlStore:
         return row["fence"], Head(row["sequence"])
 
     def save_server_head(self, server: str, head: Head) -> None:
-        self._tx.execute("UPDATE servers SET sequence = ? WHERE server = ?", (head.sequence, server))
+        self._tx.later("UPDATE servers SET sequence = ? WHERE server = ?", (head.sequence, server))
 
     def attachments(self, server: str) -> list[Attachment]:
         return [_attachment(row) for row in self._tx.all(f"{_PORT} WHERE server = ? ORDER BY port", (server,))]
+
+    def ports_and_fence(self, server: str) -> tuple[list[Attachment], int]:
+        rows = self._tx.all(
+            f"SELECT {_PORT_COLUMNS}, (SELECT fence FROM servers s WHERE s.server = ports.server) AS fence"
+            " FROM ports WHERE server = ? ORDER BY port",
+            (server,),
+        )
+        return [_attachment(row) for row in rows], rows[0]["fence"] or 0 if rows else 0
 
     def holder(self, plug: SwitchPort) -> str:
         row = self._tx.one("SELECT port FROM ports WHERE switch = ? AND switch_port = ?", (plug.switch, plug.port))
         return "" if row is None else str(row["port"])
 
-    def save(self, attachment: Attachment, before: Attachment | None) -> None:
-        link, wish = attachment.link, attachment.wish
-        self._tx.execute(
+    def save(self, changes: Sequence[tuple[Attachment, Attachment | None]]) -> None:
+        rows = ", ".join(f"({', '.join('?' * 21)})" for _ in changes)
+        self._tx.later(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
             " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
             " seen_asked, seen_setup, wish_purpose, settled)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            f" ON CONFLICT (port) DO UPDATE SET {_SAVED}",
-            (
-                link.port,
-                attachment.server,
-                link.mac_address,
-                link.plug.switch,
-                link.plug.port,
-                link.port_group,
-                link.switch_id,
-                wish.port_class.value,
-                _text(wish.tags),
-                attachment.project,
-                to_micros(attachment.request_time),
-                attachment.asked,
-                *_seen(attachment.observed),
-                wish.purpose.value,
-                int(attachment.settled),
-            ),
+            f" VALUES {rows} ON CONFLICT (port) DO UPDATE SET {_SAVED}",
+            [value for new, _ in changes for value in _values(new)],
         )
-        self._on(link.port, before.networks if before else frozenset(), attachment.networks)
+        left, joined = [], []
+        for new, old in changes:
+            port, before = new.link.port, old.networks if old else frozenset()
+            left += [(network, port) for network in sorted(before - new.networks)]
+            joined += [(network, port) for network in sorted(new.networks - before)]
+        self._on(left, joined)
 
     def save_readings(self, attachments: Sequence[Attachment]) -> None:
-        self._tx.many(
-            "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
-            " seen_asked = ?, seen_setup = ?, settled = ? WHERE port = ?",
-            [(*_seen(one.observed), int(one.settled), one.link.port) for one in attachments],
-        )
+        for one in attachments:
+            self._tx.later(
+                "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
+                " seen_asked = ?, seen_setup = ?, settled = ? WHERE port = ?",
+                (*_seen(one.observed), int(one.settled), one.link.port),
+            )
 
     def attachments_of(self, servers: Sequence[str]) -> list[Attachment]:
         marks = ", ".join("?" * len(servers))
@@ -205,31 +209,20 @@ class SqlStore:
         return {row["server"]: row["fence"] for row in rows}
 
     def save_same(self, readings: Sequence[tuple[Attachment, Reading]]) -> None:
-        self._tx.many(
-            "UPDATE ports SET seen_time = ?, seen_digest = ?, seen_detail = ?, seen_setup = ? WHERE port = ?"
-            " AND switch = ? AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
-            " AND seen_time <= ?",
-            [
-                (
-                    to_micros(now.read_time),
-                    now.digest,
-                    now.detail,
-                    _setup_text(now.setup),
-                    one.link.port,
-                    one.link.plug.switch,
-                    one.link.plug.port,
-                    one.asked,
-                    now.asked,
-                    now.port_class.value,
-                    _text(now.tags),
-                    to_micros(now.read_time),
-                )
-                for one, now in readings
-            ],
-        )
+        self._tx.may_be_lost()
+        self._tx.many(_SAME, [_same(one, now) for one, now in readings])
+
+    def confirm(self, server: str, readings: Sequence[tuple[Attachment, Reading]], fence: int) -> bool:
+        still = "AND NOT EXISTS (SELECT 1 FROM servers s WHERE s.server = ? AND s.fence > ?)"
+        overtaken = (server, fence or _NO_FENCE)
+        kept = sum(self._tx.execute(f"{_SAME} {still}", (*_same(one, now), *overtaken)) for one, now in readings)
+        if kept < len(readings):
+            return False
+        self._tx.may_be_lost()
+        return True
 
     def forget(self, attachment: Attachment) -> None:
-        self._on(attachment.link.port, attachment.networks, frozenset())
+        self._on([(network, attachment.link.port) for network in sorted(attachment.networks)], [])
         self._tx.execute("DELETE FROM ports WHERE port = ?", (attachment.link.port,))
 
     def list_attachments(self, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
@@ -240,7 +233,7 @@ class SqlStore:
     # -- the log -------------------------------------------------------------------------------------------------------
 
     def append(self, event: Event, head: Head) -> Head:
-        return self._log.append(self._tx, event, head)
+        return self._log.append(self._tx, event, head, later=True)
 
     def end_of(self, stream: str) -> Head:
         row = self._tx.one("SELECT max(sequence) AS sequence FROM events WHERE stream = ?", (stream,))
@@ -248,12 +241,20 @@ class SqlStore:
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _on(self, port: str, before: frozenset[str], networks: frozenset[str]) -> None:
-        """Makes *networks* those that the port is on; *before* it was on others."""
-        for network in sorted(before - networks):
-            self._tx.execute("DELETE FROM network_ports WHERE network = ? AND port = ?", (network, port))
-        for network in sorted(networks - before):
-            self._tx.execute("INSERT INTO network_ports (network, port) VALUES (?, ?)", (network, port))
+    def _on(self, left: Sequence[tuple[str, str]], joined: Sequence[tuple[str, str]]) -> None:
+        """Takes ports off networks and puts them onto others: pairs of network and port."""
+        if left:
+            pairs = ", ".join(["(?, ?)"] * len(left))
+            self._tx.later(
+                f"DELETE FROM network_ports WHERE (network, port) IN (VALUES {pairs})",
+                [value for pair in left for value in pair],
+            )
+        if joined:
+            pairs = ", ".join(["(?, ?)"] * len(joined))
+            self._tx.later(
+                f"INSERT INTO network_ports (network, port) VALUES {pairs}",
+                [value for pair in joined for value in pair],
+            )
 
     def _those(self, column: str, values: Sequence[object], lock: str = "") -> list[Row]:
         if not values:
@@ -323,6 +324,47 @@ def _attachment(row: Row) -> Attachment:
         request_time=from_micros(row["request_time"]),
         observed=seen,
         asked=row["asked"],
+    )
+
+
+def _values(attachment: Attachment) -> tuple[object, ...]:
+    """A port's row."""
+    link, wish = attachment.link, attachment.wish
+    return (
+        link.port,
+        attachment.server,
+        link.mac_address,
+        link.plug.switch,
+        link.plug.port,
+        link.port_group,
+        link.switch_id,
+        wish.port_class.value,
+        _text(wish.tags),
+        attachment.project,
+        to_micros(attachment.request_time),
+        attachment.asked,
+        *_seen(attachment.observed),
+        wish.purpose.value,
+        int(attachment.settled),
+    )
+
+
+def _same(one: Attachment, now: Reading) -> tuple[object, ...]:
+    """What `_SAME` takes."""
+    moment = to_micros(now.read_time)
+    return (
+        moment,
+        now.digest,
+        now.detail,
+        _setup_text(now.setup),
+        one.link.port,
+        one.link.plug.switch,
+        one.link.plug.port,
+        one.asked,
+        now.asked,
+        now.port_class.value,
+        _text(now.tags),
+        moment,
     )
 
 

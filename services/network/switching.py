@@ -6,17 +6,18 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, Stale
 from services.network.domain import Attachment, Reading
-from services.network.operations.attachments import observe, sending
-from services.network.operations.looking import keep_same
+from services.network.operations.attachments import Sending, asked_of, check_fence, observe, readings_of, sending
+from services.network.operations.looking import keep_same, record
 from services.network.operations.store import Store
-from services.network.ports import Fabric, Plug
+from services.network.ports import Fabric, Plug, PortFact
 from services.runtime.database import Database, Transaction
 
-_LOCKS = 64
+_LOCKS = 1024
 _ROUNDS = 4
 
 
@@ -33,27 +34,33 @@ class Switching:
         self._fabric = fabric
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
-    def send(self, server: str, ports: Sequence[str], *, request_id: str) -> None:
+    def turn(self, server: str) -> AbstractContextManager[object]:
+        """Keeps others in this process from asking and sending for *server* meanwhile."""
+        # Not hash(): a run of the same seed meets the same neighbours behind one lock.
+        return self._locks[zlib.crc32(server.encode()) % _LOCKS]
+
+    def send(self, server: str, ports: Sequence[str], *, request_id: str, meant: Sending | None = None) -> None:
         """Writes to the fabric what is recorded of *ports* now, which may be younger than what the caller recorded.
 
         Two who send for one server must not leave the older wish on the switch: within this process they follow one
-        another, and across processes each looks again after writing and repeats if the records have moved on.
+        another, by `turn`, and across processes each looks again after writing and repeats if they have moved on.
+
+        Args:
+            meant: what is recorded, of who recorded it within the same turn; None: it is looked up.
 
         Raises:
             Busy: the records changed again and again.
             PeerUnavailable: the fabric does not take it; the wish stays, the same request may be repeated.
         """
-        # Not hash(): a run of the same seed meets the same neighbours behind one lock.
-        with self._locks[zlib.crc32(server.encode()) % _LOCKS]:
-            meant = self._database.read(lambda tx: sending(self._store_of(tx), server, ports))
-            for _ in range(_ROUNDS):
-                if not meant.orders:
-                    return
-                self._fabric.write(server, meant.orders, request_id=request_id)
-                written = meant
+        for _ in range(_ROUNDS):
+            if meant is None:
                 meant = self._database.read(lambda tx: sending(self._store_of(tx), server, ports))
-                if meant.asked == written.asked:
-                    return
+            if not meant.orders:
+                return
+            self._fabric.write(server, meant.orders, request_id=request_id)
+            if self._database.read_one(lambda tx: asked_of(self._store_of(tx), server, ports)) == meant.asked:
+                return
+            meant = None
         msg = f"others keep changing what the ports of servers/{server} shall be"
         raise Busy(msg, remedy="Send the same request again.", name=f"servers/{server}")
 
@@ -64,13 +71,14 @@ class Switching:
             Stale: *fence* is lower than one seen before.
             PeerUnavailable: the controller of the fabric does not answer at all.
         """
-        ports = self._database.read(lambda tx: self._store_of(tx).attachments(server))
+        ports, highest = self._database.read_one(lambda tx: self._store_of(tx).ports_and_fence(server))
         if not ports and not fence:
             return []
+        check_fence(server, fence, highest)
         facts = self._fabric.read(_plugs(ports)) if ports else ()
         pairs = list(zip(ports, facts, strict=True))
         return self._database.transact(
-            lambda tx: observe(self._store_of(tx), call, server, pairs, fence), label="network.observe"
+            lambda tx: record(self._store_of(tx), call, server, pairs, fence, highest), label="network.observe"
         )
 
     def look(self, call: Call, servers: Mapping[str, int]) -> dict[str, list[tuple[str, Reading]]]:
@@ -103,14 +111,20 @@ class Switching:
             mine = [pair for pair in pairs if pair[0].server == server]
             try:
                 self._database.transact(
-                    lambda tx, server=server, mine=mine: observe(  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-                        self._store_of(tx), call, server, mine, servers[server]
+                    lambda tx, server=server, mine=mine: self._observe(  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                        tx, call, server, mine, servers[server]
                     ),
                     label="network.observe",
                 )
             except Stale:
                 ours.discard(server)
         return {server: seen.get(server, []) for server in servers if server in ours}
+
+    def _observe(
+        self, tx: Transaction, call: Call, server: str, facts: Sequence[tuple[Attachment, PortFact]], fence: int
+    ) -> None:
+        store = self._store_of(tx)
+        observe(store, call, server, readings_of(store, facts), fence)
 
 
 def _plugs(ports: Sequence[Attachment]) -> tuple[Plug, ...]:

@@ -40,6 +40,15 @@ class Transaction(Protocol):
         """Which database this is, for the few statements that differ."""
         ...
 
+    @property
+    def locked(self) -> bool:
+        """Whether no other transaction that is under way has the lock that this one was begun with.
+
+        PostgreSQL takes it with the round trip that begins the transaction, does not wait for it, and keeps it to the
+        end: whatever whoever had it before committed is seen. SQLite's transactions follow one another anyway.
+        """
+        ...
+
     def execute(self, sql: str, params: Sequence[object] = ()) -> int:
         """Runs a statement; answers how many rows it changed."""
         ...
@@ -68,6 +77,21 @@ class Transaction(Protocol):
         """
         ...
 
+    def later(self, sql: str, params: Sequence[object] = ()) -> None:
+        """Runs a statement whose answer nobody needs: before the next that is not of this kind, or before the commit.
+
+        PostgreSQL is sent those that wait together as one, with one effect for all of them. They see nothing of each
+        other and touch no row twice; one that waits already makes those run first, so that each kind keeps its order.
+        """
+        ...
+
+    def may_be_lost(self) -> None:
+        """Says that nobody relies on this transaction: a crash of the database's machine may undo it.
+
+        It is as whole as any other, and whoever reads after it sees it. PostgreSQL then waits for no disk.
+        """
+        ...
+
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Calls *wake* once, after the commit; never if the transaction is undone.
 
@@ -84,13 +108,14 @@ class Database(Protocol):
         """Which database this is."""
         ...
 
-    def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+    def transact(self, fn: Callable[[Transaction], T], *, label: str, lock: int | None = None) -> T:
         """Runs *fn* in a transaction and commits it durably before answering what *fn* answered.
 
         Args:
             fn: pure but for its transaction: it may run twice, and it never calls `transact` itself.
             label: names the effect points: ``db.<label>`` around everything, ``db.<label>.statement``,
                 ``db.<label>.commit``.
+            lock: a number of 64 bits, signed, that at most one transaction at a time has: see `Transaction.locked`.
 
         Raises:
             UniqueViolation: a key exists already.
@@ -100,6 +125,14 @@ class Database(Protocol):
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
         """Runs *fn* over one snapshot; it never writes."""
+        ...
+
+    def read_one(self, fn: Callable[[Transaction], T]) -> T:
+        """As `read`, of a *fn* that runs one statement, which is a snapshot by itself: a third of the round trips.
+
+        Raises:
+            RuntimeError: it runs several, or one that is no SELECT.
+        """
         ...
 
     def close(self) -> None:
@@ -139,3 +172,17 @@ def unavailable(what: str) -> PeerUnavailable:
         remedy="Try again; if it lasts, look at the database server.",
         peer="database",
     )
+
+
+def only_reading(sql: str, *, again: bool) -> None:
+    """Refuses what a function given to `Database.read_one` must not run.
+
+    Args:
+        again: it has run a statement before.
+
+    Raises:
+        RuntimeError: *sql* is its second statement, or no SELECT.
+    """
+    if again or not sql.startswith("SELECT"):
+        msg = f"read_one runs one SELECT and nothing else: {sql[:40]}"
+        raise RuntimeError(msg)

@@ -88,14 +88,17 @@ class EventLog:
         self._stopping = False
         self._sealer: threading.Thread | None = None
 
-    def append(self, tx: Transaction, event: Event, head: Head) -> Head:
+    def append(self, tx: Transaction, event: Event, head: Head, *, later: bool = False) -> Head:
         """Appends *event* to its stream, which ends at *head*; answers the new end.
 
         The caller stores the new head on the stream's row in the same transaction. Two who append after the same head
         clash on (stream, sequence), so that no stream ever forks.
+
+        Args:
+            later: by `Transaction.later`; a clash then shows when that is run.
         """
         values, end = self._made(event, head)
-        tx.execute(_INSERT, values)
+        (tx.later if later else tx.execute)(_INSERT, values)
         self._tell_of(tx)
         return end
 

@@ -29,7 +29,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from services.kernel.effect import effect
-from services.runtime.database import Row, Transaction, UniqueViolation, unavailable
+from services.runtime.database import Row, Transaction, UniqueViolation, only_reading, unavailable
 
 T = TypeVar("T")
 
@@ -40,7 +40,9 @@ _READ_BACK_SECONDS = 10.0
 _SILENT_SECONDS = 15.0
 """How long a client may be silent in a transaction: ours run statement after statement."""
 _BEGIN_READ: LiteralString = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_BEGIN_WRITE: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text AS xid"
+_BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text AS xid"
+_COMMIT: LiteralString = "COMMIT"
+_COMMIT_SOON: LiteralString = "SET LOCAL synchronous_commit TO OFF; COMMIT"
 
 _log = structlog.get_logger("bms.postgres")
 
@@ -62,15 +64,29 @@ def placeholders(sql: str) -> bytes:
     return "".join(out).encode()
 
 
+@lru_cache(maxsize=512)
+def together(statements: tuple[str, ...]) -> str:
+    """One statement that does what *statements* do, none of which sees the others' doing; their parameters in turn."""
+    if len(statements) == 1:
+        return statements[0]
+    return f"WITH {', '.join(f'part{at} AS ({sql})' for at, sql in enumerate(statements))} SELECT 1"
+
+
 class _PostgresTransaction:
     """See `services.runtime.database.Transaction`."""
 
     dialect: Literal["postgresql"] = "postgresql"
 
-    def __init__(self, connection: _Connection, label: str) -> None:
+    def __init__(self, connection: _Connection, label: str, *, alone: bool = False) -> None:
         self._connection = connection
         self._label = label
+        self._alone = alone
+        self._begun = False
+        self._cursor = connection.cursor()
+        self._waiting: dict[str, Sequence[object]] = {}
         self.wakes: dict[Callable[[], None], None] = {}
+        self.commit: LiteralString = _COMMIT
+        self.locked = True
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> int:
         return self._run(sql, params).rowcount
@@ -83,6 +99,7 @@ class _PostgresTransaction:
         return cast("list[Row]", cursor.fetchall())
 
     def many(self, sql: str, params: Iterable[Sequence[object]]) -> None:
+        self.flush()
         with effect(self._label), self._connection.cursor() as cursor:
             try:
                 cursor.executemany(placeholders(sql), params)
@@ -90,6 +107,7 @@ class _PostgresTransaction:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 
     def each(self, sql: str, params: Sequence[Sequence[object]]) -> list[Row | None]:
+        self.flush()
         with effect(self._label), self._connection.cursor() as cursor:
             if not params:
                 return []
@@ -101,6 +119,7 @@ class _PostgresTransaction:
             return [answered.fetchone() for answered in cursor.results()]
 
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
+        self.flush()
         told = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()
         with effect(self._label), self._connection.cursor() as cursor:
             try:
@@ -111,13 +130,35 @@ class _PostgresTransaction:
             except pg.UniqueViolation as error:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 
+    def later(self, sql: str, params: Sequence[object] = ()) -> None:
+        if sql in self._waiting:
+            self.flush()
+        self._waiting[sql] = params
+
+    def may_be_lost(self) -> None:
+        self.commit = _COMMIT_SOON
+
     def after_commit(self, wake: Callable[[], None]) -> None:
         self.wakes[wake] = None
 
+    def flush(self) -> None:
+        """Runs what waits."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            self._send(together(tuple(waiting)), [one for params in waiting.values() for one in params])
+
     def _run(self, sql: str, params: Sequence[object]) -> psycopg.Cursor[dict[str, Any]]:
+        self.flush()
+        return self._send(sql, params)
+
+    def _send(self, sql: str, params: Sequence[object]) -> psycopg.Cursor[dict[str, Any]]:
+        if self._alone:
+            only_reading(sql, again=self._begun)
+            self._begun = True
         with effect(self._label):
             try:
-                return self._connection.execute(placeholders(sql), params)
+                # Always the same one: what it answered before was fetched before.
+                return self._cursor.execute(placeholders(sql), params)
             except pg.UniqueViolation as error:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 
@@ -169,12 +210,13 @@ class PostgresDatabase:
             what = "PostgreSQL cannot be reached"
             raise unavailable(what) from error
 
-    def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+    def transact(self, fn: Callable[[Transaction], T], *, label: str, lock: int | None = None) -> T:
         """See `services.runtime.database.Database`."""
+        begin = _BEGIN_WRITE if lock is None else f"{_BEGIN_WRITE}, pg_try_advisory_xact_lock({lock}) AS locked"
         with effect(f"db.{label}"):
             for attempt in range(MAX_TRIES):
                 try:
-                    answer, wakes = self._once(fn, label)
+                    answer, wakes = self._once(fn, label, begin.encode())
                 except _Again as again:
                     _log.info("transaction.again", label=label, attempt=attempt, why=str(again))
                     # Whoever deadlocked together must not come back together.
@@ -189,38 +231,53 @@ class PostgresDatabase:
     def read(self, fn: Callable[[Transaction], T]) -> T:
         """See `services.runtime.database.Database`."""
         with effect("db.read"):
-            for attempt in range(MAX_TRIES):
-                connection = self._get()
-                try:
-                    connection.execute(_BEGIN_READ)
-                    answer = fn(_PostgresTransaction(connection, "db.read.statement"))
-                    connection.execute("COMMIT")
-                except psycopg.Error as error:
-                    if not _lost(connection, error):
-                        raise
-                    if attempt + 1 == MAX_TRIES or not connection.closed:
-                        what = type(error).__name__
-                        raise unavailable(what) from error
-                    continue
-                finally:
-                    self._put(connection)
-                return answer
-        raise AssertionError  # the last attempt returned or raised
+            return self._read(fn, snapshot=True)
+
+    def read_one(self, fn: Callable[[Transaction], T]) -> T:
+        """See `services.runtime.database.Database`."""
+        with effect("db.read"):
+            return self._read(fn, snapshot=False)
 
     def close(self) -> None:
         """See `services.runtime.database.Database`."""
         self._pool.close(timeout=5.0)
 
-    def _once(self, fn: Callable[[Transaction], T], label: str) -> tuple[T, tuple[Callable[[], None], ...]]:
+    def _read(self, fn: Callable[[Transaction], T], *, snapshot: bool) -> T:
+        for attempt in range(MAX_TRIES):
+            connection = self._get()
+            try:
+                transaction = _PostgresTransaction(connection, "db.read.statement", alone=not snapshot)
+                if snapshot:
+                    connection.execute(_BEGIN_READ)
+                answer = fn(transaction)
+                if snapshot:
+                    connection.execute(_COMMIT)
+            except psycopg.Error as error:
+                if not _lost(connection, error):
+                    raise
+                if attempt + 1 == MAX_TRIES or not connection.closed:
+                    what = type(error).__name__
+                    raise unavailable(what) from error
+                continue
+            finally:
+                self._put(connection)
+            return answer
+        raise AssertionError  # the last attempt returned or raised
+
+    def _once(
+        self, fn: Callable[[Transaction], T], label: str, begin: bytes
+    ) -> tuple[T, tuple[Callable[[], None], ...]]:
         connection = self._get()
         try:
             try:
-                begun = connection.execute(_BEGIN_WRITE)
+                begun = connection.execute(begin)
                 begun.nextset()
                 row = begun.fetchone()
                 xid = str(row["xid"]) if row else ""
                 transaction = _PostgresTransaction(connection, f"db.{label}.statement")
+                transaction.locked = row is not None and row.get("locked", True)
                 answer = fn(transaction)
+                transaction.flush()
             except (pg.SerializationFailure, pg.DeadlockDetected) as error:
                 raise _Again(type(error).__name__) from error
             except psycopg.Error as error:
@@ -232,14 +289,14 @@ class PostgresDatabase:
                 what = type(error).__name__
                 raise unavailable(what) from error
             with effect(f"db.{label}.commit"):
-                self._commit(connection, xid)
+                self._commit(connection, xid, transaction.commit)
             return answer, tuple(transaction.wakes)
         finally:
             self._put(connection)
 
-    def _commit(self, connection: _Connection, xid: str) -> None:
+    def _commit(self, connection: _Connection, xid: str, command: LiteralString) -> None:
         try:
-            connection.execute("COMMIT")
+            connection.execute(command)
         except (pg.SerializationFailure, pg.DeadlockDetected) as error:
             raise _Again(type(error).__name__) from error
         except pg.UniqueViolation as error:  # a deferred constraint

@@ -21,7 +21,7 @@ from typing import Generic, Literal, TypeVar, cast
 
 from services.kernel.effect import effect
 from services.kernel.errors import Exhausted
-from services.runtime.database import DatabaseInUse, Row, Transaction, UniqueViolation, unavailable
+from services.runtime.database import DatabaseInUse, Row, Transaction, UniqueViolation, only_reading, unavailable
 
 T = TypeVar("T")
 
@@ -33,10 +33,13 @@ class _SqliteTransaction:
     """See `services.runtime.database.Transaction`."""
 
     dialect: Literal["sqlite"] = "sqlite"
+    locked = True
 
-    def __init__(self, connection: sqlite3.Connection, label: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, label: str, *, alone: bool = False) -> None:
         self._connection = connection
         self._label = label
+        self._alone = alone
+        self._begun = False
         self.wakes: dict[Callable[[], None], None] = {}
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> int:
@@ -69,6 +72,12 @@ class _SqliteTransaction:
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         self.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
 
+    def later(self, sql: str, params: Sequence[object] = ()) -> None:
+        self.execute(sql, params)  # in the same process there is nothing to save
+
+    def may_be_lost(self) -> None:
+        """The group's commit is waited for by others too."""
+
     def after_commit(self, wake: Callable[[], None]) -> None:
         self.wakes[wake] = None
 
@@ -80,6 +89,9 @@ class _SqliteTransaction:
         return None if row is None else {column[0]: value for column, value in zip(names, row, strict=True)}
 
     def _run(self, sql: str, params: Sequence[object]) -> sqlite3.Cursor:
+        if self._alone:
+            only_reading(sql, again=self._begun)
+            self._begun = True
         try:
             return self._connection.execute(sql, cast("tuple[str, ...]", params))
         except sqlite3.IntegrityError as error:
@@ -155,7 +167,7 @@ class SqliteDatabase:
         # With 2 MB, a large transaction would write pages before its end, and again at its end.
         self._writer.execute("PRAGMA cache_size=-16384")
 
-    def transact(self, fn: Callable[[Transaction], T], *, label: str) -> T:
+    def transact(self, fn: Callable[[Transaction], T], *, label: str, lock: int | None = None) -> T:
         """See `services.runtime.database.Database`."""
         with effect(f"db.{label}"):
             if self._leader == threading.get_ident():
@@ -177,6 +189,13 @@ class SqliteDatabase:
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
         """See `services.runtime.database.Database`."""
+        return self._read(fn, alone=False)
+
+    def read_one(self, fn: Callable[[Transaction], T]) -> T:
+        """See `services.runtime.database.Database`."""
+        return self._read(fn, alone=True)
+
+    def _read(self, fn: Callable[[Transaction], T], *, alone: bool) -> T:
         with effect("db.read"):
             try:
                 connection = self._readers.pop()
@@ -186,7 +205,7 @@ class SqliteDatabase:
             try:
                 connection.execute("BEGIN")
                 try:
-                    return fn(_SqliteTransaction(connection, "db.read.statement"))
+                    return fn(_SqliteTransaction(connection, "db.read.statement", alone=alone))
                 finally:
                     connection.execute("ROLLBACK")
             finally:

@@ -48,24 +48,21 @@ class Replies:
         self._key = key
         self._kept = 0
 
+    def lock_of(self, call: Call) -> int:
+        """The number under which a transaction of the request is alone: whoever gets it sees the answer before his."""
+        return int.from_bytes(hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True)
+
     def find(self, tx: Transaction, call: Call, request: Message) -> Message | None:
-        """The answer given to *request* before; None if it is new.
+        """The answer given to *request* before; None if it is new. The transaction was begun with `lock_of`.
 
         Raises:
             Busy: the same request is under way in this moment.
             InvalidField: the id was used for another request.
         """
         _require_uuid(call)
-        if tx.dialect == "postgresql":
-            # SQLite's writers follow one another. Here the lock ends with the transaction, so that whoever gets it
-            # sees the answer of the one before.
-            key = int.from_bytes(
-                hashlib.sha256("\x1f".join(self._key_of(call)).encode()).digest()[:8], "big", signed=True
-            )
-            row = tx.one("SELECT pg_try_advisory_xact_lock(?::bigint) AS free", (key,))
-            if row is None or not row["free"]:
-                msg = f"the request {call.request_id} is still being worked on"
-                raise Busy(msg, remedy="Wait a second, then send the same request again.", request_id=call.request_id)
+        if not tx.locked:
+            msg = f"the request {call.request_id} is still being worked on"
+            raise Busy(msg, remedy="Wait a second, then send the same request again.", request_id=call.request_id)
         row = self._row(tx, call)
         if row is None:
             return None
@@ -116,7 +113,7 @@ class Replies:
 
     def keep(self, tx: Transaction, call: Call, request: Message, reply: Message) -> None:
         """Keeps *reply*, in the transaction that did what it tells; now and then drops old ones."""
-        tx.execute(_INSERT, self._values(call, request, reply))
+        tx.later(_INSERT, self._values(call, request, reply))
         self._count(tx, call, 1)
 
     def keep_each(self, tx: Transaction, answered: Sequence[tuple[Call, Message, Message]]) -> None:
@@ -225,7 +222,8 @@ class Writer:
             return reply
 
         try:
-            return self._database.transact(run, label=call.method.rpartition("/")[2])
+            lock = self._replies.lock_of(call) if call.request_id and not call.validate_only else None
+            return self._database.transact(run, label=call.method.rpartition("/")[2], lock=lock)
         except _Undone as undone:
             return cast("M", undone.reply)
 

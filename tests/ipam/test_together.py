@@ -262,9 +262,9 @@ class TestPostgres:
         database: Any = rig.database
         genuine, lose = database._commit, [True]
 
-        def commit(connection: Any, xid: str) -> None:
+        def commit(connection: Any, xid: str, command: Any) -> None:
             if not lose:
-                genuine(connection, xid)
+                genuine(connection, xid, command)
                 return
             lose.pop()
             connection.execute("COMMIT" if arrives else "ROLLBACK")

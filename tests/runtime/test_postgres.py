@@ -104,8 +104,8 @@ def test_a_lost_answer_is_read_back(
     """
     genuine, lossy = database._commit, [True]
 
-    def commit(connection: Any, xid: str) -> None:
-        genuine(Lossy(connection, arrives) if lossy.pop() else connection, xid)  # type: ignore[arg-type]
+    def commit(connection: Any, xid: str, command: Any) -> None:
+        genuine(Lossy(connection, arrives) if lossy.pop() else connection, xid, command)  # type: ignore[arg-type]
 
     monkeypatch.setattr(database, "_commit", commit)
     lossy.insert(0, False)

@@ -80,7 +80,7 @@ def register(
         old_one = before.get(port)
         if old_one is not None and old_one not in gone:
             if old_one.link != link:
-                store.save(replace(old_one, link=link), old_one)
+                store.save([(replace(old_one, link=link), old_one)])
             continue
         if holder := store.holder(link.plug):
             msg = f"{link.plug.switch} {link.plug.port} is where {holder} is plugged in"
@@ -95,7 +95,7 @@ def register(
         attachment = Attachment(
             server, link, FOUND if as_found else QUARANTINE, "", call.now, asked=0 if as_found else 1
         )
-        store.save(attachment, None)
+        store.save([(attachment, None)])
         fresh.append(attachment)
     if fresh:
         head = _recorded(store, call, server, "port.found" if as_found else "port.registered", fresh, fence, head)
@@ -105,8 +105,11 @@ def register(
 
 def attach(
     store: Store, call: Call, server: str, wishes: Mapping[str, Wish], project: str, fence: int
-) -> list[Attachment]:
-    """Records what ports shall be; the members of a port's group go with it. Answers all ports of the server.
+) -> tuple[list[Attachment], Sending]:
+    """Records what ports shall be; the members of a port's group go with it.
+
+    Answers all ports of the server, and what the fabric is to be told of those that were asked for: what `sending`
+    finds after the commit, as long as nobody else changes the server's ports.
 
     Raises:
         InvalidField: a network is of another class than the wish, or a group's members are asked for different things.
@@ -130,20 +133,33 @@ def attach(
         wish = wish.after(old.wish)  # noqa: PLW2901 -- what is recorded is what counts from here on
         if (old.wish, old.project) != (wish, owner):
             new = replace(old, wish=wish, project=owner, request_time=call.now, asked=max(old.asked, 1) + 1)
-            store.save(new, old)
-            changed.append(new)
+            changed.append((new, old))
+    after = before | {new.link.port: new for new, _ in changed}
     if changed:
-        head = _recorded(store, call, server, "port.requested", changed, fence, head)
-    store.save_server_head(server, head)
-    return store.attachments(server)
+        store.save(changed)
+        head = _recorded(store, call, server, "port.requested", [new for new, _ in changed], fence, head)
+        store.save_server_head(server, head)
+    return list(after.values()), _sending([one for port, one in after.items() if port in wanted], networks)
 
 
 def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
     """What the fabric should be told of *ports*, and of the members of their groups, as it is recorded now."""
-    attachments = store.attachments(server)
+    meant = _meant(store.attachments(server), ports)
+    return _sending(meant, store.networks_named({tag.network for one in meant for tag in one.wish.tags}))
+
+
+def asked_of(store: Store, server: str, ports: Sequence[str]) -> Mapping[str, int]:
+    """The `Sending.asked` of *ports* as it is recorded now; one statement."""
+    return {one.link.port: one.asked for one in _meant(store.attachments(server), ports)}
+
+
+def _meant(attachments: Sequence[Attachment], ports: Sequence[str]) -> list[Attachment]:
+    """Those of *ports* and of the members of their groups that were asked anything."""
     groups = {one.link.port_group for one in attachments if one.link.port in ports} - {""}
-    meant = [one for one in attachments if one.asked and (one.link.port in ports or one.link.port_group in groups)]
-    networks = store.networks_named({tag.network for one in meant for tag in one.wish.tags})
+    return [one for one in attachments if one.asked and (one.link.port in ports or one.link.port_group in groups)]
+
+
+def _sending(meant: Sequence[Attachment], networks: Mapping[str, Network]) -> Sending:
     known = {name: network.segment.fabric_id for name, network in networks.items()}
     orders = tuple(
         PortOrder(
@@ -160,25 +176,18 @@ def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
     return Sending(orders, {one.link.port: one.asked for one in meant})
 
 
-def observe(
-    store: Store, call: Call, server: str, facts: Sequence[tuple[Attachment, PortFact]], fence: int
-) -> list[tuple[str, Reading]]:
-    """Records what the fabric answered about ports, each as it was registered when the reading began.
+def observe(store: Store, call: Call, server: str, read: Sequence[tuple[Attachment, Reading]], fence: int) -> None:
+    """Records what was read of ports, each as it was registered when the reading began.
 
-    Answers one reading for each of *facts*, by port. What was read of a port that is plugged in elsewhere by now is
-    answered and not kept.
+    What was read of a port that is plugged in elsewhere by now is not kept.
 
     Raises:
         Stale: *fence* is lower than one seen before.
     """
     head = _claimed(store, server, fence)
-    known = {one for _, fact in facts if fact.config for one in fact.config.networks}
-    networks = store.networks_on(known)
     now = {attachment.link.port: attachment for attachment in store.attachments(server)}
-    readings, changed, stayed = [], [], []
-    for asked, fact in facts:
-        reading = reading_of(fact, networks, asked.asked)
-        readings.append((asked.link.port, reading))
+    changed, stayed, moved = [], [], []
+    for asked, reading in read:
         old = now.get(asked.link.port)
         if old is None or old.link.plug != asked.link.plug:
             continue
@@ -189,20 +198,44 @@ def observe(
         if new.networks == old.networks:
             stayed.append(new)
         else:
-            store.save(new, old)
+            moved.append((new, old))
         if seen is None or (seen.port_class, seen.tags) != (reading.port_class, reading.tags):
             changed.append(new)
+    if moved:
+        store.save(moved)
     if stayed:
         store.save_readings(stayed)
     if changed:
         head = _recorded(store, call, server, "port.observed", changed, fence, head)
         store.save_server_head(server, head)
-    return readings
 
 
 def list_attachments(store: Store, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
     """A page of ports by name."""
     return store.list_attachments(page, where)
+
+
+def readings_of(store: Store, facts: Sequence[tuple[Attachment, PortFact]]) -> list[tuple[Attachment, Reading]]:
+    """What *facts* say of ports in our words, each as it was registered when the reading began."""
+    networks = store.networks_on({one for _, fact in facts if fact.config for one in fact.config.networks})
+    return [(asked, reading_of(fact, networks, asked.asked)) for asked, fact in facts]
+
+
+def check_fence(server: str, fence: int, highest: int) -> None:
+    """Refuses a *fence* that is lower than the *highest* seen; 0 is none.
+
+    Raises:
+        Stale: it is.
+    """
+    if fence and fence < highest:
+        msg = f"another worker has servers/{server} by now: its fence is {highest}, this one's {fence}"
+        raise Stale(
+            msg,
+            remedy="Give up this work: whoever holds the claim goes on.",
+            name=SERVER.format(server),
+            given=str(fence),
+            current=str(highest),
+        )
 
 
 def reading_of(fact: PortFact, networks: Mapping[str, Network], asked: int) -> Reading:
@@ -234,15 +267,7 @@ def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -
 
 def _claimed(store: Store, server: str, fence: int) -> Head:
     highest, head = store.claim(server, fence)
-    if fence and fence < highest:
-        msg = f"another worker has servers/{server} by now: its fence is {highest}, this one's {fence}"
-        raise Stale(
-            msg,
-            remedy="Give up this work: whoever holds the claim goes on.",
-            name=SERVER.format(server),
-            given=str(fence),
-            current=str(highest),
-        )
+    check_fence(server, fence, highest)
     return head
 
 

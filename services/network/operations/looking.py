@@ -1,14 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What many servers' ports showed at one look, of which most are as they were."""
+"""What a look at servers' ports showed, of which most are as they were."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.kernel.calls import Call
 from services.network.domain import Attachment, Reading
-from services.network.operations.attachments import reading_of
+from services.network.operations.attachments import observe, readings_of
 from services.network.operations.store import Store
 from services.network.ports import PortFact
+
+
+def record(
+    store: Store, call: Call, server: str, facts: Sequence[tuple[Attachment, PortFact]], fence: int, highest: int
+) -> list[tuple[str, Reading]]:
+    """Records what the fabric answered about the ports of a server; answers one reading for each of *facts*, by port.
+
+    What shows nothing new, under a fence that is known, changes neither events nor anything that counts: no server is
+    locked, and no disk waited for. The record of it may be lost in a crash; the one before says the same.
+
+    Args:
+        facts: each port as it was registered when the reading began.
+        highest: the highest fence seen at that time.
+
+    Raises:
+        Stale: *fence* is lower than one seen before.
+    """
+    read = readings_of(store, facts)
+    known = bool(read) and fence <= highest and all(_same(*pair) for pair in read)
+    if not known or not store.confirm(server, read, fence):
+        observe(store, call, server, read, fence)
+    return [(one.link.port, reading) for one, reading in read]
 
 
 def keep_same(
@@ -23,22 +46,22 @@ def keep_same(
     Args:
         facts: each port as it was registered when the reading began, and what the fabric answered.
     """
-    networks = store.networks_on({one for _, fact in facts if fact.config for one in fact.config.networks})
+    read = readings_of(store, facts)
     seen: dict[str, list[tuple[str, Reading]]] = {}
-    same: dict[str, list[tuple[Attachment, Reading]]] = {}
-    moved: dict[str, None] = {}
-    for attachment, fact in facts:
-        reading, before = reading_of(fact, networks, attachment.asked), attachment.observed
-        seen.setdefault(attachment.server, []).append((attachment.link.port, reading))
-        if before is None or (before.port_class, before.tags, before.asked) != (
-            reading.port_class,
-            reading.tags,
-            reading.asked,
-        ):
-            moved[attachment.server] = None
-        else:
-            same.setdefault(attachment.server, []).append((attachment, reading))
-    still = [pair for server, pairs in same.items() if server not in moved for pair in pairs]
+    for one, reading in read:
+        seen.setdefault(one.server, []).append((one.link.port, reading))
+    moved = {one.server: None for one, reading in read if not _same(one, reading)}
+    still = [pair for pair in read if pair[0].server not in moved]
     if still:
         store.save_same(still)
     return seen, list(moved)
+
+
+def _same(attachment: Attachment, reading: Reading) -> bool:
+    """Whether the reading before shows the same, and was made since the port was last asked to be something."""
+    before = attachment.observed
+    return before is not None and (before.port_class, before.tags, before.asked) == (
+        reading.port_class,
+        reading.tags,
+        reading.asked,
+    )

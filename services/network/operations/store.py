@@ -87,12 +87,16 @@ class AttachmentStore(Protocol):
         """The ports of a server, by name."""
         ...
 
+    def ports_and_fence(self, server: str) -> tuple[list[Attachment], int]:
+        """The ports of a server, by name, and the highest fence seen of it (0 without ports); one statement."""
+        ...
+
     def holder(self, plug: SwitchPort) -> str:
         """The port that is plugged in there, "" if none is."""
         ...
 
-    def save(self, attachment: Attachment, before: Attachment | None) -> None:
-        """Keeps a port, new or changed from what it was *before*."""
+    def save(self, changes: Sequence[tuple[Attachment, Attachment | None]]) -> None:
+        """Keeps ports, each new or changed from what it was before; at least one, none twice."""
         ...
 
     def save_readings(self, attachments: Sequence[Attachment]) -> None:
@@ -111,6 +115,13 @@ class AttachmentStore(Protocol):
         """Writes when and how ports were read again that show what they showed before.
 
         Each as it was read from here: one that was asked something, plugged in elsewhere or read later since is left.
+        """
+        ...
+
+    def confirm(self, server: str, readings: Sequence[tuple[Attachment, Reading]], fence: int) -> bool:
+        """As `save_same` of all ports of *server*, unless a higher *fence* was seen (0: whatever was seen).
+
+        False: not all of them were as they were when the reading began, and the whole is to be recorded by `claim`.
         """
         ...
 

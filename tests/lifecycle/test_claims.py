@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -10,33 +9,21 @@ import pytest
 
 from bms.lifecycle.v1 import server_status_pb2
 from services.kernel.errors import Stale
+from services.lifecycle import looks
 from services.lifecycle.claims import claim, next_due, next_of_each
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.walk import Change
-from services.runtime.database import Row, Transaction
+from services.runtime.database import Transaction
 from services.runtime.times import to_micros
 from tests.lifecycle.rig import Rig
 from tests.support.clocks import START
+from tests.support.explained import Explained
 from tests.support.wire import admin
 
 UUID = "00000001-0000-4000-8000-000000000000"
 LATER = START + timedelta(seconds=60)
-
-
-class Explained:
-    """A transaction that tells how SQLite would answer, and answers nothing."""
-
-    dialect = "sqlite"
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self.plan: list[str] = []
-
-    def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        self.plan += [row["detail"] for row in self._tx.all(f"EXPLAIN QUERY PLAN {sql}", params)]
-        return []
 
 
 def kept(rig: Rig) -> Server:
@@ -81,6 +68,27 @@ def test_what_is_due_is_found_at_the_ends_of_indexes(rig: Rig) -> None:
 
     assert len(looks) == 4
     assert [look for look in looks if "USING" not in look] == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_who_is_due_is_looked_for_among_those_that_are_due(rig: Rig) -> None:
+    """
+    Whoever claims reads from the beginning of the index of dues, and sorts nothing. By states, which nearly all share,
+    he would go through the whole fleet.
+    """
+
+    def explain(tx: Transaction) -> list[str]:
+        explained = cast("Transaction", Explained(tx))
+        looks.due(explained, START, 64, lambda _server: True)
+        claim(explained, "servers", START, LATER, 16, busy=(UUID,))
+        claim(explained, "instances", START, LATER, 16)
+        return cast("Explained", explained).plan
+
+    assert [step.partition("(")[0] for step in rig.database.read(explain)] == [
+        "SEARCH servers USING INDEX servers_due ",
+        "SEARCH servers USING INDEX servers_due ",
+        "SEARCH instances USING INDEX instances_due ",
+    ]
 
 
 @pytest.mark.parametrize(("version", "fence"), [(-1, 0), (0, 1)])

@@ -34,6 +34,9 @@ _SAVE_ADDRESS = (
     "UPDATE addresses SET state = ?, free_at = ?, epoch = ?, lease = ?, sequence = ?, digest = ?"
     " WHERE vrf = ? AND address = ? AND sequence = ?"
 )
+# The second half is what the index of ends leaves out. SQLite does not conclude it, and would go through all leases.
+_COOLING = "state = 'cooling' AND state <> 'leased'"
+_FREED = "state = 'freed' AND state <> 'leased'"
 
 
 class LeaseTables(Tables):
@@ -171,7 +174,7 @@ class LeaseTables(Tables):
                 times.append(from_micros(row["free_at"]))
             # Not there are those that rest and that a controller, or their last owner, may keep after that.
             row = self._tx.one(
-                "SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling' AND prefix_uid = ? AND free_at > ?",
+                f"SELECT min(free_at) AS free_at FROM leases WHERE {_COOLING} AND prefix_uid = ? AND free_at > ?",
                 (prefix.uid, to_micros(now)),
             )
             if row is not None and row["free_at"] is not None:
@@ -181,20 +184,20 @@ class LeaseTables(Tables):
     def due(self, now: datetime, limit: int, prefix: Prefix | None = None) -> list[Lease]:
         of_prefix = "" if prefix is None else " AND prefix_uid = ?"
         rows = self._tx.all(
-            f"SELECT {LEASE_COLUMNS} FROM leases WHERE state = 'cooling' AND free_at <= ? AND hold = ''{of_prefix}"
+            f"SELECT {LEASE_COLUMNS} FROM leases WHERE {_COOLING} AND free_at <= ? AND hold = ''{of_prefix}"
             " ORDER BY free_at, name LIMIT ?",
             (to_micros(now), *(() if prefix is None else (prefix.uid,)), limit),
         )
         return [lease_of(row) for row in rows]
 
     def next_due(self) -> datetime | None:
-        row = self._tx.one("SELECT min(free_at) AS free_at FROM leases WHERE state = 'cooling' AND hold = ''")
+        row = self._tx.one(f"SELECT min(free_at) AS free_at FROM leases WHERE {_COOLING} AND hold = ''")
         return None if row is None or row["free_at"] is None else from_micros(row["free_at"])
 
     def forget_freed(self, before: datetime, limit: int) -> int:
         return self._tx.execute(
             "DELETE FROM leases WHERE name IN"
-            " (SELECT name FROM leases WHERE state = 'freed' AND free_at < ? ORDER BY free_at LIMIT ?)",
+            f" (SELECT name FROM leases WHERE {_FREED} AND free_at < ? ORDER BY free_at LIMIT ?)",
             (to_micros(before), limit),
         )
 

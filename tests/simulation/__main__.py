@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
+from tests.simulation.players import Watched, be_watched, play
+from tests.simulation.progress import EVERY, show
 from tests.simulation.run import Outcome, run
 from tests.simulation.weather import BY_NAME, CLASSES
 
@@ -28,7 +30,11 @@ def main() -> int:
     if unknown:
         sys.exit(f"no such faults: {', '.join(unknown)}; there are {', '.join(CLASSES)}")
     if asked.seed is not None:
-        outcome = run(asked.seed, asked.servers, only, trace=asked.trace)
+        watching = sys.stderr.isatty()
+        tell = (lambda progress: show(str(progress))) if watching else None
+        outcome = run(asked.seed, asked.servers, only, trace=asked.trace, tell=tell)
+        if watching:
+            show("")
         _tell(outcome)
         print(_summary(outcome))  # noqa: T201 -- it talks to people
         return bool(outcome.wrong)
@@ -56,22 +62,42 @@ def _many(asked: argparse.Namespace, only: tuple[str, ...] | None) -> int:
     spent = 0.0
     seeds = _seeds(asked, began)
     # Spawned, not forked: an actor's thread of a seed before is nobody's business.
-    with ProcessPoolExecutor(asked.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    watched = Watched(context) if sys.stderr.isatty() else None
+    summary = ""
+    with ProcessPoolExecutor(
+        asked.jobs,
+        mp_context=context,
+        initializer=be_watched,
+        initargs=(watched.heard if watched else None,),
+    ) as pool:
         running: set[Future[Outcome]] = set()
         while True:
             while len(running) < asked.jobs and (seed := next(seeds, None)) is not None:
-                running.add(pool.submit(run, seed, asked.servers, only))
+                running.add(pool.submit(play, seed, asked.servers, only))
             if not running:
                 break
-            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            ended, running = wait(running, EVERY if watched else None, return_when=FIRST_COMPLETED)
+            if watched:
+                watched.show(summary)
+            if not ended:
+                continue
             for outcome in (future.result() for future in ended):
+                if watched:
+                    watched.ended.add(outcome.seed)
                 done, lives, spent = done + 1, lives + outcome.lives, spent + outcome.real
                 faults.update(outcome.counts)
                 if outcome.wrong:
                     failed.append(outcome)
                     _tell(outcome)
-            line = f"{done} seeds, {lives} lives, {len(failed)} failed, {time.monotonic() - began:.0f} s"
-            print(f"\r{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)  # noqa: T201 -- as above
+            summary = f"{done} seeds, {lives} lives, {len(failed)} failed, {time.monotonic() - began:.0f} s"
+            if not watched:
+                shown = sys.stdout.isatty()
+                print(f"\r{summary}" if shown else summary, end="" if shown else "\n", flush=True)  # noqa: T201 -- as above
+            elif not sys.stdout.isatty():
+                print(summary, flush=True)  # noqa: T201 -- as above
+    if watched:
+        show(summary)
     rate = lives / spent if spent else 0.0
     print(f"\n{rate:.2f} lives a second of one core; faults: {dict(sorted(faults.items()))}")  # noqa: T201 -- as above
     for outcome in failed:

@@ -29,6 +29,7 @@ from tests.simulation.expectations import tainted_since
 from tests.simulation.forcers import Forcers
 from tests.simulation.gremlin import Gremlin
 from tests.simulation.people import NeverEnded, Person
+from tests.simulation.progress import EVERY, Standing, Tell, watched
 from tests.simulation.site import SERVICES, Site, pace_of, polling
 from tests.simulation.tenants import Ledger, Tenant
 from tests.simulation.weather import LATEST, Weather
@@ -81,22 +82,32 @@ class Outcome:
         return f"make simulate SEED={self.seed} SERVERS={self.servers}"
 
 
-def run(seed: int, servers: int, only: Sequence[str] | None = None, *, trace: int = 0) -> Outcome:
+def run(
+    seed: int,
+    servers: int,
+    only: Sequence[str] | None = None,
+    *,
+    trace: int = 0,
+    tell: Tell | None = None,
+    every: float = EVERY,
+) -> Outcome:
     """Plays *seed* with *servers* servers.
 
     Args:
         only: these classes of faults instead of those that the seed draws.
         trace: prints so many of the last log lines when something is wrong.
+        tell: told how far it is, *every* so many real seconds; the story is the same with it and without.
     """
     outcome = Outcome(seed, servers)
+    standing = Standing(seed, LIVES * servers)
     began = time.process_time()
     name = f"{seed}/{servers}"
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="bms-simulation-", dir=place))
     stack = threading.stack_size()
     try:
-        with _listening(trace) as heard:
-            _play(name, outcome, folder, only, heard)
+        with _listening(trace) as heard, watched(standing, tell, every):
+            _play(name, outcome, folder, only, heard, standing)
         outcome.wrong += heard.defects
         if outcome.wrong and trace:
             sys.stdout.write("\n".join(heard.lines) + "\n")
@@ -107,10 +118,12 @@ def run(seed: int, servers: int, only: Sequence[str] | None = None, *, trace: in
     return outcome
 
 
-def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None, heard: _Heard) -> None:
+def _play(
+    name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None, heard: _Heard, standing: Standing
+) -> None:
     drawn = Weather(name, Simulation(name))
     sim = Simulation(name, switching=10 ** drawn.uniform(-2, 0), step=drawn.one_of((0, 10, 100, 1000)))
-    heard.sim = sim
+    heard.sim = standing.sim = sim
     weather = Weather(name, sim, only)
     outcome.classes = weather.classes
     projects = max(1, min(6, outcome.servers // 3))
@@ -120,7 +133,7 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
     try:
         with observed(site.observe):
             try:
-                _story(outcome, site, projects)
+                _story(outcome, site, projects, standing)
             except (Stuck, NeverEnded) as error:
                 outcome.wrong.append(f"{type(error).__name__}: {error}"[:2000])
                 weather.end()
@@ -136,7 +149,7 @@ def _play(name: str, outcome: Outcome, folder: Path, only: Sequence[str] | None,
     outcome.counts = weather.counts
 
 
-def _story(outcome: Outcome, site: Site, projects: int) -> None:
+def _story(outcome: Outcome, site: Site, projects: int, standing: Standing) -> None:
     sim, weather = site.sim, site.weather
     clean = pace_of(weather, site.rack).total_seconds()
     # Where everything takes long, looking often would be most of the work.
@@ -147,10 +160,10 @@ def _story(outcome: Outcome, site: Site, projects: int) -> None:
     for name in site.starts:
         site.start(name)
     with polling(site.pace):
-        _lives(outcome, site, projects, clean)
+        _lives(outcome, site, projects, clean, standing)
 
 
-def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
+def _lives(outcome: Outcome, site: Site, projects: int, clean: float, standing: Standing) -> None:
     sim, weather, quick = site.sim, site.weather, 0.5 + clean / 40
     admin = Person(site, "admin", "admin", quick)
     sealed, weather.over = weather.over, True
@@ -158,6 +171,7 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
     admins.lay_ground(admin, projects, cool_down)
     servers = admins.bring_in(admin, outcome.servers)
     ledger, living = Ledger(LIVES * outcome.servers), []
+    standing.ledger, standing.stage = ledger, "living"
     share = weather.one_of((0, 0, 0.1, 0.3))
     brown = [
         brownfield.find(admin, server, number, number % projects)
@@ -194,13 +208,15 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
         sim.sleep(5 * quick)
         if 2 * len(admins.statuses(admin, "state = available")) >= outcome.servers:
             break
-    for number in range(min(outcome.servers, 24)):
+    # As many as servers: with fewer, the story would last longer and each server meet more faults, the more there are.
+    for number in range(outcome.servers):
         login = f"t{number % projects}"
         person = Person(site, login, f"tenant {number}", quick)
         keeper = Person(site, "admin", f"keeper {number}", quick)
         tenant = Tenant(person, keeper, login, ledger, quick)
         living.append(sim.spawn(f"tenant {number}", tenant.live))
     _until(sim, lambda: all(actor.done for actor in living), 5 * quick, 10 * 86400.0, "the tenants' lives")
+    standing.stage = "coming to rest"
     weather.end()
     control.clear(site.rack)
     _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest")
@@ -212,6 +228,7 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float) -> None:
         _until(sim, lambda: _rest(site, admin, mender), 10 * quick, _REST, "rest after repairs")
     # Until the last address has rested, every server was patrolled with all faults gone, and a checkpoint covers it.
     sim.sleep(max(cool_down, _PATROL) + 2 * site.pace + 15)
+    standing.stage = "judging"
     outcome.wrong += [f"leaked: {leak}" for leak in leaks.find(admin)]
     outcome.lives, outcome.verbs, outcome.recovered = ledger.ended, ledger.verbs, mender.recovered
     _judge(outcome, site, admin, ledger, gremlin)

@@ -29,6 +29,8 @@ from telemetry.store.places import Place
 from telemetry.translate import object_log
 
 PAGE: Final = 500
+PAGES_AHEAD: Final = 4
+"""How many pages may be read and not kept; then reading waits. `telemetry.restored.LEAP` is more."""
 WAIT_SECONDS: Final = 20
 SHORTEST_REST: Final = 0.04
 LONGEST_REST: Final = 0.2
@@ -180,7 +182,7 @@ class Follower:
         self._place: Place | None = None
         self._ahead: list[Followed] = []  # read behind the place, and not kept yet
         self._unkept = asyncio.Event()  # there are some
-        self._room = asyncio.Event()  # there are less than a page of them
+        self._room = asyncio.Event()  # there may be more of them
         self._room.set()
         self._reachable: bool | None = None
         self._noted: bool | None = None  # what the store says of it
@@ -245,7 +247,7 @@ class Follower:
 
     async def keep(self) -> float:
         """Keeps what was read; answers how many seconds to let more come together before the next time."""
-        place, events = self._place, tuple(self._ahead)
+        place, events = self._place, tuple(self._ahead[:PAGE])
         if place is None or not events:
             return 0.0
         now = self._clock()
@@ -274,7 +276,7 @@ class Follower:
 
     def _set_ahead(self, events: list[Followed]) -> None:
         self._ahead = events
-        for event, holds in ((self._unkept, bool(events)), (self._room, len(events) < PAGE)):
+        for event, holds in ((self._unkept, bool(events)), (self._room, len(events) < PAGES_AHEAD * PAGE)):
             if holds:
                 event.set()
             else:

@@ -101,6 +101,12 @@ def press(rack: Rack, server: str, now: datetime, *, on: bool) -> str:
     return f"{machine.bmc} is {'on' if machine.power else 'off'}"
 
 
+def recable(rack: Rack, source: tuple[str, str], target: tuple[str, str], now: datetime) -> str:
+    """Moves a cable; answers a line about it."""
+    moved = control.recable(rack, source, target, now)
+    return f"{moved.mac or moved.server} is plugged into {moved.switch}/{moved.port}"
+
+
 def server_rows(rack: Rack, now: datetime) -> list[tuple[str, ...]]:
     """Every server as it truly is, as SERVER_TITLES say."""
     return [

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from bms.event.v1 import event_pb2
 from bms.inventory.v1 import catalogue_pb2, inventory_service_pb2_grpc, pool_pb2, server_pb2
 from services.inventory.domain import import_text, importing
-from services.inventory.operations import catalogue, imports, pool, servers
+from services.inventory.operations import catalogue, imports, linking, pool, servers
 from services.inventory.operations.ports import Fresh
 from services.inventory.store import CatalogueRows, PoolRows, ServerRows
 from services.inventory.store.servers import Safe
@@ -358,6 +358,19 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
                 ended = wire.deletion_done(self._operations.get(tx, reported.operation), call.now)
                 self._operations.update(tx, ended)
             return pool_wire.to_report(reported)
+
+        return self._writer.once(call, request, verb)
+
+    def RelinkServer(  # noqa: N802
+        self, request: pool_pb2.RelinkServerRequest, context: grpc.ServicerContext
+    ) -> server_pb2.Server:
+        """Changes where ports are plugged in."""
+        call = current_call()
+        (uuid,) = SERVER.parse(request.server, "server")
+        links = pool_wire.links(request)
+
+        def verb(tx: Transaction) -> server_pb2.Server:
+            return wire.to_server(linking.relink(self._servers(tx), call, uuid, _fresh(request.etag), links))
 
         return self._writer.once(call, request, verb)
 

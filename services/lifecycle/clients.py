@@ -16,8 +16,17 @@ from services.kernel.errors import BmsError, NotFound, PeerUnavailable
 from services.kernel.events import DiskSeen
 from services.kernel.names import SERVER
 from services.lifecycle.bmc import Bmc
-from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Reading, Registered
+from services.lifecycle.domain.server import Lease, Move, Port, PortClass, Report, Tag
+from services.lifecycle.peers import (
+    Cooling,
+    DetachProof,
+    FlavorCard,
+    Heard,
+    PlaceReading,
+    PortWish,
+    Reading,
+    Registered,
+)
 from services.lifecycle.ports import CardPort, HardwareFacts, ImageOrder, ServerCard
 from services.runtime.outbound import Peer
 
@@ -60,6 +69,7 @@ class InventoryClient:
             providable=not found.unmanaged and found.node_type in _PROVIDABLE,
             deleting=found.HasField("delete_time"),
             card=_card(found),
+            etag=found.etag,
         )
 
     def of(self, server: str) -> Bmc:
@@ -147,6 +157,25 @@ class InventoryClient:
             request.disks.extend(server_pb2.Disk(serial=disk.serial, size_bytes=disk.size_bytes) for disk in disks)
         self._peer.call(self._stub.ReportServer, request)
 
+    def relink(self, server: str, moves: tuple[Move, ...], etag: str, request_id: str, *, check: bool = False) -> None:
+        """See peers.Inventory."""
+        request = pool_pb2.RelinkServerRequest(
+            server=SERVER.format(server),
+            etag=etag,
+            request_id=request_id,
+            validate_only=check,
+            links=[
+                pool_pb2.ServerLink(
+                    port=move.port,
+                    switch_name=move.switch_name,
+                    switch_port=move.switch_port,
+                    switch_id=move.switch_id,
+                )
+                for move in moves
+            ],
+        )
+        self._peer.call(self._stub.RelinkServer, request)
+
     def events(self, after: int, wait: int) -> tuple[tuple[Heard, ...], int]:
         """See peers.Inventory."""
         request = event_pb2.ListEventsRequest(after=after, wait_seconds=wait)
@@ -195,17 +224,7 @@ class NetworkClient:
             fence=fence,
             request_id=request_id,
             as_found=as_found,
-            links=[
-                attachment_pb2.PortLink(
-                    port=port.name,
-                    mac_address=port.mac_address,
-                    switch_name=port.switch_name,
-                    switch_port=port.switch_port,
-                    port_group=port.port_group,
-                    switch_id=port.switch_id,
-                )
-                for port in ports
-            ],
+            links=_links(ports),
         )
         self._peer.call(self._stub.RegisterServerPorts, request)
 
@@ -240,6 +259,12 @@ class NetworkClient:
         request = attachment_pb2.ReadServerPortsRequest(server=SERVER.format(server), fence=fence)
         return _readings(self._peer.call(self._stub.ReadServerPorts, request).readings)
 
+    def look_at(self, server: str, places: tuple[Port, ...]) -> tuple[PlaceReading, ...]:
+        """See peers.Networks."""
+        request = attachment_pb2.ReadSwitchPortsRequest(server=SERVER.format(server), links=_links(places))
+        found = self._peer.call(self._stub.ReadSwitchPorts, request).readings
+        return tuple(PlaceReading(one.holder, _readings([one.reading])[0]) for one in found)
+
     def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:
         """See peers.Networks."""
         request = attachment_pb2.BatchReadServerPortsRequest(
@@ -250,6 +275,20 @@ class NetworkClient:
         )
         found = self._peer.call(self._stub.BatchReadServerPorts, request, deadline=_LOOK_SECONDS)
         return {SERVER.parse(one.server)[0]: _readings(one.readings) for one in found.servers}
+
+
+def _links(ports: Iterable[Port]) -> list[attachment_pb2.PortLink]:
+    return [
+        attachment_pb2.PortLink(
+            port=port.name,
+            mac_address=port.mac_address,
+            switch_name=port.switch_name,
+            switch_port=port.switch_port,
+            port_group=port.port_group,
+            switch_id=port.switch_id,
+        )
+        for port in ports
+    ]
 
 
 def _readings(found: Iterable[attachment_pb2.PortReading]) -> tuple[Reading, ...]:

@@ -155,6 +155,7 @@ def compose(
         brakes,
         walks.pace.budget,
         hardware,
+        moves_ports=hardware.moves_ports,
     )
     judge = Bench((Hearing("lifecycle", partial(own_log, log), database),), Sentence(database, store, ids, brakes))
     listener = Listener(Hearing("ipam", IpamLog(to_logs[1]), database))

@@ -23,7 +23,10 @@ from services.lifecycle.store import Store
 from services.runtime.database import Transaction
 
 _EFFECTS = 20
-_FIRST = (StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.CLOSE)
+_FIRST = (
+    *(StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.CLOSE),
+    *(StepName.CHANGE_LINKS, StepName.SETTLE_LINKS, StepName.RECABLE),
+)
 
 
 def diagnose(

@@ -8,8 +8,9 @@ import json
 from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 
-from bms.lifecycle.v1 import clean_pb2, server_power_pb2
+from bms.lifecycle.v1 import clean_pb2, server_move_pb2, server_power_pb2
 from services.kernel.errors import InvalidField
+from services.lifecycle.domain.moving import NewLink
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.ports import CleanStep
 
@@ -43,6 +44,11 @@ def clean_steps(request: clean_pb2.CleanServerRequest) -> tuple[CleanStep, ...]:
         CleanStep(step.interface, step.step, _args(step, f"steps[{index}].args"))
         for index, step in enumerate(request.steps)
     )
+
+
+def links(request: server_move_pb2.MoveServerRequest) -> tuple[NewLink, ...]:
+    """The new links that are asked for."""
+    return tuple(NewLink(one.port, one.switch_name, one.switch_port, one.switch_id) for one in request.ports)
 
 
 def _args(step: clean_pb2.CleanStep, field: str) -> str:

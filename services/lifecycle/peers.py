@@ -15,7 +15,7 @@ from typing import Protocol
 
 from services.kernel.events import DiskSeen
 from services.lifecycle.bmc import Bmc
-from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
+from services.lifecycle.domain.server import Lease, Move, Port, PortClass, Report, Tag
 from services.lifecycle.ports import HardwareFacts, ImageOrder, ServerCard
 
 
@@ -27,6 +27,7 @@ class Registered:
         providable: baremetal and managed: it may be provided, cleaned and taken.
         deleting: its deletion was asked for.
         card: what a controller may be told of it.
+        etag: of inventory's record, for `Inventory.relink`.
     """
 
     uuid: str
@@ -35,6 +36,7 @@ class Registered:
     providable: bool
     deleting: bool
     card: ServerCard = field(default_factory=ServerCard)
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,13 @@ class Inventory(Protocol):
         """Tells how the server stands; an older version changes nothing."""
         ...
 
+    def relink(self, server: str, moves: tuple[Move, ...], etag: str, request_id: str, *, check: bool = False) -> None:
+        """Has ports plugged in elsewhere; as they are already, nothing happens. *check*: nothing is written.
+
+        Stale if the record has another *etag* than the one given; WrongState if another port has a link.
+        """
+        ...
+
     def events(self, after: int, wait: int) -> tuple[tuple[Heard, ...], int]:
         """Inventory's events after a position, and the position to go on from; waits up to *wait* seconds for news."""
         ...
@@ -119,6 +128,14 @@ class Reading:
     read_time: datetime
     digest: bytes
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceReading:
+    """A switch port as network read it: ``holder`` is the port that is registered there, "" for none."""
+
+    holder: str
+    reading: Reading
 
 
 class Purpose(StrEnum):
@@ -162,6 +179,10 @@ class Networks(Protocol):
 
     def read(self, server: str, fence: int) -> tuple[Reading, ...]:
         """Every port of the server, read from the fabric now."""
+        ...
+
+    def look_at(self, server: str, places: tuple[Port, ...]) -> tuple[PlaceReading, ...]:
+        """The switch ports of *places*, each read from the fabric now, in order, whoever is plugged in there."""
         ...
 
     def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:

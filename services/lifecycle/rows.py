@@ -18,7 +18,19 @@ from services.lifecycle.domain.instance import Instance, InstanceState, Interfac
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.nodes import Policy, Trouble
 from services.lifecycle.domain.plans import IntentKind
-from services.lifecycle.domain.server import Intent, Lease, Port, PortClass, Power, Report, Server, Tag, Tried, Wait
+from services.lifecycle.domain.server import (
+    Intent,
+    Lease,
+    Move,
+    Port,
+    PortClass,
+    Power,
+    Report,
+    Server,
+    Tag,
+    Tried,
+    Wait,
+)
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import CleanStep, HardwareFacts, Marks
 from services.runtime.database import Row
@@ -287,6 +299,8 @@ def _intent_doc(intent: Intent | None) -> Doc | None:
         "cure": intent.cure,
         "forced": intent.forced,
         "steps": [[one.interface, one.step, one.args] for one in intent.steps],
+        "moves": [[one.port, one.switch_name, one.switch_port, one.switch_id, one.left] for one in intent.moves],
+        "cabled": intent.cabled,
     }
 
 
@@ -302,8 +316,14 @@ def _intent(doc: Doc | None) -> Intent | None:
             "warnings": tuple(doc["warnings"]),
             "tried": tuple(Tried(code, attempts, from_micros(last)) for code, attempts, last in doc.get("tried", ())),
             "steps": tuple(CleanStep(*one) for one in doc.get("steps", ())),
+            "moves": tuple(map(_move, doc.get("moves", ()))),
         }
     )
+
+
+def _move(doc: list[Any]) -> Move:
+    port, switch_name, switch_port, switch_id, left = doc
+    return Move(port, switch_name, switch_port, switch_id, tuple((switch, at) for switch, at in left))
 
 
 def _wait_doc(wait: Wait | None) -> list[object] | None:

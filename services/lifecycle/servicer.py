@@ -27,6 +27,7 @@ from services.lifecycle.operations.checks import Checks, check_instance, check_u
 from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.moving import Moving
 from services.lifecycle.operations.powering import Powering
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.operator_servicer import OperatorMethods
@@ -61,12 +62,15 @@ class LifecycleServicer(
         brakes: Brakes | None = None,
         budget: Budget | None = None,
         consoles: Consoles | None = None,
+        *,
+        moves_ports: bool = False,
     ) -> None:
         super().__init__(database, writer, store, ForcedVerbs(servers.beginnings), page_tokens)
         self._servers = servers
         self._instances = instances
         self._adopting = Adopting(instances.beginnings, instances.seal)
         self._cleaning, self._powering = Cleaning(servers.beginnings), Powering(servers.beginnings)
+        self._moving = Moving(servers.beginnings, moves_ports)
         self._checks = checks
         self._log = log
         self._brakes = brakes or Brakes()

@@ -177,6 +177,19 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
             readings=[wire.reading_message(port, reading) for port, reading in readings]
         )
 
+    def ReadSwitchPorts(
+        self, request: attachment_pb2.ReadSwitchPortsRequest, context: grpc.ServicerContext
+    ) -> attachment_pb2.ReadSwitchPortsResponse:
+        """See the contract."""
+        links = wire.links(request)
+        found = self._switching.look_at(wire.server_uuid(request.server), links)
+        return attachment_pb2.ReadSwitchPortsResponse(
+            readings=[
+                attachment_pb2.SwitchPortReading(holder=holder, reading=wire.reading_message(link.port, reading))
+                for link, (holder, reading) in zip(links, found, strict=True)
+            ]
+        )
+
     def BatchReadServerPorts(
         self, request: attachment_pb2.BatchReadServerPortsRequest, context: grpc.ServicerContext
     ) -> attachment_pb2.BatchReadServerPortsResponse:

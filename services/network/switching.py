@@ -10,8 +10,16 @@ from contextlib import AbstractContextManager
 
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, Stale
-from services.network.domain import Attachment, Reading
-from services.network.operations.attachments import Sending, asked_of, check_fence, observe, readings_of, sending
+from services.network.domain import Attachment, Link, Reading
+from services.network.operations.attachments import (
+    Sending,
+    asked_of,
+    check_fence,
+    observe,
+    reading_of,
+    readings_of,
+    sending,
+)
 from services.network.operations.looking import keep_same, record
 from services.network.operations.store import Store
 from services.network.ports import Fabric, Plug, PortFact
@@ -81,6 +89,35 @@ class Switching:
             lambda tx: record(self._store_of(tx), call, server, pairs, fence, highest), label="network.observe"
         )
 
+    def look_at(self, server: str, links: Sequence[Link]) -> list[tuple[str, Reading]]:
+        """Reads the switch ports of *links* for *server*, and who is registered at each; nothing is recorded.
+
+        Its own ports are read along: a controller that knows where it is plugged in tells the two apart by that.
+
+        Raises:
+            PeerUnavailable: the controller of the fabric does not answer at all.
+        """
+
+        def known(tx: Transaction) -> list[Attachment]:
+            return self._store_of(tx).attachments(server)
+
+        own = self._database.read(known)
+        asked = {link.plug for link in links}
+        plugs = tuple(_plug(server, link) for link in links)
+        beside = tuple(plug for plug in _plugs(own) if plug.port not in asked)
+        facts = self._fabric.read((*plugs, *beside))[: len(plugs)]
+
+        def judged(tx: Transaction) -> list[tuple[str, Reading]]:
+            store = self._store_of(tx)
+            networks = store.networks_on({one for fact in facts if fact.config for one in fact.config.networks})
+            # Asked after the reading: whoever came in between is named.
+            return [
+                (store.holder(link.plug), reading_of(fact, networks, 0))
+                for link, fact in zip(links, facts, strict=True)
+            ]
+
+        return self._database.read(judged)
+
     def look(self, call: Call, servers: Mapping[str, int]) -> dict[str, list[tuple[str, Reading]]]:
         """`read` of many servers: one call of the fabric, and one transaction for all ports that show nothing new.
 
@@ -128,5 +165,8 @@ class Switching:
 
 
 def _plugs(ports: Sequence[Attachment]) -> tuple[Plug, ...]:
-    links = ((one.server, one.link) for one in ports)
-    return tuple(Plug(server, link.plug, link.mac_address, link.port_group, link.switch_id) for server, link in links)
+    return tuple(_plug(one.server, one.link) for one in ports)
+
+
+def _plug(server: str, link: Link) -> Plug:
+    return Plug(server, link.plug, link.mac_address, link.port_group, link.switch_id)

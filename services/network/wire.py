@@ -136,7 +136,9 @@ def looks(request: attachment_pb2.BatchReadServerPortsRequest) -> dict[str, int]
     return {server_uuid(one.server): fence_of(one.fence) for one in request.requests}
 
 
-def links(request: attachment_pb2.RegisterServerPortsRequest) -> list[Link]:
+def links(
+    request: attachment_pb2.RegisterServerPortsRequest | attachment_pb2.ReadSwitchPortsRequest,
+) -> list[Link]:
     """The ports that *request* tells of.
 
     Raises:
@@ -160,8 +162,9 @@ def links(request: attachment_pb2.RegisterServerPortsRequest) -> list[Link]:
         group = _text(given.port_group, f"{where}.port_group", _MAX_GROUP)
         switch_id = _text(given.switch_id, f"{where}.switch_id", _MAX_GROUP)
         found.append(Link(given.port, given.mac_address, plug, group, switch_id))
-    _distinct([link.port for link in found], "links", "port")
-    _distinct([link.mac_address for link in found], "links", "mac_address")
+    if isinstance(request, attachment_pb2.RegisterServerPortsRequest):
+        _distinct([link.port for link in found], "links", "port")
+        _distinct([link.mac_address for link in found], "links", "mac_address")
     _distinct([f"{link.plug.switch} {link.plug.port}" for link in found], "links", "switch_port")
     return found
 

@@ -51,6 +51,7 @@ __all__ = [
     "name_server",
     "occupy",
     "press",
+    "recable",
     "server",
     "servers",
     "set_settings",
@@ -237,6 +238,34 @@ def move_disk(rack: Rack, source: str, serial: str, target: str, now: datetime) 
         left = tuple(disk for disk in old.disks if disk.serial != serial)
         _put_disks(tx, replace(old, disks=left), f"disk {serial} taken out", at)
         return _put_disks(tx, replace(new, disks=(*new.disks, moved)), f"disk {serial} plugged in", at)
+
+
+def recable(rack: Rack, source: tuple[str, str], target: tuple[str, str], now: datetime) -> SwitchPortState:
+    """Pulls a cable out of the switch port *source* (switch, port) and plugs it into *target*; answers that.
+
+    What is configured at either stays: a cable brings nothing along.
+
+    Raises:
+        NotFound: nothing is plugged in at *source*.
+        InvalidField: something else is at *target*.
+    """
+    at = micros(now)
+    with rack.file.writing() as tx:
+        name = find_port(tx, *source).server
+        machine = settle(tx, name, machine_of(tx, name), at) if name else None
+        old, new = find_port(tx, *source), find_port(tx, *target)
+        if not old.server:
+            msg = f"nothing is plugged into {source[0]}/{source[1]}"
+            raise NotFound(msg, remedy="Look at the switch ports with bms rack ports.", port="/".join(source))
+        if new.server and (new.server, new.mac) != (old.server, old.mac):
+            what = f"is where servers/{new.server} is plugged in"
+            raise InvalidField("target", what, remedy="Pull that cable first.", port="/".join(target))
+        save_port(tx, replace(old, server="", mac=""))
+        plugged = replace(new, server=old.server, mac=old.mac)
+        save_port(tx, plugged)
+        cause = f"cable moved from {'/'.join(source)} to {'/'.join(target)} by hand"
+        book(tx, machine, plugged.server, ports_of(tx, plugged.server), cause, at)
+        return plugged
 
 
 def configure_port(rack: Rack, switch: str, port: str, vlans: Vlans, now: datetime) -> SwitchPortState:

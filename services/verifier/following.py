@@ -20,6 +20,9 @@ CLEAN_WAIVED = frozenset({"available", "skip_clean"})
 PORTS_ASKED = frozenset({"port.attach_requested", "port.detach_requested"})
 SETTLING = frozenset({"port.attach_observed", "port.detach_observed"})
 
+LEFT = "port.left_observed"
+"""What is read where a port is plugged in no more says nothing of where it is."""
+
 _MAY_RUN_CLEAN = frozenset({"cleaning", "provisioning"})
 _INSIDE = frozenset({"provisioning", "switching", "rebuilding", "rescuing", "releasing", "detaching", "cleaning"})
 _INSIDE_STEPS = frozenset({"attach_tenant", "attach_provisioning", "attach_cleaning", "attach_rescue", "power_on"})
@@ -31,7 +34,7 @@ def follow(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
     kind = seen.type
     if kind in PORTS_ASKED:
         _ask(picture, seen, body)
-    else:
+    elif kind != LEFT:
         if seen.ports:
             _look_at_ports(picture, seen, body)
         if seen.power is not None:
@@ -86,6 +89,7 @@ def _look_at_ports(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> N
             last = port.asked[-1]
             if last.port_class == observed and (observed != TENANT or last.networks == port.networks):
                 port.asked.clear()
+                port.moved = None if observed == QUARANTINE else port.moved
         if observed in TENANTS_RUN and not port.asked:
             use(picture, seen, body.instance)
     if was_on and not _on_tenants(ports):
@@ -226,6 +230,19 @@ def _leased(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
         picture.lease_networks[address.lease] = address.network
 
 
+def _plugged_elsewhere(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
+    """Nothing is known of a port that is plugged in elsewhere, but when it was read last."""
+    for one in seen.ports:
+        read = _port(picture, one.port).read_time
+        picture.ports[one.port] = Port(read_time=read, moved=seen.witness, left=seen.witness)
+
+
+def _left_behind(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> None:
+    for one in seen.ports:
+        if one.port_class in (QUARANTINE, UNKNOWN):
+            _port(picture, one.port).left = None
+
+
 def _given_back(picture: Picture, _seen: Seen, body: event_pb2.EventBody) -> None:
     for address in body.evidence.addresses:
         picture.leases.pop(address.lease, None)
@@ -245,6 +262,8 @@ def _moved(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> None:
 
 def _hold(picture: Picture, instance: str, since: Witness | None) -> None:
     picture.held, picture.hold = instance, since
+    for port in picture.ports.values():
+        port.left = None  # the clean pass between two holds saw to it that nobody's system is on it
     picture.writing, picture.image, picture.adopted = "", None, ""
 
 
@@ -293,6 +312,8 @@ _TAKES: dict[str, Callable[[Picture, Seen, event_pb2.EventBody], None]] = {
     "address.cooling": _given_back,
     "address.forced_free": _given_back,
     "address.withdrawn": _given_back,
+    "port.moved": _plugged_elsewhere,
+    LEFT: _left_behind,
     "instance.ended": _ended,
     "adoption.undone": _ended,
     "forced.approved": _forced,

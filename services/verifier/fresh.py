@@ -9,7 +9,8 @@ from services.verifier.picture import UNKNOWN, Picture
 from services.verifier.seen import Seen, micros
 from services.verifier.verdict import Finding
 
-_DIGEST = 32
+DIGEST = 32
+"""The length of what a reading is cited by."""
 
 
 def newest_claim(picture: Picture, seen: Seen, fence: int) -> tuple[Finding, ...]:
@@ -27,7 +28,7 @@ def read_afresh(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Fin
     if seen.type == "power.observed":
         power = seen.power
         time = micros(power.read_time) if power is not None else 0
-        if power is None or len(power.reading_digest) != _DIGEST or not time:
+        if power is None or len(power.reading_digest) != DIGEST or not time:
             return Finding("I5", "power was observed without citing a reading", (seen.witness, seen.witness))
         if time < picture.power_time:
             return Finding("I5", "power was observed by a reading older than the last", (seen.witness, seen.witness))
@@ -42,7 +43,7 @@ def read_afresh(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Fin
             return Finding(
                 "I5", f"{reading.port} was observed though it could not be read", (seen.witness, seen.witness)
             )
-        if len(reading.reading_digest) != _DIGEST or not reading.read_time:
+        if len(reading.reading_digest) != DIGEST or not reading.read_time:
             return Finding("I5", f"{reading.port} was observed without citing a reading", (seen.witness, seen.witness))
         port = picture.ports.get(reading.port)
         if port is None:

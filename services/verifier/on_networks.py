@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bms.event.v1 import event_pb2
+from services.verifier.fresh import DIGEST
 from services.verifier.picture import PRIVATE, QUARANTINE, TENANT, TENANTS_RUN, UNKNOWN, Picture, Port
 from services.verifier.seen import Seen, first_of
 from services.verifier.verdict import Finding, Witness
@@ -90,6 +91,51 @@ def only_in_the_hold(picture: Picture, seen: Seen, body: event_pb2.EventBody) ->
         return Finding(
             "I3", f"{wish.port} was asked onto a tenant's network before the image was verified", (before, seen.witness)
         )
+    return None
+
+
+def moved_when_cut(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
+    """I1, when a port is plugged in elsewhere: it was read in quarantine where it was; I3: off, if it is a tenant's."""
+    for one in seen.ports:
+        port = picture.ports.get(one.port)
+        if port is not None and not port.quarantined and port.moved is None:
+            msg = f"{one.port} was plugged in elsewhere before it was read in quarantine where it was"
+            witness = port.asked[-1].witness if port.asked else port.witness
+            return Finding("I1", msg, (witness or seen.witness, seen.witness))
+    if seen.after == "active" and picture.off is None:
+        asked = picture.power_asked or _before(picture, seen)
+        msg = f"the server of {body.instance} was moved to other switch ports without power having been read off"
+        return Finding("I3", msg, (asked, seen.witness))
+    return None
+
+
+def nothing_left(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
+    """I1, at a request: a port that was plugged in elsewhere was read in quarantine there, and what it left, empty."""
+    wish = first_of(seen, (TENANT,))
+    if wish is None:
+        return None
+    for name, port in picture.ports.items():
+        if port.moved is not None:
+            msg = f"{wish.port} was asked onto a tenant's network before {name} was read where it is plugged in now"
+            return Finding("I1", msg, (port.moved, seen.witness))
+        if port.left is not None:
+            msg = f"{wish.port} was asked onto a tenant's network before what {name} left was read empty"
+            return Finding("I1", msg, (port.left, seen.witness))
+    return None
+
+
+def left_empty(picture: Picture, seen: Seen, _body: event_pb2.EventBody) -> Finding | None:
+    """I5: what a port left is read afresh; I1: and nothing of the server is there."""
+    for one in seen.ports:
+        if one.port_class == UNKNOWN:
+            continue  # somebody else's by now
+        if len(one.reading_digest) != DIGEST or not one.read_time:
+            msg = f"what {one.port} left was observed without citing a reading"
+            return Finding("I5", msg, (seen.witness, seen.witness))
+        if one.port_class != QUARANTINE:
+            port = picture.ports.get(one.port)
+            since = port.left if port is not None else None
+            return Finding("I1", f"what {one.port} left reads {one.port_class}", (since or seen.witness, seen.witness))
     return None
 
 

@@ -35,6 +35,8 @@ class Port:
         instance: for whom it was on a tenant's network.
         read_time: of the last reading, in microseconds.
         witness: the event that cites the last reading.
+        moved: the event in which it was plugged in elsewhere, until it was read in quarantine there.
+        left: the same, until what it left was read empty.
     """
 
     observed: str = UNKNOWN
@@ -43,6 +45,8 @@ class Port:
     read_time: int = 0
     witness: Witness | None = None
     asked: list[Asked] = field(default_factory=list)
+    moved: Witness | None = None
+    left: Witness | None = None
 
     def may_be(self, port_class: str) -> bool:
         """Whether it counts as *port_class*: read so, or asked to be so since."""

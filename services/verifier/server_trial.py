@@ -9,7 +9,16 @@ from bms.event.v1 import event_pb2
 from services.verifier.between_tenants import cleaned_between, given_back_in_order
 from services.verifier.following import follow
 from services.verifier.fresh import newest_claim, quarantine_first, read_afresh
-from services.verifier.on_networks import one_world, only_in_the_hold, private, read_as_asked, written_for_the_holder
+from services.verifier.on_networks import (
+    left_empty,
+    moved_when_cut,
+    nothing_left,
+    one_world,
+    only_in_the_hold,
+    private,
+    read_as_asked,
+    written_for_the_holder,
+)
 from services.verifier.picture import Picture
 from services.verifier.seen import Seen
 from services.verifier.verdict import Finding, Verdict, worst
@@ -18,7 +27,7 @@ Check = Callable[[Picture, Seen, event_pb2.EventBody], Finding | None]
 
 _ON: dict[str, tuple[Check, ...]] = {
     "port.attach_requested": (
-        *(one_world, quarantine_first, cleaned_between, only_in_the_hold, given_back_in_order, private),
+        *(one_world, quarantine_first, cleaned_between, only_in_the_hold, given_back_in_order, private, nothing_left),
     ),
     "image.write_requested": (cleaned_between, written_for_the_holder, quarantine_first),
     "rescue.requested": (quarantine_first,),
@@ -28,6 +37,8 @@ _ON: dict[str, tuple[Check, ...]] = {
     "power.requested": (quarantine_first,),
     "port.attach_observed": (read_afresh, read_as_asked, given_back_in_order),
     "port.detach_observed": (read_afresh, read_as_asked),
+    "port.moved": (moved_when_cut,),
+    "port.left_observed": (left_empty,),
     "power.observed": (read_afresh,),
     "server.patrolled": (read_as_asked,),
     "server.taken_over": (read_as_asked,),

@@ -440,6 +440,14 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
             return self.world.plan("power_on", request.name)
         return self.world.begin("power_on", request.name)
 
+    def MoveServer(self, request: Any, context: Any) -> Any:
+        if request.validate_only:
+            return self.world.plan("move", request.name)
+        return self.world.begin("move", request.name)
+
+    def ConfirmServerMove(self, request: Any, context: Any) -> Any:
+        return _found(self.world.statuses, request.name, context)
+
     def CleanServer(self, request: Any, context: Any) -> Any:
         if request.validate_only:
             return self.world.plan("clean", request.name)

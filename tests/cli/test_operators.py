@@ -96,3 +96,54 @@ def test_power_is_switched(bms: Shell, world: World, word: str, power: int) -> N
     asked = world.asked("SetServerPower")
     assert [each.power for each in asked] == [power] * 4
     assert [each.validate_only for each in asked] == [True, True, False, False]
+
+
+def test_a_server_is_moved_to_other_switch_ports(bms: Shell, world: World) -> None:
+    """
+    Ports by label or MAC address, the switch before the first slash; checked first, then asked for.
+    """
+    record = world.add_server("a", "active")
+    first, second = (record.ports.add(name=f"{record.name}/ports/{mac}") for mac in ("0cc47a000001", "0cc47a000002"))
+    first.mac_address, first.label, second.mac_address = "0c:c4:7a:00:00:01", "eth0", "0c:c4:7a:00:00:02"
+
+    said = bms(
+        *("server", "move", "a", "--yes", "--reason", "new rack", "--cabled"),
+        *("--port", "eth0=leaf2/xe-0/0/7", "--port", "0C:C4:7A:00:00:02=leaf3/xe-1,00:1b:21:00:00:01"),
+    )
+
+    assert said.code == 0, said.err
+    asked = world.asked("MoveServer")
+    assert [(each.validate_only, each.cabled, each.reason) for each in asked] == [
+        (True, True, "new rack"), (False, True, "new rack")
+    ]  # fmt: skip
+    assert [(one.port, one.switch_name, one.switch_port, one.switch_id) for one in asked[1].ports] == [
+        (first.name, "leaf2", "xe-0/0/7", ""),
+        (second.name, "leaf3", "xe-1", "00:1b:21:00:00:01"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["eth0", "eth0=leaf2", "=leaf2/xe-1", "eth9=leaf2/xe-1", "eth0=/xe-1"])
+def test_a_link_that_is_not_understood_reaches_nobody(bms: Shell, world: World, text: str) -> None:
+    """
+    Exit code 2, with the form to write or the ports that there are.
+    """
+    record = world.add_server("a", "active")
+    port = record.ports.add(name=f"{record.name}/ports/0cc47a000001")
+    port.mac_address, port.label = "0c:c4:7a:00:00:01", "eth0"
+
+    assert bms("server", "move", "a", "--yes", "--reason", "x", "--port", text).code == 2
+    assert world.asked("MoveServer") == []
+
+
+def test_cables_are_told_of(bms: Shell, world: World) -> None:
+    """
+    Whoever waits for a person is told which command says that he is through.
+    """
+    record = world.add_server("a", "active")
+    port = record.ports.add(name=f"{record.name}/ports/0cc47a000001")
+    port.mac_address, port.label = "0c:c4:7a:00:00:01", "eth0"
+
+    said = bms("server", "move", "a", "--yes", "--reason", "x", "--port", "eth0=leaf2/xe-1")
+    assert "bms server cabled a" in said.out + said.err
+    assert "where they shall be" in bms("server cabled a").out
+    assert [each.name for each in world.asked("ConfirmServerMove")] == [record.name]

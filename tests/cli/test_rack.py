@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.rack import FILE, open_rack
+from services.cli.rack import FILE, open_rack, set_pace
+from services.simulated.rack import PortWrite
+from services.simulated.state import Vlans
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
 
@@ -137,3 +139,21 @@ def test_a_demo_begins_on_a_bare_site(offline: Shell, tmp_path: Path) -> None:
 
     assert said.code == 1
     assert "is not empty" in said.err
+
+
+def test_a_cable_is_moved(rack: Shell) -> None:
+    """
+    What was plugged in at the first switch port is at the second, with nothing of what was configured.
+    """
+    with open_rack(rack.data.path) as opened:
+        write = PortWrite("leaf1", "xe-0/0/1", Vlans(100), "0c:c4:7a:00:00:01")
+        other = PortWrite("leaf3", "xe-1", Vlans(), "0c:c4:7a:00:00:02")
+        opened.write_ports(UUID, (write, other), datetime.now(UTC))
+        set_pace(opened, "instant", None)
+
+    assert "is plugged into leaf2/xe-0/0/7" in rack("rack recable leaf1/xe-0/0/1 leaf2/xe-0/0/7").out
+    rows = {(row["SWITCH"], row["PORT"]): row["SERVER"] for row in json.loads(rack("rack ports -o json").out)}
+    assert rows == {("leaf1", "xe-0/0/1"): "", ("leaf2", "xe-0/0/7"): UUID, ("leaf3", "xe-1"): UUID}
+    assert "nothing is plugged into leaf1/xe-0/0/1" in rack("rack recable leaf1/xe-0/0/1 leaf2/xe-0/0/8").err
+    assert rack("rack recable leaf2/xe-0/0/7 leaf3/xe-1").code != 0
+    assert rack("rack recable leaf2 leaf3/xe-9").code == 2

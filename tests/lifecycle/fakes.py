@@ -25,8 +25,18 @@ from services.kernel.errors import (
 )
 from services.kernel.events import DiskSeen, ImageSeen, PowerSeen
 from services.lifecycle.bmc import Bmc
-from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
-from services.lifecycle.peers import Cooling, DetachProof, FlavorCard, Heard, PortWish, Purpose, Reading, Registered
+from services.lifecycle.domain.server import Lease, Move, Port, PortClass, Report, Tag
+from services.lifecycle.peers import (
+    Cooling,
+    DetachProof,
+    FlavorCard,
+    Heard,
+    PlaceReading,
+    PortWish,
+    Purpose,
+    Reading,
+    Registered,
+)
 from services.lifecycle.ports import (
     Booking,
     ConsoleSeen,
@@ -316,6 +326,7 @@ class FakeNetworks:
         self.unreadable: set[str] = set()
         self.dead_switches: set[str] = set()
         self.left: dict[tuple[str, str], PortClass] = {}
+        self.shows: dict[tuple[str, str], PortClass] = {}
         self.history: list[tuple[str, PortClass]] = []
         self.observes = False
         self._clock = clock
@@ -409,6 +420,23 @@ class FakeNetworks:
                 for server, fence in servers.items()
                 if not fence or fence >= self.fences.get(server, 0)
             }
+
+    def look_at(self, server: str, places: tuple[Port, ...]) -> tuple[PlaceReading, ...]:
+        with effect("network.look_at"):
+            self._answer()
+            return tuple(self._at(place) for place in places)
+
+    def _at(self, place: Port) -> PlaceReading:
+        now, where = self._clock.now(), (place.switch_name, place.switch_port)
+        holder = next((name for name, port in self.ports.items() if port.plug == where), "")
+        there = self.ports[holder].port_class if holder else self.left.get(where, PortClass.QUARANTINE)
+        seen = self.shows.get(where, there)
+        if place.switch_name in self.dead_switches:
+            return PlaceReading(
+                holder, Reading(place.name, PortClass.UNKNOWN, (), now, b"", "the switch does not answer")
+            )
+        digest = hashlib.sha256(f"{now}{where}{seen}".encode()).digest()
+        return PlaceReading(holder, Reading(place.name, seen, (), now, digest))
 
     def _is_silent(self, name: str) -> bool:
         return name in self.unreadable or self.ports[name].plug[0] in self.dead_switches
@@ -553,6 +581,7 @@ class FakeInventory:
         self.log: list[Heard] = []
         self.images = {"images/debian": SHA, "images/other": SHA}
         self.in_glance = "g-1"
+        self.refuses_links: BmsError | None = None
         self.silent = False
 
     def register(self, registered: Registered) -> None:
@@ -641,6 +670,37 @@ class FakeInventory:
                 self.closed.add(server)
                 self.servers.pop(server)
                 self.pool.pop(server)
+
+    def relink(self, server: str, moves: tuple[Move, ...], etag: str, request_id: str, *, check: bool = False) -> None:
+        with effect("inventory.relink"):
+            self._answer()
+            if self.refuses_links is not None and not check:
+                raise self.refuses_links
+            known = self.servers[server]
+            if etag and etag != known.etag:
+                msg = "another etag"
+                raise Stale(msg)
+            wanted = {move.port: move for move in moves}
+            others = [port for uuid, one in self.servers.items() if uuid != server for port in one.ports]
+            for port in others:
+                if any((port.switch_name, port.switch_port) == (one.switch_name, one.switch_port) for one in moves):
+                    msg = f"{port.switch_name} {port.switch_port} is where {port.name} is plugged in"
+                    raise WrongState(msg, remedy="Name another switch port.", subject=port.name)
+            ports = tuple(
+                replace(
+                    port,
+                    switch_name=wanted[port.name].switch_name,
+                    switch_port=wanted[port.name].switch_port,
+                    switch_id=wanted[port.name].switch_id,
+                )
+                if port.name in wanted
+                else port
+                for port in known.ports
+            )
+            if check or ports == known.ports:
+                return
+            self.servers[server] = replace(known, ports=ports, etag=f"{known.etag}+")
+            self.tell(server, "server.updated")
 
     def events(self, after: int, wait: int) -> tuple[tuple[Heard, ...], int]:
         self._answer()

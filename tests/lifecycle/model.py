@@ -17,6 +17,7 @@ from services.kernel.events import DiskSeen, Event, Head
 from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
+from services.lifecycle.domain.moving import NewLink, plugged
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import TAKEN, Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
@@ -29,6 +30,7 @@ from services.lifecycle.operations.cleaning import Cleaning
 from services.lifecycle.operations.following import close, enroll
 from services.lifecycle.operations.forcing import ForcedVerbs
 from services.lifecycle.operations.instances import InstanceVerbs
+from services.lifecycle.operations.moving import Moving
 from services.lifecycle.operations.powering import POWERS, Powering
 from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.ports import CleanStep
@@ -61,6 +63,7 @@ class Place:
         intent = server.intent and replace(
             server.intent, id="", operation="o" * bool(server.intent.operation), actor="", create_time=START,
             step_since=START, warnings=(), request_id="", tried=(), cure="", forced="f" * bool(server.intent.forced),
+            moves=tuple(replace(one, left=()) for one in server.intent.moves),
         )  # fmt: skip
         plain = replace(
             server, state_since=START, power_time=None, intent=intent, wait=None, reported=None, head=Head(), version=0,
@@ -147,7 +150,7 @@ CALL = Call(Caller("admin", frozenset({Role.ADMIN})), "", "", START)
 OTHER = replace(CALL, caller=Caller("other", frozenset({Role.ADMIN})))
 _BEGINNINGS = Beginnings(_IDS, lambda uuid, project: f"operations/{uuid}")
 SERVERS, INSTANCES = ServerVerbs(_BEGINNINGS), InstanceVerbs(_BEGINNINGS, lambda plain, _context: plain)
-CLEANING, POWERING = Cleaning(_BEGINNINGS), Powering(_BEGINNINGS)
+CLEANING, POWERING, MOVING = Cleaning(_BEGINNINGS), Powering(_BEGINNINGS), Moving(_BEGINNINGS)
 FORCED, ADOPTING = ForcedVerbs(_BEGINNINGS), Adopting(_BEGINNINGS, lambda plain, _context: plain)
 Verb = Callable[[OneBook], object]
 
@@ -214,6 +217,23 @@ def switching(kind: IntentKind) -> Verb:
     return lambda books: POWERING.switch(books, CALL, UUID, kind)
 
 
+def move(books: OneBook) -> None:
+    """Its second port goes to where inventory may have it as well, or back."""
+    port = next(port for port in books.server(UUID).ports if port.name == _PORTS[1].name)
+    there = "xe-9/9/9" if port.switch_port == _PORTS[1].switch_port else _PORTS[1].switch_port
+    MOVING.move(books, CALL, UUID, [NewLink(port.name, "leaf1", there)], "smoke", cabled=False)
+
+
+def move_dark(books: OneBook) -> None:
+    """The same of a server that was read off though its instance runs: its tenant shut it down from within."""
+    place = books.place
+    if place.server.state is not State.ACTIVE or place.server.intent is not None:
+        msg = "not running"
+        raise WrongState(msg)
+    books.place = Place(replace(place.server, power=Power.OFF), place.instance)
+    move(books)
+
+
 VERBS: dict[str, Verb] = {
     "provide": lambda books: SERVERS.provide(books, CALL, UUID),
     "recover": lambda books: SERVERS.recover(books, CALL, UUID, take=False),
@@ -237,6 +257,9 @@ VERBS: dict[str, Verb] = {
     **{f"force {kind.value}": forced(kind) for kind in ForcedKind},
     "close": lambda books: close(books, UUID, Intent("c", IntentKind.CLOSE, "", "inventory", START, START)),
     "replug": replug,
+    "move": move,
+    "move shut down": move_dark,
+    "cabled": lambda books: MOVING.confirm(books, CALL, UUID),
 }
 """What anybody may ask for; refused by an error where it is not possible."""
 
@@ -366,9 +389,11 @@ _WORLD: dict[StepName, Callable[[Server, Instance | None], Server]] = {
             _N.ATTACH_TENANT,
             _N.DETACH_ALL,
             _N.DETACH_NETWORK,
+            _N.SETTLE_LINKS,
         ),
         _moved,
     ),
+    _N.CHANGE_LINKS: lambda server, _: replace(server, ports=plugged(server.ports, server.task.moves), isolated=False),
     _N.FIND_PORTS: _found,
     _N.FORGET_PORTS: lambda server, _: replace(server, ports=_PORTS, isolated=False),
 }

@@ -110,6 +110,7 @@ class Rig:
             self.log,
             PageTokens(KEY),
             consoles=self.hardware,
+            moves_ports=self.hardware.moves_ports,
         )
         self.wire = Wire(servicer, self.caller, clock=self.clock)
 

@@ -21,7 +21,7 @@ from services.kernel.errors import BmsError, DeadlineExceeded, Exhausted, NotFou
 from services.kernel.events import DiskSeen
 from services.lifecycle.bmc import Bmc
 from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
-from services.lifecycle.domain.server import Lease, Port, PortClass, Report, Tag
+from services.lifecycle.domain.server import Lease, Move, Port, PortClass, Report, Tag
 from services.lifecycle.peers import DetachProof, Heard, PortWish, Purpose
 from services.lifecycle.ports import HardwareFacts
 from services.runtime import status as statuses
@@ -439,3 +439,38 @@ def test_a_silence_is_told_apart_from_a_refusal(ipam: Other, code: grpc.StatusCo
     client = IpamClient(ipam.peer)
 
     assert isinstance(ipam.refuses(lambda: client.held_by("demo", WEB), "ListLeases", code), kind)
+
+
+def test_a_place_is_read_with_whoever_has_it(network: Other) -> None:
+    """
+    In order, with the port that is registered there.
+    """
+    client = NetworkClient(network.peer)
+    port = Port(f"{SERVER}/ports/1", "0c:c4:7a:00:00:01", "leaf1", "xe-1")
+    reading = attachment_pb2.PortReading(port=port.name, port_class=network_pb2.PORT_CLASS_QUARANTINE)
+    answer = attachment_pb2.ReadSwitchPortsResponse(
+        readings=[attachment_pb2.SwitchPortReading(holder="servers/x/ports/y", reading=reading)]
+    )
+    (found,), (request,) = network.answers(lambda: client.look_at(UUID, (port,)), ("ReadSwitchPorts", answer))
+
+    assert (request.server, [(link.port, link.switch_port) for link in request.links]) == (
+        SERVER,
+        [(port.name, "xe-1")],
+    )
+    assert (found.holder, found.reading.port_class) == ("servers/x/ports/y", PortClass.QUARANTINE)
+
+
+def test_links_are_changed_by_the_etag_that_was_read(inventory: Other) -> None:
+    """
+    With its request id; a mere check writes nothing.
+    """
+    client = InventoryClient(inventory.peer)
+    move = Move(f"{SERVER}/ports/1", "leaf2", "xe-2", "00:1b:21:00:00:01", (("leaf1", "xe-1"),))
+    _, (request,) = inventory.answers(
+        lambda: client.relink(UUID, (move,), '"7"', "id", check=True), ("RelinkServer", server_pb2.Server())
+    )
+
+    assert (request.server, request.etag, request.request_id, request.validate_only) == (SERVER, '"7"', "id", True)
+    assert [(one.port, one.switch_name, one.switch_port, one.switch_id) for one in request.links] == [
+        (move.port, "leaf2", "xe-2", "00:1b:21:00:00:01")
+    ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_power_pb2, server_status_pb2
+from bms.lifecycle.v1 import clean_pb2, instance_pb2, server_move_pb2, server_power_pb2, server_status_pb2
 from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
 from services.lifecycle.domain.states import State
@@ -97,6 +97,13 @@ def power_on(rig: Rig, uuid: str) -> None:
 def power_reboot(rig: Rig, uuid: str) -> None:
     reboot_ = server_power_pb2.SetServerPowerRequest.POWER_REBOOT
     rig.ok("SetServerPower", server_power_pb2.SetServerPowerRequest(name=f"servers/{uuid}", power=reboot_), admin())
+
+
+def move(rig: Rig, uuid: str) -> None:
+    """Its first port goes to another switch, where its cable is already."""
+    port = server_move_pb2.PortMove(port=rig.server(uuid).ports[0].name, switch_name="leaf2", switch_port="xe-9/0/0")
+    request = server_move_pb2.MoveServerRequest(name=f"servers/{uuid}", ports=[port], reason="new rack", cabled=True)
+    rig.ok("MoveServer", request, admin())
 
 
 def create(rig: Rig, _uuid: str) -> None:
@@ -215,6 +222,10 @@ CASES = {
     "clean in quarantine": Case(settled(provide, quarantine), clean),
     "power on": Case(settled(provide, quarantine), power_on),
     "power reboot": Case(settled(), power_reboot),
+    "move": Case(settled(provide, create), move),
+    "move stopped": Case(settled(provide, held, stop), move),
+    "move free": Case(settled(provide), move),
+    "move in quarantine": Case(settled(provide, held, quarantine), move),
     "delete in quarantine": Case(settled(provide, held, quarantine), delete),
     "forget": Case(settled(provide), forget),
     "undo": Case(settled(provide), exhausted),
@@ -261,6 +272,7 @@ QUICK = (
     "delete",
     "stop",
     "attach",
+    "move",
     "forget",
     "delete in quarantine",
 )

@@ -25,7 +25,11 @@ from tests.lifecycle.model import BY_ITSELF, CALL, FRESH, SERVERS, UUID, Model, 
 from tests.lifecycle.test_plans import BEGINS
 from tests.support.clocks import START
 
+# Exploring all of it takes a minute of one core, which others may want as well.
+pytestmark = pytest.mark.timeout(600)
+
 _WAYS_OUT = {
+    *("move", "cabled"),
     *("delete", "recover", "take", "quarantine", "close", "replug", "clean", "power_on", "power_off", "power_reboot"),
     *("force release", "force available", "force attest_power_off"),
 }
@@ -161,7 +165,10 @@ def test_every_way_from_use_into_quarantine_can_be_held(model: Model) -> None:
         kept = {tag.network for port in went.server.ports for tag in port.networks}
         if place.server.task.kind is IntentKind.ATTACH:
             assert own == kept == {wish.network for wish in went.instance.networks} or not own, place
-    assert set(kinds) == {"start", "attach", "attach_restart", "unrescue"}
+    assert set(kinds) == {
+        *("start", "attach", "attach_restart", "unrescue"),
+        *("move", "move_quiet", "move_stopped"),
+    }
 
 
 def test_a_verb_that_changed_nothing_yet_and_cannot_go_back_waits(model: Model) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.lifecycle.domain.plans import IntentKind, percent, plan_of
+from services.lifecycle.domain.plans import MOVES, IntentKind, percent, plan_of
 from services.lifecycle.domain.states import State, Trigger, after
 from services.lifecycle.domain.step import OnFailure, StepName
 from services.lifecycle.operations.powering import POWERS
@@ -57,6 +57,9 @@ BEGINS: dict[IntentKind, tuple[Trigger | None, tuple[State, ...]]] = {
     _K.SKIP_CLEAN: (None, (State.CLEANING,)),
     _K.ATTEST: (None, (State.QUARANTINED,)),
     _K.REPLUG: (None, (State.AVAILABLE,)),
+    **dict.fromkeys((_K.MOVE, _K.MOVE_QUIET, _K.MOVE_STOPPED), (None, (State.ACTIVE,))),
+    _K.MOVE_FREE: (None, (State.AVAILABLE,)),
+    _K.MOVE_ASIDE: (None, (State.ENROLLED, State.QUARANTINED)),
     _K.STAND_BACK: (Trigger.QUARANTINE, (State.RESERVED, State.VERIFYING)),
     _K.CLOSE: (None, (State.ENROLLED, State.AVAILABLE, State.QUARANTINED)),
 }
@@ -121,7 +124,7 @@ def test_a_failure_may_come_at_every_step(kind: IntentKind) -> None:
             elif step.on_failure is OnFailure.SILENT:
                 assert after(state, Trigger.QUARANTINE)
             elif step.on_failure is OnFailure.STAY and step.limit is not None:
-                assert state is State.ACTIVE or kind in POWERS
+                assert state is State.ACTIVE or kind in (*POWERS, _K.MOVE_FREE, _K.MOVE_ASIDE)
 
 
 def test_release_goes_in_the_promised_order() -> None:
@@ -210,6 +213,22 @@ def test_nothing_is_done_for_an_instance_before_its_server_is_held_for_it() -> N
         assert names(kind)[-2:] == [_N.UNRESERVE_NODE, _N.REPORT]
 
 
+@pytest.mark.parametrize("kind", MOVES)
+def test_a_server_is_moved_cut_off_and_off(kind: IntentKind) -> None:
+    """
+    Ports are cut before the links change, and read on the new ones before anything goes on; an instance's server is off
+    from before that until its networks are read, and powered off anew behind whoever moved the cables.
+    """
+    plan = names(kind)
+    order = [_N.DETACH_ALL, _N.CHANGE_LINKS, _N.SETTLE_LINKS, _N.RECABLE]
+
+    assert plan[plan.index(_N.DETACH_ALL) :][:4] == order
+    if kind in (_K.MOVE, _K.MOVE_QUIET, _K.MOVE_STOPPED):
+        assert plan[0] is _N.POWER_OFF
+    if _N.ATTACH_TENANT in plan:
+        assert plan[plan.index(_N.ATTACH_TENANT) - 1] is _N.POWER_OFF
+
+
 @pytest.mark.parametrize("kind", IntentKind)
 def test_disks_are_erased_only_where_it_was_asked_for(kind: IntentKind) -> None:
     """
@@ -232,7 +251,14 @@ def test_taking_a_server_off_its_networks_is_never_given_up(kind: IntentKind) ->
     """
     No detach has a limit, and none can fail.
     """
-    detaching = (_N.DETACH_ALL, _N.DETACH_NETWORK, _N.COOL_ADDRESSES, _N.COUNT_ADDRESSES, _N.REGISTER_PORTS)
+    detaching = (
+        _N.DETACH_ALL,
+        _N.DETACH_NETWORK,
+        _N.COOL_ADDRESSES,
+        _N.COUNT_ADDRESSES,
+        _N.REGISTER_PORTS,
+        _N.SETTLE_LINKS,
+    )
 
     assert all(step.limit is None for step in plan_of(kind) if step.name in detaching)
 

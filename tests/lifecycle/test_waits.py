@@ -41,7 +41,7 @@ def _codes(path: Path) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.fullmatch(r"[A-Z]{2,}(_[A-Z]+)+|ENROLLED|MAINTENANCE|RETIRED|UNMANAGED|RETRYING", node.value)
+        and re.fullmatch(r"[A-Z]{2,}(_[A-Z]+)+|ENROLLED|MAINTENANCE|RECABLE|RETIRED|UNMANAGED|RETRYING", node.value)
         and not node.value.startswith(("BMS_", "STATE_", "NODE_TYPE_", "CUSTOM_", "COMPUTE_"))
     }
 

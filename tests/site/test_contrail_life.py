@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bms.lifecycle.v1 import instance_pb2, server_status_pb2
+from bms.inventory.v1 import server_pb2
+from bms.lifecycle.v1 import instance_pb2, server_move_pb2, server_status_pb2
 from services.kernel.clock import SystemClock
 from services.runtime.contrail import network_uuid, pairs_of
 from services.simulated.rack import PortWrite, Rack
@@ -113,8 +114,9 @@ def _listed(fake: FakeContrail, kind: str, more: str = "") -> list[dict[str, Any
 
 def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
     """
-    Cleaned, deployed, given back and cleaned again. While the instance is active its server's port is attached to the
-    tenant's network in Contrail, and the address that ipam keeps there points to it; before and after, neither is so.
+    Cleaned, deployed, moved to another switch port, given back and cleaned again. While the instance is active its
+    server's port is attached to the tenant's network in Contrail, and the address that ipam keeps there points to it;
+    before and after, neither is so.
     The verifier passes every log.
     """
     admin, tenant = Client(site, "admin"), Client(site, "tenant-a")
@@ -130,6 +132,22 @@ def test_a_life_over_contrail(fake: FakeContrail, site: Site) -> None:
     ((address, (interface,)),) = addresses(fake)
     assert address.startswith("10.1.0.")
     assert interface["to"][-1].startswith("bms-")
+
+    record = admin.call("inventory", "GetServer", server_pb2.GetServerRequest(name=server))
+    old = next(port for port in record.ports if port.mac_address == mac)
+    move = server_move_pb2.PortMove(port=old.name, switch_name=old.switch_name, switch_port="xe-0/0/3")
+    asked = server_move_pb2.MoveServerRequest(name=server, ports=[move], reason="new rack", cabled=True)
+    admin.done(admin.call("lifecycle", "MoveServer", asked), 240)
+    assert plugged(fake) == [(host, mac, network, (old.switch_name, "xe-0/0/3"))]
+    assert addresses(fake) == [(address, [interface])], "the same address, by an interface of the same name"
+    left = fake.named("physical-interface", _CONFIG, old.switch_name, old.switch_port)
+    taken = fake.named("physical-interface", _CONFIG, old.switch_name, "xe-0/0/3")
+    assert left is not None
+    assert taken is not None
+    assert not left.get("virtual_port_group_back_refs")
+    assert not left.get("port_refs")
+    assert len(taken["virtual_port_group_back_refs"]) == 1
+
     request = instance_pb2.DeleteInstanceRequest(name="projects/tenant-a/instances/web")
     tenant.done(tenant.call("lifecycle", "DeleteInstance", request), 240)
 

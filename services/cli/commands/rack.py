@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from services.cli.failures import CliError
+from services.cli.failures import BadUsage, CliError
 from services.cli.fleet import complete_server
 from services.cli.nouns import Noun, Span
 from services.cli.session import Session, changes, reads
@@ -194,6 +194,25 @@ def swap_disk(session: Session, server: str, serial: str) -> None:
 
     with _open(session) as opened:
         session.screen.print(model.swap(opened, _target(session, server), serial, datetime.now(UTC)))
+
+
+def _plug(text: str) -> tuple[str, str]:
+    switch, _, port = text.partition("/")
+    if not switch or not port:
+        raise BadUsage(f"{text!r} is no switch port", remedy="Write SWITCH/PORT, as bms rack ports shows them.")
+    return switch, port
+
+
+@rack.command("recable")
+@click.argument("source", metavar="SWITCH/PORT")
+@click.argument("target", metavar="SWITCH/PORT")
+@changes
+def recable(session: Session, source: str, target: str) -> None:
+    """Pull a cable out of the first switch port and plug it into the second, whatever anybody thinks of it."""
+    from services.cli import rack as model
+
+    with _open(session) as opened:
+        session.screen.print(model.recable(opened, _plug(source), _plug(target), datetime.now(UTC)))
 
 
 @rack.command("power")

@@ -10,6 +10,7 @@ from services.cli.commands import (  # noqa: F401
     server_certificate,
     server_clean,
     server_import,
+    server_move,
     server_power,
     server_records,
     server_retire,

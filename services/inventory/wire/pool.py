@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from bms.inventory.v1 import pool_pb2
 from services.inventory.domain.placement import Candidate, Failure
 from services.inventory.domain.pools import Pool, PoolKind
+from services.inventory.operations.linking import MAX_LINKS, NewLink
 from services.inventory.operations.pool import MAX_COUNT, Order, Report, Reported
 from services.inventory.wire.servers import disks, properties, to_pool_row
 from services.kernel.errors import InvalidField
@@ -72,6 +73,27 @@ def report(request: pool_pb2.ReportServerRequest) -> Report:
         disks=disks(request.disks) if found else (),
         closed=request.closed,
     )
+
+
+def links(request: pool_pb2.RelinkServerRequest) -> list[NewLink]:
+    """The links that *request* asks for.
+
+    Raises:
+        InvalidField: there are none or too many, one is incomplete, or two are of one port or one switch port.
+    """
+    if not 0 < len(request.links) <= MAX_LINKS:
+        raise InvalidField("links", f"does not hold 1 to {MAX_LINKS} links")
+    found: list[NewLink] = []
+    for at, given in enumerate(request.links):
+        for field, text in (("switch_name", given.switch_name), ("switch_port", given.switch_port)):
+            if not text:
+                raise InvalidField(f"links[{at}].{field}", "is missing: a link needs the switch and its port")
+        if given.port in {link.port for link in found}:
+            raise InvalidField(f"links[{at}].port", "is named twice")
+        if (given.switch_name, given.switch_port) in {(link.switch_name, link.switch_port) for link in found}:
+            raise InvalidField(f"links[{at}].switch_port", "is named twice")
+        found.append(NewLink(given.port, given.switch_name, given.switch_port, given.switch_id))
+    return found
 
 
 def to_report(reported: Reported) -> pool_pb2.ReportServerResponse:

@@ -16,7 +16,7 @@ from services.lifecycle.domain import walk
 from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, IntentKind
+from services.lifecycle.domain.plans import ATTACHES, MOVES, IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import Intent, PortClass, Power, Server
@@ -120,8 +120,8 @@ def _on_its_networks(server: Server, intent: Intent) -> bool:
 
 def _left(instance: Instance, server: Server, error: str, now: datetime) -> Instance:
     kind = server.task.kind
-    state = instance.resume or InstanceState.ACTIVE
-    if kind is IntentKind.ATTACH_RESTART and server.power is Power.OFF:
+    state = instance.state if kind in MOVES else instance.resume or InstanceState.ACTIVE
+    if kind in (IntentKind.ATTACH_RESTART, IntentKind.MOVE, IntentKind.MOVE_QUIET) and server.power is Power.OFF:
         # It was powered off on the way, and nobody powers it on again but its tenant.
         state = InstanceState.STOPPED
     networks = instance.networks

@@ -36,6 +36,11 @@ class IntentKind(StrEnum):
     DETACH = "detach"
     PUT_BACK = "put_back"
     REPLUG = "replug"
+    MOVE = "move"
+    MOVE_QUIET = "move_quiet"
+    MOVE_STOPPED = "move_stopped"
+    MOVE_FREE = "move_free"
+    MOVE_ASIDE = "move_aside"
     STAND_BACK = "stand_back"
     QUARANTINE = "quarantine"
     RECOVER = "recover"
@@ -63,7 +68,10 @@ class IntentKind(StrEnum):
         return self.value
 
 
-_VARIANTS = ("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova", "_anew")
+_VARIANTS = (
+    *("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova", "_anew"),
+    *("_quiet", "_stopped", "_free", "_aside"),
+)
 """What tells plans of one verb from each other."""
 _MINUTE = timedelta(minutes=1)
 _N, _F = StepName, OnFailure
@@ -165,6 +173,20 @@ _GIVE_BACK = (
     Step(_N.END_INSTANCE, "end the instance", None, weight=1),
 )
 
+
+def _to_new_links(fails: OnFailure) -> tuple[Step, ...]:
+    """From read in quarantine where its ports were, to read there where they are."""
+    return (
+        _detach_all(),
+        Step(_N.CHANGE_LINKS, "inventory has the new links", 10 * _MINUTE, weight=1, on_failure=fails),
+        # Not given up, as no detach is: a new link that cannot be read is corrected by asking for another.
+        Step(_N.SETTLE_LINKS, "all ports to quarantine on their new links, and nothing on the old, read back", None),
+        Step(_N.RECABLE, "wait until somebody says that the cables are moved, unless he has", None, weight=1),
+    )
+
+
+_NOT_OFFERED = Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY)
+
 _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), *_OFFERED),
     IntentKind.RECOVER: (
@@ -178,7 +200,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     ),
     # Not offered before anything is done, and cleaned like any other before it is offered again.
     IntentKind.CLEAN: (
-        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+        _NOT_OFFERED,
         *_MANUAL,
         *_inspect(Trigger.INSPECT),
         *_clean(enter=Trigger.INSPECTED),
@@ -270,14 +292,34 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.PUT_BACK: (_detach_all(), Step(StepName.POWER_OFF, "power off, when the BMC answers", None)),
     # A free server whose ports were plugged in elsewhere: not taken by anybody before they were read there.
     IntentKind.REPLUG: (
-        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+        _NOT_OFFERED,
         _detach_all(),
         Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
     ),
-    # Somebody else's by now: nothing is asked of it or of the fabric.
-    IntentKind.STAND_BACK: (
-        Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY),
+    # An instance's server to other switch ports. Powered off once more before its ports return: people were at it.
+    IntentKind.MOVE: (
+        _power_off(fails=_F.STAY),
+        *_to_new_links(_F.QUARANTINE),
+        _power_off(),
+        *_to_tenant(),
     ),
+    # Of one that was shut down from within: it is off afterwards, too.
+    IntentKind.MOVE_QUIET: (
+        _power_off(fails=_F.STAY),
+        *_to_new_links(_F.QUARANTINE),
+        _power_off(),
+        Step(_N.ATTACH_TENANT, "ports to the tenant's networks, read back", 5 * _MINUTE),
+    ),
+    IntentKind.MOVE_STOPPED: (_power_off(fails=_F.STAY), *_to_new_links(_F.QUARANTINE)),
+    IntentKind.MOVE_FREE: (
+        _NOT_OFFERED,
+        *_to_new_links(_F.STAY),
+        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
+    ),
+    # Enrolled, or in quarantine, where it stays.
+    IntentKind.MOVE_ASIDE: _to_new_links(_F.STAY),
+    # Somebody else's by now: nothing is asked of it or of the fabric.
+    IntentKind.STAND_BACK: (_NOT_OFFERED,),
     IntentKind.RELEASE: (*_GIVE_BACK, *_clean(enter=Trigger.DETACHED), *_OFFERED),
     # Adopted, or forced into the pool: nobody inspected it yet.
     IntentKind.RELEASE_FOUND: (*_GIVE_BACK, *_inspect(Trigger.INSPECT), *_clean(enter=Trigger.INSPECTED), *_OFFERED),
@@ -349,6 +391,13 @@ DEPLOYS = (IntentKind.DEPLOY, IntentKind.DEPLOY_NOVA)
 
 ATTACHES = (IntentKind.ATTACH, IntentKind.ATTACH_RESTART)
 """The kinds that bring an instance onto one more network."""
+
+
+MOVES = (
+    *(IntentKind.MOVE, IntentKind.MOVE_QUIET, IntentKind.MOVE_STOPPED),
+    *(IntentKind.MOVE_FREE, IntentKind.MOVE_ASIDE),
+)
+"""The kinds that bring a server to other switch ports."""
 
 
 def plan_of(kind: IntentKind) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.kernel.errors import BmsError
 from services.lifecycle.domain.instance import Instance
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.plans import MOVES, IntentKind
 from services.lifecycle.domain.server import Intent, Server, Wait
 
 
@@ -47,7 +47,7 @@ class Progress:
 OF_SERVERS = frozenset(
     {
         *(IntentKind.PROVIDE, IntentKind.RECOVER, IntentKind.QUARANTINE, IntentKind.CLOSE),
-        *(IntentKind.REPLUG, IntentKind.STAND_BACK),
+        *(IntentKind.REPLUG, IntentKind.STAND_BACK, *MOVES),
         *(IntentKind.SWITCH_ON, IntentKind.SWITCH_OFF, IntentKind.SWITCH_REBOOT),
         *(IntentKind.CLEAN, IntentKind.CLEAN_ENROLLED, IntentKind.CLEAN_QUARANTINED),
         *(IntentKind.FORCE_RELEASE, IntentKind.FORCE_AVAILABLE, IntentKind.SKIP_CLEAN, IntentKind.ATTEST),

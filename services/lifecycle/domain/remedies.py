@@ -31,6 +31,7 @@ CURES: Mapping[Cure, frozenset[StepName]] = {
             _N.DETACH_ALL,
             _N.DETACH_NETWORK,
             _N.REGISTER_PORTS,
+            _N.SETTLE_LINKS,
         }
     ),
     Cure.RESET_BMC: frozenset({_N.VERIFY_BMC, _N.POWER_OFF, _N.POWER_ON, _N.SWITCH_ON, _N.REBOOT}),

@@ -124,6 +124,22 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A port that is plugged in elsewhere from now on.
+
+    Attributes:
+        port: its name.
+        left: where it was plugged in, switch and port, each to be read empty in the end.
+    """
+
+    port: str
+    switch_name: str
+    switch_port: str
+    switch_id: str = ""
+    left: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What somebody wants done, and how far it is.
 
@@ -145,6 +161,8 @@ class Intent:
         cure: the code whose remedy the next look at the step shall apply; "" for none.
         forced: the forced action that allows it, `servers/{uuid}/forcedActions/{uuid}`; "" for what needs none.
         steps: of a manual clean: what to run.
+        moves: of a server that is moved: its new links.
+        cabled: somebody said that the cables are there.
     """
 
     id: str
@@ -164,6 +182,8 @@ class Intent:
     cure: str = ""
     forced: str = ""
     steps: tuple[CleanStep, ...] = ()
+    moves: tuple[Move, ...] = ()
+    cabled: bool = False
 
     @property
     def step(self) -> Step:
@@ -331,7 +351,7 @@ class Server:
             intent is None or (intent.is_last and intent.step.name is StepName.REPORT)
         ):
             return Report(available=True, reason="", held_by="")
-        if intent is not None and intent.kind is IntentKind.REPLUG:
+        if intent is not None and intent.kind in (IntentKind.REPLUG, IntentKind.MOVE_FREE):
             return Report(available=False, reason="PORTS_CHANGED", held_by="")
         return Report(available=False, reason=TAKEN if self.taken_elsewhere else self.state.value.upper(), held_by="")
 

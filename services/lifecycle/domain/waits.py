@@ -178,6 +178,20 @@ _ALL = (
         ),
         sla=timedelta(0),
     ),
+    Blocker(
+        "RECABLE",
+        _K.WAIT,
+        "The server is being moved to other switch ports: its ports were cut, inventory and network have the new links,"
+        " and nothing is left on the old ones.",
+        "administrator",
+        "Move its cables as the reason says, then say so. If they went elsewhere, name the links they are at now.",
+        (
+            "bms server cabled {server}",
+            "bms server port list {server}",
+            "bms server move {server} --port PORT=SWITCH/PORT --reason REASON",
+        ),
+        sla=timedelta(hours=1),
+    ),
     *OF_CONTROLLERS,
     *OF_OTHERS,
     *FAULTS,

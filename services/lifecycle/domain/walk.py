@@ -16,7 +16,7 @@ from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, IntentKind, plan_of
+from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, MOVES, IntentKind, plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import TAKEN, Intent, Power, Server, Wait
@@ -201,7 +201,8 @@ def fail(
     ended = _failed_operation(server, intent, told, now)
     left = None
     if instance is not None:
-        state = instance.resume or InstanceState.ACTIVE if way is OnFailure.STAY else InstanceState.ERROR
+        stays = instance.state if intent.kind in MOVES else instance.resume or InstanceState.ACTIVE
+        state = stays if way is OnFailure.STAY else InstanceState.ERROR
         left = replace(instance, state=state, error=str(told), operation="", resume=None, update_time=now)
         if way is OnFailure.STAY and intent.kind in ATTACHES:
             left = replace(left, networks=tuple(wish for wish in left.networks if wish.network != intent.network))
@@ -277,7 +278,7 @@ def _rest(server: Server, instance: Instance | None, events: tuple[Event, ...], 
         return Change(resting, events, left)
     done = replace(
         progress_of(server, intent, left), wait=None, done=True, end_time=now, server=resting,
-        answer=left if left is not None else resting,
+        answer=left if left is not None and intent.kind not in MOVES else resting,
     )  # fmt: skip
     return Change(resting, events, left, operations=(done,))
 

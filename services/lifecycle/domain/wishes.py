@@ -78,7 +78,7 @@ def wishes_of(server: Server, instance: Instance | None) -> Wishes:
     if name in _BOOT_CLASSES:
         boot = _with_groups(server, {port.name: () for port in server.boot_ports})
         return dict.fromkeys(boot, (_BOOT_CLASSES[name], ()))
-    if name in (StepName.DETACH_ALL, StepName.REGISTER_PORTS):
+    if name in (StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.SETTLE_LINKS):
         return {port.name: (PortClass.QUARANTINE, ()) for port in server.linked_ports}
     if name is StepName.ATTACH_TENANT and instance is not None:
         if intent.kind is IntentKind.ATTACH and instance.resume is InstanceState.STOPPED:

@@ -48,10 +48,15 @@ class Beginnings:
         )
 
     @staticmethod
-    def commit(books: Books, call: Call, change: Change, type_: str) -> Progress:
+    def commit(
+        books: Books, call: Call, change: Change, type_: str, *, message: str = "", facts: dict[str, str] | None = None
+    ) -> Progress:
         """Writes what a verb began, with the event that says who asked, and its operation."""
         server, intent = change.server, change.server.task
-        asked = note(server, server, type_, call.now, actor=call.caller.subject, request_id=call.request_id)
+        asked = note(
+            server, server, type_, call.now,
+            actor=call.caller.subject, request_id=call.request_id, message=message, facts=facts,
+        )  # fmt: skip
         progress = progress_of(server, intent, change.instance)
         if intent.operation:
             books.begin_operation(progress, call.now)

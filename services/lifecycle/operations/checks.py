@@ -12,6 +12,8 @@ from services.kernel.errors import InvalidField, WrongState
 from services.kernel.names import FLAVOR, IMAGE, NETWORK
 from services.lifecycle.domain.guests import GUEST_ID
 from services.lifecycle.domain.instance import Instance, NetworkWish
+from services.lifecycle.domain.moving import NewLink, link_taken, plugged
+from services.lifecycle.domain.server import Move, PortClass, Server
 from services.lifecycle.peers import Addresses, Inventory, Networks
 
 MAX_NETWORKS = 16
@@ -117,6 +119,34 @@ class Checks:
         self.image(instance.image, instance.project)
         for index, wish in enumerate(instance.networks):
             self.network(wish, instance.project, f"instance.networks[{index}]")
+
+    def links(self, server: Server, moves: tuple[Move, ...]) -> None:
+        """Inventory can have the new links, and the fabric tells that nothing is on them.
+
+        Raises:
+            WrongState: another port has one, it cannot be read, or something is on it.
+        """
+        self.inventory.relink(server.uuid, moves, "", "", check=True)
+        own = {port.name for port in server.ports}
+        named = {move.port: move for move in moves}
+        here = {(port.switch_name, port.switch_port) for port in server.ports}
+        there = (port for port in plugged(server.ports, moves) if port.name in named)
+        places = tuple(port for port in there if (port.switch_name, port.switch_port) not in here)
+        for place, seen in zip(places, self.networks.look_at(server.uuid, places) if places else (), strict=True):
+            link, found = named[place.name], seen.reading
+            if seen.holder and seen.holder not in own:
+                raise link_taken(seen.holder, NewLink(place.name, link.switch_name, link.switch_port))
+            if found.port_class is not PortClass.QUARANTINE:
+                where = f"{link.switch_name} {link.switch_port}"
+                on = ", ".join(tag.network for tag in found.networks) or found.detail or found.port_class.value
+                silent = found.port_class is PortClass.UNKNOWN
+                raise WrongState(
+                    f"{where} cannot be read: {found.detail}" if silent else f"something is on {where} already: {on}",
+                    remedy="See that switch and port are spelled as the fabric has them, and nobody else is there.",
+                    subject=place.name,
+                    switch_name=link.switch_name,
+                    switch_port=link.switch_port,
+                )
 
     def image(self, image: str, project: str) -> None:
         """The project may use the image."""

@@ -20,7 +20,7 @@ from services.lifecycle.steps.describing import described
 from services.lifecycle.steps.identity import call_id
 from services.lifecycle.steps.outcomes import Context, Done, Failed, Outcome, Waiting
 
-CUTTING = frozenset({StepName.DETACH_ALL, StepName.REGISTER_PORTS})
+CUTTING = frozenset({StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.SETTLE_LINKS})
 """Steps that take a server off every network."""
 _ASIDE = frozenset({
     IntentKind.QUARANTINE, IntentKind.RELEASE_SILENT, IntentKind.FORCE_RELEASE, IntentKind.PUT_BACK, IntentKind.CLOSE,
@@ -218,7 +218,7 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
         return Waiting(read, "PORTS_NOT_SETTLED", f"asked for and not read back yet: {late}")
     settled = replace(read, isolated=isolated(ports))
     instance = connected(ctx.instance, settled) if ctx.instance else None
-    out = ctx.intent.step.name in (StepName.DETACH_ALL, StepName.DETACH_NETWORK, StepName.REGISTER_PORTS)
+    out = ctx.intent.step.name in CUTTING or ctx.intent.step.name is StepName.DETACH_NETWORK
     type_ = "port.detach_observed" if out else "port.attach_observed"
     seen = Evidence(ports=tuple(port_seen(readings[port.name]) for port in ports if port.name in readings))
     # Of a server without ports nothing was observed, and nothing says so.

@@ -15,6 +15,7 @@ from services.lifecycle.steps.booking import BookingSteps
 from services.lifecycle.steps.ending import EndingSteps
 from services.lifecycle.steps.jobs import ConfigDrive, JobSteps
 from services.lifecycle.steps.meanwhile import MeanwhileSteps
+from services.lifecycle.steps.moving import MovingSteps
 from services.lifecycle.steps.outcomes import Context, Outcome
 from services.lifecycle.steps.power import PowerSteps
 from services.lifecycle.steps.reserving import ReservingSteps
@@ -31,6 +32,7 @@ def steps(
     jobs, address = JobSteps(hardware, inventory, config_drive, attaching), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
     booking = BookingSteps(hardware, inventory, config_drive)
+    moving = MovingSteps(attaching, inventory, networks)
     meanwhile, reserving = MeanwhileSteps(attaching, inventory, hardware), ReservingSteps(hardware)
     return {
         StepName.VERIFY_BMC: power.verify_bmc,
@@ -45,6 +47,9 @@ def steps(
         StepName.ATTACH_TENANT: attaching.attach,
         StepName.DETACH_ALL: meanwhile.detach_all,
         StepName.DETACH_NETWORK: attaching.attach,
+        StepName.CHANGE_LINKS: moving.change_links,
+        StepName.SETTLE_LINKS: moving.settle_links,
+        StepName.RECABLE: moving.recable,
         StepName.CHECK_OFFER: booking.check_offer,
         StepName.RESERVE_NODE: reserving.reserve_node,
         StepName.UNRESERVE_NODE: reserving.unreserve_node,

@@ -84,6 +84,7 @@ def _binding(server: str, unit: Sequence[PortOrder], keeper: Resource) -> Mappin
     wanted: dict[str, object] = {
         "admin_state_up": True, "binding:vnic_type": "baremetal", "binding:host_id": server,
     }  # fmt: skip
-    if not links_of(keeper):
+    # Ironic's own words for the place stay where they name it; a server that was moved is brought back where it is now.
+    if not links_of(keeper) or not all(is_at(keeper, order.port, order.switch_id) for order in unit):
         wanted["binding:profile"] = profile_of(unit)
     return wanted

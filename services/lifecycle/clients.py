@@ -300,6 +300,7 @@ def _readings(found: Iterable[attachment_pb2.PortReading]) -> tuple[Reading, ...
             read_time=_moment(reading.read_time),
             digest=reading.reading_digest,
             detail=reading.detail,
+            breach=reading.breach,
         )
         for reading in found
     )

@@ -130,7 +130,7 @@ def compose(
     worker = Worker(
         database,
         store,
-        steps(hardware, inventory, networks, addresses, drive),
+        steps(hardware, inventory, networks, addresses, drive, walks.pace.patrol),
         Placement(database, store, inventory, clock, ids, nova_trait),
         Patrol(hardware, networks, ids.uuid, brakes),
         clock,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bms.event.v1 import event_pb2
 from bms.lifecycle.v1 import server_status_pb2
-from services.kernel.names import INSTANCE
+from services.kernel.names import INSTANCE, stable_uuid
 from services.lifecycle import wire
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.instance import Instance, InstanceState
@@ -18,10 +18,14 @@ from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.domain.waits import BLOCKERS
+from services.lifecycle.judging import docket
 from services.lifecycle.operations.beginning import is_quarantining
 from services.lifecycle.store import Store
 from services.runtime.database import Transaction
+from services.verifier.verdict import Verdict
 
+CONTESTED = "ADDRESS_CONTESTED"
+"""What is said of a server that nothing else is to be said of, while another has an address of it."""
 _EFFECTS = 20
 _FIRST = (
     *(StepName.DETACH_ALL, StepName.REGISTER_PORTS, StepName.CLOSE),
@@ -45,6 +49,9 @@ def diagnose(
         meaning="Nothing blocks it." if not code else "",
         last_effects=_effects(tx, server),
     )
+    others = contested(tx, server)
+    if others and not code:
+        code = answer.blocked_on = CONTESTED
     blocker = BLOCKERS.get(code)
     if blocker is not None:
         limit = sla_of(server, code)
@@ -78,7 +85,21 @@ def diagnose(
             answer.commands.extend(one for one in shown if one not in answer.commands)
         if server.state is State.QUARANTINED and server.intent is None and not server.isolated:
             answer.commands.append(f"bms server quarantine {uuid} --reason REASON")
+    for stream, why in others:
+        answer.meaning += f" {stream.rpartition('/')[2]}: {why}."
+        answer.commands.append(f"bms event list --service ipam --stream {stream}")
     return answer
+
+
+def contested(tx: Transaction, server: Server) -> list[tuple[str, str]]:
+    """The streams of those of the server's addresses that another has as well, and what the verifier says of each."""
+    found = []
+    for lease in server.leases:
+        stream = f"vrfs/{stable_uuid('vrf', lease.vrf)}/addresses/{lease.address}"
+        last = docket.trial(tx, stream)
+        if last is not None and last.verdict is Verdict.FAIL:
+            found.append((stream, last.reason))
+    return found
 
 
 def _self_remedy(server: Server, budget: Budget) -> server_status_pb2.SelfRemedy | None:

@@ -23,13 +23,13 @@ from services.lifecycle.domain.brake import Held, Sign
 from services.lifecycle.domain.findings import NOTED, Finding
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.server import PortClass, Power, Server, Wait, isolated
+from services.lifecycle.domain.server import Port, PortClass, Power, Server, Wait, isolated
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.peers import Networks, Reading
 from services.lifecycle.ports import Hardware, Target
-from services.lifecycle.steps.attaching import port_seen
+from services.lifecycle.steps.attaching import as_read, port_seen
 from services.lifecycle.steps.power import with_power
 from services.runtime.database import Transaction
 
@@ -113,7 +113,8 @@ class Patrol:
             return looked, (note(server, looked, type_, now, evidence=Evidence(power=seen), message=message),)
         looked = _with_ports(looked, readings)
         evidence = Evidence(ports=tuple(port_seen(reading) for reading in readings), power=seen)
-        return looked, (note(server, looked, type_, now, evidence=evidence),)
+        message = "; ".join(f"{port.name}: {port.odd.breach or port.odd.detail}" for port in looked.ports if port.odd)
+        return looked, (note(server, looked, type_, now, evidence=evidence, message=message),)
 
     def _set_aside(
         self,
@@ -150,20 +151,16 @@ def nothing_new(
 
 def _changed(before: Server, after: Server) -> bool:
     return after.power is not before.power or any(
-        (new.observed, new.networks) != (old.observed, old.networks)
+        (new.observed, new.networks, new.odd) != (old.observed, old.networks, old.odd)
         for new, old in zip(after.ports, before.ports, strict=True)
     )
 
 
 def _with_ports(server: Server, readings: Sequence[Reading]) -> Server:
-    known = {reading.port: reading for reading in readings if reading.port_class is not PortClass.UNKNOWN}
+    # A switch that did not answer says nothing; one whose answer is no class says a lot.
+    known = {reading.port: reading for reading in readings if reading.digest}
     ports = tuple(
-        replace(
-            port,
-            observed=known[port.name].port_class,
-            networks=known[port.name].networks,
-            read_time=known[port.name].read_time,
-        )
+        as_read(port, known[port.name])
         # One never read where it is plugged in now: network may have it where it was before.
         if port.name in known and port.read_time is not None
         else port
@@ -177,12 +174,17 @@ def _unplanned(server: Server) -> tuple[str, str] | None:
     if server.state is State.AVAILABLE:
         if server.power is Power.ON:
             return "POWER_ON_UNPLANNED", "it was found powered on though nobody held it"
-        if any(port.linked and port.observed is not PortClass.QUARANTINE for port in server.ports):
+        if any(port.observed is not PortClass.QUARANTINE or _is_somewhere(port) for port in server.linked_ports):
             return "PORTS_MOVED_UNPLANNED", "a port was found on a network though nobody held the server"
     if server.state is State.QUARANTINED and not server.isolated:
         # Nothing leads out before it was read there again.
         return "PORTS_MOVED_UNPLANNED", "a port was found elsewhere though the server is in quarantine"
     return None
+
+
+def _is_somewhere(port: Port) -> bool:
+    """Whether what is odd about *port* is that it may be on a network."""
+    return port.odd is not None and bool(port.odd.networks or port.odd.breach)
 
 
 def _noted(server: Server, events: tuple[Event, ...], now: datetime, code: str, message: str) -> Change:

@@ -120,7 +120,13 @@ class Inventory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A port as network read it back from the fabric: ``port_class`` is UNKNOWN where it did not answer."""
+    """A port as network read it back from the fabric.
+
+    Attributes:
+        port_class: UNKNOWN where it did not answer, or answered what is no class.
+        digest: empty where it did not answer.
+        breach: why isolation is at stake there, whoever has the server; empty if it is not.
+    """
 
     port: str
     port_class: PortClass
@@ -128,6 +134,7 @@ class Reading:
     read_time: datetime
     digest: bytes
     detail: str = ""
+    breach: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from services.lifecycle.domain.server import (
     Intent,
     Lease,
     Move,
+    Oddity,
     Port,
     PortClass,
     Power,
@@ -235,6 +236,7 @@ def _port_doc(port: Port) -> list[object]:
         port.requested.value if port.requested else None,
         _tags_doc(port.wanted),
         port.switch_id,
+        _odd_doc(port.odd) if port.odd else None,
     ]
 
 
@@ -253,7 +255,16 @@ def _port(doc: list[Any]) -> Port:
         wanted=tuple(Tag(*tag) for tag in doc[10]),
         # Rows of earlier versions end before it.
         switch_id=doc[11] if len(doc) > 11 else "",
+        odd=_odd(doc[12]) if len(doc) > 12 and doc[12] else None,
     )
+
+
+def _odd_doc(odd: Oddity) -> list[object]:
+    return [_tags_doc(odd.networks), odd.breach, odd.detail, odd.opened]
+
+
+def _odd(doc: list[Any]) -> Oddity:
+    return Oddity(tuple(Tag(*tag) for tag in doc[0]), doc[1], doc[2], doc[3])
 
 
 def _disk_doc(disk: DiskSeen) -> list[object]:

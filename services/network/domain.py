@@ -192,6 +192,7 @@ class Reading:
     Attributes:
         digest: over what it answered; empty if it did not.
         detail: what is strange about it, for people.
+        breach: why isolation is at stake there, whoever has the server, a sentence; empty if it is not.
         asked: the attachment's count of wishes when the reading began. A reading says nothing of later wishes, and
             clocks of two machines could not tell which came first.
     """
@@ -203,6 +204,7 @@ class Reading:
     detail: str = ""
     asked: int = 0
     setup: PortSetup = NO_SETUP
+    breach: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,20 +326,33 @@ def class_of(config: PortConfig, networks: Mapping[str, Network]) -> tuple[PortC
     """
     seen = sorted(({(0, config.untagged)} if config.untagged else set()) | config.tagged)
     tags = tuple(sorted(Tag(networks[known].name, tag) for tag, known in seen if known in networks))
-    foreign = sorted(config.networks - set(networks))
-    if foreign:
-        which = ", ".join(f"VLAN {one}" if one.isdigit() else one for one in foreign)
-        return PortClass.UNKNOWN, tags, f"{which} belongs to no network"
+    if breach := breach_of(config, networks):
+        return PortClass.UNKNOWN, tags, breach
     if sum(not tag for tag, _ in seen) > 1:
         return PortClass.UNKNOWN, tags, "several untagged networks"
     if not seen:
         return PortClass.QUARANTINE, (), ""
+    return networks[seen[0][1]].network_class, tags, ""
+
+
+def breach_of(config: PortConfig, networks: Mapping[str, Network]) -> str:
+    """Why what is configured puts isolation at stake, whoever has the server; empty if it does not.
+
+    A network of the fabric that is none of ours, networks of two classes, and networks of two projects do.
+
+    Args:
+        networks: ours, by what the fabric calls them.
+    """
+    foreign = sorted(config.networks - set(networks))
+    if foreign:
+        which = ", ".join(f"VLAN {one}" if one.isdigit() else one for one in foreign)
+        return f"{which} belongs to no network"
     classes = {networks[known].network_class for known in config.networks}
     if len(classes) > 1:
-        return PortClass.UNKNOWN, tags, f"networks of several classes: {', '.join(sorted(classes))}"
+        return f"networks of several classes: {', '.join(sorted(classes))}"
     if len({networks[known].project for known in config.networks}) > 1:
-        return PortClass.UNKNOWN, tags, "networks of several projects"
-    return classes.pop(), tags, ""
+        return "networks of several projects"
+    return ""
 
 
 def spread(wishes: Mapping[str, Wish], links: Iterable[Link]) -> dict[str, Wish]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -32,6 +32,7 @@ class PortFact:
         doubt: why *config* is no more than what may be configured there; such a port is UNKNOWN, never in quarantine.
             Empty if it is certain.
         setup: what else the controller has set there.
+        breach: why isolation is at stake, beyond what *config* says by itself; empty if it is not.
     """
 
     port: SwitchPort
@@ -41,6 +42,7 @@ class PortFact:
     detail: str = ""
     doubt: str = ""
     setup: PortSetup = NO_SETUP
+    breach: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,16 @@ class Controller(Protocol):
 
         Raises:
             PeerUnavailable: the controller does not say what it can do.
+        """
+        ...
+
+    def opened(self, fabric_ids: Collection[str]) -> Mapping[str, str]:
+        """Those of the site's private networks *fabric_ids* that tenants can see, join or reach by now, with why.
+
+        As few requests as there are kinds of ways in, however many networks. One that is gone is not among them.
+
+        Raises:
+            PeerUnavailable: the controller does not answer.
         """
         ...
 

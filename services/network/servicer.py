@@ -57,7 +57,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self._tokens = tokens
         self._networks = Networks(ids)
         self._controlled = Controlled(database, writer, self._networks, controller, self.store) if controller else None
-        self._switching = Switching(database, self.store, fabric)
+        self._switching = Switching(database, self.store, fabric, controller)
         self._mirror = mirror
 
     def store(self, tx: Transaction) -> Store:

@@ -40,7 +40,7 @@ _NETWORK_ALONE = (
 _PORT_COLUMNS = (
     "port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class, wish_tags, project,"
     " request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail, seen_asked,"
-    " seen_setup, wish_purpose"
+    " seen_setup, seen_breach, wish_purpose"
 )
 _PORT = f"SELECT {_PORT_COLUMNS} FROM ports"
 _SAME = (
@@ -57,6 +57,7 @@ _SAVED = (
     " asked = excluded.asked, seen_class = excluded.seen_class, seen_tags = excluded.seen_tags,"
     " seen_time = excluded.seen_time, seen_digest = excluded.seen_digest, seen_detail = excluded.seen_detail,"
     " seen_asked = excluded.seen_asked, seen_setup = excluded.seen_setup,"
+    " seen_breach = excluded.seen_breach,"
     " wish_purpose = excluded.wish_purpose, settled = excluded.settled"
 )
 
@@ -176,11 +177,11 @@ class SqlStore:
         return "" if row is None else str(row["port"])
 
     def save(self, changes: Sequence[tuple[Attachment, Attachment | None]]) -> None:
-        rows = ", ".join(f"({', '.join('?' * 21)})" for _ in changes)
+        rows = ", ".join(f"({', '.join('?' * 22)})" for _ in changes)
         self._tx.later(
             "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
             " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
-            " seen_asked, seen_setup, wish_purpose, settled)"
+            " seen_asked, seen_setup, seen_breach, wish_purpose, settled)"
             f" VALUES {rows} ON CONFLICT (port) DO UPDATE SET {_SAVED}",
             [value for new, _ in changes for value in _values(new)],
         )
@@ -195,7 +196,7 @@ class SqlStore:
         for one in attachments:
             self._tx.later(
                 "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
-                " seen_asked = ?, seen_setup = ?, settled = ? WHERE port = ?",
+                " seen_asked = ?, seen_setup = ?, seen_breach = ?, settled = ? WHERE port = ?",
                 (*_seen(one.observed), int(one.settled), one.link.port),
             )
 
@@ -309,6 +310,7 @@ def _attachment(row: Row) -> Attachment:
             row["seen_detail"],
             row["seen_asked"],
             _setup(row["seen_setup"]),
+            row["seen_breach"],
         )
     return Attachment(
         server=row["server"],
@@ -369,11 +371,12 @@ def _same(one: Attachment, now: Reading) -> tuple[object, ...]:
 
 
 def _seen(reading: Reading | None) -> tuple[object, ...]:
-    """The columns of a reading, from the class to what else is set."""
+    """The columns of a reading, from the class to what puts isolation at stake."""
     if reading is None:
-        return (*(None,) * 6, "")
+        return (*(None,) * 6, "", "")
     moment, setup = to_micros(reading.read_time), _setup_text(reading.setup)
-    return reading.port_class.value, _text(reading.tags), moment, reading.digest, reading.detail, reading.asked, setup
+    what = reading.port_class.value, _text(reading.tags), moment, reading.digest, reading.detail
+    return *what, reading.asked, setup, reading.breach
 
 
 def _setup_text(setup: PortSetup) -> str:

@@ -7,10 +7,11 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, Stale
-from services.network.domain import Attachment, Link, Reading
+from services.network.domain import Attachment, Link, Network, Reading
 from services.network.operations.attachments import (
     Sending,
     asked_of,
@@ -22,7 +23,7 @@ from services.network.operations.attachments import (
 )
 from services.network.operations.looking import keep_same, record
 from services.network.operations.store import Store
-from services.network.ports import Fabric, Plug, PortFact
+from services.network.ports import Controller, Fabric, Plug, PortFact
 from services.runtime.database import Database, Transaction
 
 _LOCKS = 1024
@@ -34,12 +35,20 @@ class Switching:
 
     Args:
         store_of: the store of a transaction.
+        controller: tells which private networks tenants can reach by now; None: it has no networks to be opened.
     """
 
-    def __init__(self, database: Database, store_of: Callable[[Transaction], Store], fabric: Fabric) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store_of: Callable[[Transaction], Store],
+        fabric: Fabric,
+        controller: Controller | None = None,
+    ) -> None:
         self._database = database
         self._store_of = store_of
         self._fabric = fabric
+        self._controller = controller
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def turn(self, server: str) -> AbstractContextManager[object]:
@@ -83,8 +92,7 @@ class Switching:
         if not ports and not fence:
             return []
         check_fence(server, fence, highest)
-        facts = self._fabric.read(_plugs(ports)) if ports else ()
-        pairs = list(zip(ports, facts, strict=True))
+        pairs = list(zip(ports, self._facts(ports), strict=True))
         return self._database.transact(
             lambda tx: record(self._store_of(tx), call, server, pairs, fence, highest), label="network.observe"
         )
@@ -137,8 +145,7 @@ class Switching:
         fences, ports = self._database.read(known) if servers else ({}, [])
         ours = {server for server, fence in servers.items() if not fence or fence >= fences.get(server, 0)}
         ports = [port for port in ports if port.server in ours]
-        facts = self._fabric.read(_plugs(ports)) if ports else ()
-        pairs = list(zip(ports, facts, strict=True))
+        pairs = list(zip(ports, self._facts(ports), strict=True))
         if not pairs:
             return {server: [] for server in servers if server in ours}
         seen, moved = self._database.transact(
@@ -162,6 +169,33 @@ class Switching:
     ) -> None:
         store = self._store_of(tx)
         observe(store, call, server, readings_of(store, facts), fence)
+
+    def _facts(self, ports: Sequence[Attachment]) -> tuple[PortFact, ...]:
+        """What the fabric shows at *ports*; of those on a private network also whether that is the site's alone still.
+
+        Networks are asked for only where a port is on a private one, all of them at once.
+
+        Raises:
+            PeerUnavailable: the controller of the fabric does not answer.
+        """
+        facts = self._fabric.read(_plugs(ports)) if ports else ()
+        there = {one for fact in facts if fact.config for one in fact.config.networks}
+        if self._controller is None or not there:
+            return facts
+        networks = self._database.read(lambda tx: self._store_of(tx).networks_on(there))
+        private = {ident for ident, network in networks.items() if network.network_class.private}
+        opened = self._controller.opened(private) if private else {}
+        return tuple(_told(fact, networks, opened) for fact in facts) if opened else facts
+
+
+def _told(fact: PortFact, networks: Mapping[str, Network], opened: Mapping[str, str]) -> PortFact:
+    """*fact*, saying that a private network it shows was *opened*."""
+    config = fact.config
+    found = next((ident for ident in sorted(config.networks) if ident in opened), "") if config is not None else ""
+    if not found:
+        return fact
+    why = f"{networks[found].name} is the site's alone, and {opened[found]}"
+    return replace(fact, breach="; ".join(part for part in (fact.breach, why) if part))
 
 
 def _plugs(ports: Sequence[Attachment]) -> tuple[Plug, ...]:

@@ -331,6 +331,7 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
         detail=reading.detail,
         security_groups=reading.setup.security_groups,
         dhcp_options=reading.setup.dhcp_options,
+        breach=reading.breach,
     )
 
 

@@ -142,10 +142,11 @@ class Neutron:
                 if marker and error.status in (400, 404):
                     return None
                 raise
-            page: list[Resource] = answer[collection]
+            word = collection.replace("-", "_")
+            page: list[Resource] = answer[word]
             fresh = {str(each["id"]): each for each in page if each["id"] not in found}
             found |= fresh
-            more = any(link.get("rel") == "next" for link in answer.get(f"{collection}_links") or ())
+            more = any(link.get("rel") == "next" for link in answer.get(f"{word}_links") or ())
             if not fresh or not more:
                 return [*found.values()]
             marker = str(page[-1]["id"])

@@ -6,6 +6,7 @@ Others count as owners too: those to whom a controller beside ipam gave the addr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bms.event.v1 import event_pb2
@@ -25,6 +26,12 @@ _MOVES = frozenset(
 
 _FORCED = "administrators gave it back by force"
 _ANOTHER = "another was given it"
+
+
+def _who(facts: Mapping[str, str]) -> str:
+    """Who the other is, as far as the event says: of another project's no more than what the controller calls it."""
+    told = [facts[name] for name in ("holder_kind", "holder_device", "holder") if facts.get(name)]
+    return f" ({' '.join(told)})" if told else ""
 
 
 @dataclass(slots=True)
@@ -69,7 +76,7 @@ class AddressTrial:
             return ()
         reading = body.evidence.addresses[0] if body.evidence.addresses else event_pb2.AddressReading()
         others = body.facts["holder"] != _NOBODY if "holder" in body.facts else True
-        message = self._wrong(seen, reading, others=others)
+        message = self._wrong(seen, reading, body.facts, others=others)
         earlier = self.picture.witness or seen.witness
         if seen.type == "address.leased" and self.picture.other is not None:
             earlier = self.picture.other
@@ -94,7 +101,7 @@ class AddressTrial:
         if self.verdict is not Verdict.FAIL:
             self.verdict, self.reason = Verdict.UNKNOWN, reason
 
-    def _wrong(self, seen: Seen, reading: event_pb2.AddressReading, *, others: bool) -> str:
+    def _wrong(self, seen: Seen, reading: event_pb2.AddressReading, facts: Mapping[str, str], *, others: bool) -> str:
         """What is wrong with an event; "" if nothing is."""
         now = self.picture
         if not reading.address or not seen.stream.endswith(f"/addresses/{reading.address}"):
@@ -124,10 +131,10 @@ class AddressTrial:
                 if now.state not in _OURS or not same:
                     return self._not_his(reading, "is said to have it beside another")
                 if others and (now.state == _LEASED or rests):
-                    return f"{_ANOTHER} {self._whose()}"
+                    return f"{_ANOTHER}{_who(facts)} {self._whose()}"
             case "address.observed":
                 if now.state == _LEASED or rests:
-                    return f"{_ANOTHER} {self._whose()}"
+                    return f"{_ANOTHER}{_who(facts)} {self._whose()}"
             case "address.unobserved":
                 if now.state == _LEASED or rests:
                     return f"it was called free {self._whose()}"

@@ -15,9 +15,14 @@ from services.verifier.verdict import Finding, Witness
 def read_as_asked(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Finding | None:
     """I1, at a reading: every port is as it was read before, or as it was asked to be since."""
     for reading in seen.ports:
-        if not reading.read_time or reading.port_class == UNKNOWN:
+        if not reading.read_time:
             continue
         port = picture.ports.get(reading.port)
+        if reading.port_class == UNKNOWN:
+            if port is not None and port.witness is not None and (strange := _strange(port, reading.networks)):
+                msg = f"{reading.port} may have been on {strange}, which nobody had asked for"
+                return Finding("I1", msg, (port.witness, seen.witness))
+            continue
         if port is None or port.witness is None:
             # Nothing is known of it yet; but what nobody holds belongs on no tenant's network.
             if reading.port_class == TENANT and not body.instance:
@@ -34,6 +39,12 @@ def read_as_asked(picture: Picture, seen: Seen, body: event_pb2.EventBody) -> Fi
         msg = f"{reading.port} was {port.observed} and then read {reading.port_class}, which nobody had asked for"
         return Finding("I1", msg, (port.witness, seen.witness))
     return None
+
+
+def _strange(port: Port, networks: frozenset[str]) -> str:
+    """One of *networks* that *port* was neither read on nor asked onto; "" if there is none."""
+    known = port.networks.union(*(one.networks for one in port.asked))
+    return min(networks - known, default="")
 
 
 def _came_true(port_class: str, networks: frozenset[str], port: Port, asked: str, wanted: frozenset[str]) -> bool:

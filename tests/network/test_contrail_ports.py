@@ -448,7 +448,8 @@ def test_an_interface_of_others_that_cannot_be_unbound_is_cut_all_the_same(cloud
 
 def test_a_hundred_servers_are_read_by_few_requests(cloud: Cloud) -> None:
     """
-    Switch ports by name, forty at once; groups and interfaces by uuid, in one request each however many there are.
+    Switch ports by name, forty at once; groups, interfaces and private networks by uuid, in one request each however
+    many there are.
     """
     servers = [f"00000000-0000-4000-8000-0000000001{number:02x}" for number in range(100)]
     for number, server in enumerate(servers):
@@ -465,21 +466,28 @@ def test_a_hundred_servers_are_read_by_few_requests(cloud: Cloud) -> None:
     assert [one.readings[0].port_class for one in answer.servers] == [net.PORT_CLASS_CLEANING] * 45 + [
         net.PORT_CLASS_QUARANTINE
     ] * 55
-    assert len(cloud.fake.asked) == 5
+    assert len(cloud.fake.asked) == 6
     assert max(len(path) for _, path in cloud.fake.asked) < 4000
 
 
 def test_many_servers_are_read_by_three_requests(cloud: Cloud) -> None:
     """
-    Switch ports by name, their groups, the interfaces in those; however many there are.
+    Switch ports by name, their groups, the interfaces in those; however many there are. A fourth asks whether the
+    private networks that were found there are the site's alone.
     """
+    ok(cloud.attach(wish(0, "tenant", BLUE), project=DEMO))
+    cloud.fake.asked.clear()
+    assert cloud.classes() == ["tenant", "quarantine"]
+    assert len(cloud.fake.asked) == 3
+    ok(cloud.attach(wish(0, "quarantine")))
+    ok(cloud.read())
     ok(cloud.register(link(0, OTHER), server=OTHER))
     ok(cloud.attach(wish(0, "cleaning", CLEANING, server=OTHER), server=OTHER))
     ok(cloud.attach(wish(0, "provisioning", PROVISIONING)))
     cloud.fake.asked.clear()
 
     assert cloud.classes() == ["provisioning", "quarantine"]
-    assert len(cloud.fake.asked) == 3
+    assert len(cloud.fake.asked) == 4
     assert cloud.classes(OTHER) == ["cleaning"]
 
 

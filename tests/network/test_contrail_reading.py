@@ -31,8 +31,9 @@ def interface(ident: str = "i1", **more: Any) -> dict[str, Any]:
     }
 
 
-def read(*interfaces: dict[str, Any]) -> tuple[PortConfig, str]:
-    return judged([group(*(one["uuid"] for one in interfaces))], {one["uuid"]: one for one in interfaces})
+def read(*interfaces: dict[str, Any]) -> tuple[PortConfig, str, str]:
+    groups = [group(*(one["uuid"] for one in interfaces))]
+    return judged(groups, {one["uuid"]: one for one in interfaces}, {"d:p:old": "n0"})
 
 
 def test_an_untagged_network_and_tagged_ones() -> None:
@@ -47,8 +48,8 @@ def test_an_untagged_network_and_tagged_ones() -> None:
         virtual_machine_interface_properties={"sub_interface_vlan_tag": 7},
     )
 
-    assert read(interface(), tagged) == (PortConfig("n1", frozenset({(7, "n2")})), "")
-    assert judged([], {}) == judged([group()], {}) == (PortConfig(), "")
+    assert read(interface(), tagged) == (PortConfig("n1", frozenset({(7, "n2")})), "", "")
+    assert judged([], {}, {}) == judged([group()], {}, {}) == (PortConfig(), "", "")
 
 
 def test_two_untagged_networks_are_both_told() -> None:
@@ -84,9 +85,31 @@ def test_an_interface_that_is_not_shown_is_in_doubt() -> None:
     """
     Somebody is in the port group whom our login may not see.
     """
-    assert judged([group("i9")], {}) == (
-        PortConfig(), "interface i9 of port group vpg-internal-0 is in no list of Contrail's",
+    assert judged([group("i9")], {}, {}) == (
+        PortConfig(), "interface i9 of port group vpg-internal-0 is in no list of Contrail's", "",
     )  # fmt: skip
+
+
+def test_of_what_was_moved_both_networks_count() -> None:
+    """
+    Where it was moved from it may still be; a network that is there no more may be anybody's by now.
+    """
+    config, doubt, breach = read(interface(routing_instance_refs=[{"uuid": "r", "to": ["d", "p", "old", "old"]}]))
+    assert (config.networks, bool(doubt), breach) == (frozenset({"n0", "n1"}), True, "")
+    gone = interface(routing_instance_refs=[{"uuid": "r", "to": ["d", "p", "gone", "gone"]}])
+
+    assert read(gone)[2] == "d:p:gone is no network any more"
+
+
+def test_a_vlan_in_doubt_may_be_anybodys() -> None:
+    """
+    Which of the two the switch has, nobody can tell.
+    """
+    attr = {"native_vlan_tag": "7"}
+    config, doubt, breach = read(interface(virtual_port_group_refs=[{"uuid": "g1", "attr": attr}]))
+
+    assert config.networks == frozenset({"n1"})
+    assert breach == doubt == "interface i1 says VLAN 4094, and port group vpg-internal-0 has 7 for it"
 
 
 def test_the_digest_is_over_what_was_said() -> None:

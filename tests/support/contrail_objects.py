@@ -18,6 +18,7 @@ PARENTS = {
     "instance-ip": _ROOT, "virtual-machine": _ROOT, "global-system-config": _ROOT, "fabric": _CONFIG,
     "physical-router": _CONFIG, "physical-interface": "physical-router", "logical-interface": "physical-interface",
     "virtual-port-group": "fabric", "node": _CONFIG, "port": "node", "port-group": "node", "tag": _ROOT,
+    "network-policy": "project", "logical-router": "project",
 }  # fmt: skip
 """The types that are here, and the type of each one's parent."""
 
@@ -63,6 +64,7 @@ class Thing:
         body: its properties, and its references as uuid and attr.
         parent: the uuid of its parent; "" for none.
         tenant: who owns it.
+        shares: with whom else, as `perms2` shows it.
     """
 
     kind: str
@@ -71,6 +73,7 @@ class Thing:
     parent: str
     body: dict[str, Any] = field(default_factory=dict)
     tenant: str = "cloud-admin"
+    shares: list[dict[str, Any]] = field(default_factory=list)
     created: str = ""
     changed: str = ""
 
@@ -273,5 +276,5 @@ def _fresh(thing: Thing) -> dict[str, Any]:
             "permissions": permissions, "uuid": None, "enable": True, "created": None, "last_modified": None,
             "description": None, "user_visible": True, "creator": None,
         },
-        "perms2": {"owner": thing.tenant, "owner_access": 7, "global_access": 0, "share": []},
+        "perms2": {"owner": thing.tenant, "owner_access": 7, "global_access": 0, "share": thing.shares},
     }  # fmt: skip

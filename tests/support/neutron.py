@@ -43,6 +43,7 @@ class FakeNeutron:
     Attributes:
         told: every request that changes something: method and path, in order.
         aliases: of the extensions it has.
+        policies: its RBAC policies.
         away: whether it does not answer.
         loses: method and collection whose next answer is lost, after it was done.
         refuses: what the next request of a method to a collection is answered: status, kind.
@@ -58,7 +59,10 @@ class FakeNeutron:
         self.ports: dict[str, dict[str, Any]] = {}
         self.trunks: dict[str, dict[str, Any]] = {}
         self.told: list[tuple[str, str]] = []
-        self.aliases = {"binding", "provider", "standard-attr-tag", "standard-attr-description", "trunk"}
+        self.aliases = {
+            "binding", "provider", "standard-attr-tag", "standard-attr-description", "trunk", "rbac-policies",
+        }  # fmt: skip
+        self.policies: list[dict[str, str]] = []
         self.away = False
         self.loses: tuple[str, str] | None = None
         self.refuses: dict[tuple[str, str], tuple[int, str]] = {}
@@ -147,6 +151,9 @@ class FakeNeutron:
         collection = parts[0]
         if collection == "extensions":
             return 200, {"extensions": [{"alias": alias} for alias in sorted(self.aliases)]}
+        if collection in self.aliases & {"rbac-policies"} and method == "GET":
+            shown = [one for one in self.policies if all(one[key] in query[key] for key in one.keys() & query.keys())]
+            return 200, {"rbac_policies": shown}
         if collection not in _WORDS or (collection == "trunks" and "trunk" not in self.aliases):
             raise _Fault(404, "HTTPNotFound", "The resource could not be found.")
         word, things = _WORDS[collection], self._things(collection)

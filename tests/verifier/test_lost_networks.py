@@ -41,3 +41,19 @@ def test_another_network_in_its_place_is_found(make_database: MakeDatabase) -> N
     patrolled_with(rig, uuid, PortClass.TENANT, GREEN)
 
     assert {one.invariant for one in findings("lifecycle", stored_events(rig.database, rig.log))} == {"I1"}
+
+
+def test_what_is_no_class_names_where_it_may_have_been(make_database: MakeDatabase) -> None:
+    """
+    A reading that is no class breaks nothing as long as it names nothing new; with a network beside that nobody asked
+    for, I1.
+    """
+    rig = Rig(make_database("services.lifecycle"))
+    uuid = rig.active(BLUE)
+    patrolled_with(rig, uuid, PortClass.UNKNOWN, BLUE)
+    assert rig.server(uuid).wait is not None
+    assert findings("lifecycle", stored_events(rig.database, rig.log)) == []
+    patrolled_with(rig, uuid, PortClass.UNKNOWN, BLUE, GREEN)
+
+    (found,) = findings("lifecycle", stored_events(rig.database, rig.log))
+    assert (found.invariant, GREEN in found.message) == ("I1", True)

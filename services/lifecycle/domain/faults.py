@@ -174,6 +174,15 @@ FAULTS = (
         ("bms server port list {server}", *_RECOVER),
     ),
     Blocker(
+        "NETWORK_OPENED",
+        Kind.FAULT,
+        "A private network that the server was on can be seen, joined or reached by tenants.",
+        "network administrator",
+        "Take back in the controller what the reason names: sharing, a policy, a route target, a router. Find out who"
+        " joined the network meanwhile, then recover.",
+        ("bms network list", *_RECOVER),
+    ),
+    Blocker(
         "PORTS_UNSEEN",
         Kind.FAULT,
         "A job was over, and its server's boot port was never read on the private network that it was to run on.",

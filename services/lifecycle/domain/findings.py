@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.lifecycle.domain.instance import Instance, InstanceState
 from services.lifecycle.domain.nodes import Policy
-from services.lifecycle.domain.server import PortClass, Power, Server
+from services.lifecycle.domain.server import Oddity, Port, PortClass, Power, Server
 from services.lifecycle.domain.states import State
 
 
@@ -28,7 +28,7 @@ class Finding:
     cut: bool = False
 
 
-NOTED = frozenset({"PORTS_LOST", "POWER_LOST", "BRAKE_PULLED"})
+NOTED = frozenset({"PORTS_LOST", "PORTS_IN_DOUBT", "POWER_LOST", "BRAKE_PULLED"})
 """The codes that a server at rest may stand under; the next look takes them away when they no longer hold."""
 
 VIOLATED = "ISOLATION_VIOLATED"
@@ -47,7 +47,7 @@ def found(server: Server, instance: Instance | None) -> Finding | None:
         return told
     if instance is None or server.intent is not None or server.state not in IN_USE:
         return None
-    return _violated(server) or _astray(server, instance) or _lost(server, instance)
+    return _violated(server) or _astray(server, instance) or _lost(server, instance) or _in_doubt(server)
 
 
 def _told(server: Server) -> Finding | None:
@@ -69,6 +69,8 @@ def _astray(server: Server, instance: Instance) -> Finding | None:
     """A port on a network that is none of the instance's, or of a class that nobody asked for."""
     own = {wish.network for wish in instance.networks}
     for port in server.linked_ports:
+        if port.odd is not None and (odd := _odd(server, instance, port, port.odd)) is not None:
+            return odd
         strange = sorted({tag.network for tag in port.networks} - own)
         if port.observed is PortClass.TENANT and strange:
             message = f"{port.name} was found on {strange[0]}, which is no network of {instance.name}"
@@ -79,6 +81,29 @@ def _astray(server: Server, instance: Instance) -> Finding | None:
             continue
         message = f"{port.name} was found on a network of class {port.observed.value} while an instance has the server"
         return Finding("PORTS_MOVED_UNPLANNED", port.switch_name, message, cut=True)
+    return None
+
+
+def _odd(server: Server, instance: Instance, port: Port, odd: Oddity) -> Finding | None:
+    """A reading that is no class, or of a network that was opened: whether the instance's isolation is at stake."""
+    if odd.breach:
+        code = "NETWORK_OPENED" if odd.opened else "PORTS_MOVED_UNPLANNED"
+        return Finding(code, port.switch_name, f"{port.name}: {odd.breach}", cut=True)
+    own = {wish.network for wish in instance.networks}
+    if server.state is State.RESCUED and port.observed is PortClass.RESCUE:
+        own |= {tag.network for tag in port.networks}
+    strange = sorted({tag.network for tag in odd.networks} - own)
+    if not strange:
+        return None
+    message = f"{port.name} may be on {strange[0]}, which is no network of {instance.name}: {odd.detail}"
+    return Finding("PORTS_MOVED_UNPLANNED", port.switch_name, message, cut=True)
+
+
+def _in_doubt(server: Server) -> Finding | None:
+    """A port of which it is not certain how it is attached, on nothing but its instance's networks."""
+    for port in server.linked_ports:
+        if port.odd is not None:
+            return Finding("PORTS_IN_DOUBT", port.switch_name, f"{port.name}: {port.odd.detail}")
     return None
 
 

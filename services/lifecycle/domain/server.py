@@ -50,6 +50,23 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Oddity:
+    """What was last read of a port that is no class, or that puts isolation at stake.
+
+    Attributes:
+        networks: that it is or may be on, as far as they are known by name.
+        breach: why isolation is at stake, whoever has the server; empty if it is not.
+        detail: what is strange, for people.
+        opened: the port is where it was read to be, and its network is not private any more.
+    """
+
+    networks: tuple[Tag, ...]
+    breach: str
+    detail: str
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """One port: where it is plugged in, what was asked of it, what was read back.
 
@@ -58,6 +75,7 @@ class Port:
         observed: the class last read back; UNKNOWN before the first reading.
         networks: what was read back with it.
         read_time: when.
+        odd: what was read since that is no class, or puts isolation at stake; None: nothing.
         requested: while a change is out, the class asked for; None when settled. The port then counts as both.
         wanted: the networks asked for with it.
         switch_id: the switch's MAC address or datapath id, for controllers that know it by that.
@@ -75,6 +93,7 @@ class Port:
     requested: PortClass | None = None
     wanted: tuple[Tag, ...] = ()
     switch_id: str = ""
+    odd: Oddity | None = None
 
     @property
     def linked(self) -> bool:
@@ -302,7 +321,7 @@ class Server:
         """Whether a port that is plugged in is, or may be, on a network: it counts as both while a change is out."""
         quiet = (PortClass.QUARANTINE, PortClass.UNKNOWN)
         return any(
-            port.observed not in quiet or port.requested not in (None, PortClass.QUARANTINE)
+            port.observed not in quiet or port.requested not in (None, PortClass.QUARANTINE) or port.odd is not None
             for port in self.linked_ports
         )
 
@@ -358,4 +377,8 @@ class Server:
 
 def isolated(ports: tuple[Port, ...]) -> bool:
     """Whether every port that is plugged in was read back in quarantine, with no change out."""
-    return all(port.observed is PortClass.QUARANTINE and port.requested is None for port in ports if port.linked)
+    return all(
+        port.observed is PortClass.QUARANTINE and port.requested is None and port.odd is None
+        for port in ports
+        if port.linked
+    )

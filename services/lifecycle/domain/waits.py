@@ -163,6 +163,17 @@ _ALL = (
         sla=timedelta(0),
     ),
     Blocker(
+        "PORTS_IN_DOUBT",
+        _K.WAIT,
+        "The instance runs, and how a port of its server is attached is not certain; as far as it shows, to nothing but"
+        " its own networks.",
+        "network administrator",
+        "Look at the switch and its controller: the reason says what does not fit. Nothing is taken from the tenant; a"
+        " stop and start asks for his networks anew.",
+        ("bms server port list {server}", "bms event list --server {server}"),
+        sla=timedelta(0),
+    ),
+    Blocker(
         "BRAKE_PULLED",
         _K.WAIT,
         "It should be set aside by itself, and the brake holds that: they would be too many, or all for one cause."
@@ -227,6 +238,16 @@ _ALL = (
         "nobody",
         "Nothing; or mark it as managed.",
         ("bms server set {server} --managed",),
+    ),
+    Blocker(
+        "ADDRESS_CONTESTED",
+        _K.REST,
+        "The controller gave an address of it to another as well. It stays with its tenant: no port is where it should"
+        " not be.",
+        "administrator",
+        "Take the address from the other, whom the event in the address's stream names; ipam sees that within a minute,"
+        " and holds it for this server again.",
+        ("bms event list --server {server}", "bms audit isolation --server {server}"),
     ),
     Blocker(
         "POWER_LOST",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale, WrongState
 from services.kernel.events import Evidence, PortSeen
@@ -12,7 +13,7 @@ from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.notes import note, project_of
 from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.plugging import replugged
-from services.lifecycle.domain.server import Port, PortClass, Server, Tag, isolated
+from services.lifecycle.domain.server import Oddity, Port, PortClass, Server, Tag, isolated
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.peers import Inventory, Networks, PortWish, Purpose, Reading
 from services.lifecycle.ports import Hardware, wait_for
@@ -34,11 +35,16 @@ _TO_RUN = frozenset({IntentKind.ATTACH, IntentKind.ATTACH_RESTART})
 
 @dataclass(frozen=True, slots=True)
 class AttachingSteps:
-    """register_ports, attach_*, detach_all, detach_network."""
+    """register_ports, attach_*, detach_all, detach_network.
+
+    Attributes:
+        look_every: how often the ports of a server are read while a job runs on it.
+    """
 
     networks: Networks
     inventory: Inventory
     hardware: Hardware
+    look_every: timedelta = timedelta(minutes=15)
 
     def register_ports(self, ctx: Context) -> Outcome:
         """Network knows every port that is plugged in, and every one was read in quarantine; so does the controller."""
@@ -92,6 +98,39 @@ class AttachingSteps:
             ports = tuple(replace(port, requested=None, wanted=()) for port in within.server.ports)
             return Done(replace(within.server, ports=ports))
         return within
+
+    def looked_again(self, ctx: Context) -> Failed | Server:
+        """The server with its ports looked at, if that is due while a job runs on it; Failed: one was moved, or opened.
+
+        Who lost its network is exposed to nobody, and its job ends by itself. What cannot be read is read later. Where
+        a controller moves ports within its job, only what was opened counts.
+        """
+        server = ctx.server
+        times = [port.read_time for port in server.linked_ports if port.read_time is not None]
+        if not times or ctx.now - max(times) < self.look_every:
+            return server
+        try:
+            found = {one.port: one for one in self.networks.read(server.uuid, server.fence) if one.digest}
+        except (PeerUnavailable, DeadlineExceeded):
+            return server
+        seen = replace(
+            server,
+            ports=tuple(
+                replace(port, read_time=found[port.name].read_time) if port.name in found else port
+                for port in server.ports
+            ),
+        )
+        for port in server.linked_ports:
+            reading = found.get(port.name)
+            if reading is None or (why := _drifted(port, reading)) is None:
+                continue
+            if self.hardware.moves_ports and why[0] != "NETWORK_OPENED":
+                continue  # it may be at that just now
+            code, message = why
+            evidence = Evidence(ports=tuple(port_seen(one) for one in found.values()))
+            event = note(server, server, "server.patrolled", ctx.now, evidence=evidence, message=message)
+            return Failed(seen, code, message, (event,))
+        return seen
 
     def _settle(self, ctx: Context, *, register: bool = False) -> Outcome:
         server = ctx.server
@@ -205,6 +244,8 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
         if reading is None or reading.port_class is PortClass.UNKNOWN:
             detail = reading.detail if reading else "network does not know the port"
             return Waiting(read, "FABRIC_SILENT", f"{port.name} cannot be read: {detail}")
+        if reading.breach and ctx.intent.step.name not in CUTTING:
+            return Failed(read, "NETWORK_OPENED", f"{port.name}: {reading.breach}")
         moved = (port.observed, set(port.networks)) != (before.observed, set(before.networks))
         if before.requested is None and moved and before.observed is not PortClass.UNKNOWN:
             message = (
@@ -226,6 +267,19 @@ def judge(ctx: Context, readings: Mapping[str, Reading]) -> Outcome:
     return Done(settled, events, instance)
 
 
+def _drifted(port: Port, reading: Reading) -> tuple[str, str] | None:
+    """What is wrong with *reading* of a port that nobody moves just now: its code and a sentence; None: nothing."""
+    if reading.breach:
+        opened = reading.port_class is not PortClass.UNKNOWN
+        return "NETWORK_OPENED" if opened else "PORTS_MOVED_UNPLANNED", f"{port.name}: {reading.breach}"
+    if port.requested is not None or reading.port_class is PortClass.QUARANTINE:
+        return None
+    strange = sorted({tag.network for tag in reading.networks} - {tag.network for tag in port.networks})
+    if not strange:
+        return None
+    return "PORTS_MOVED_UNPLANNED", f"{port.name} was found on {strange[0]}, which nobody here asked for"
+
+
 def _as_told(before: Server, after: Server) -> bool:
     """Whether the ports read as they did before, with nothing out."""
 
@@ -243,10 +297,21 @@ def port_seen(reading: Reading) -> PortSeen:
     return PortSeen(reading.port, reading.port_class.value, networks, reading.read_time, reading.digest)
 
 
+def as_read(port: Port, reading: Reading) -> Port:
+    """*port* as a *reading* shows it that was answered; what is no class leaves what was read before."""
+    certain = reading.port_class is not PortClass.UNKNOWN
+    odd = None
+    if not certain or reading.breach:
+        odd = Oddity(reading.networks, reading.breach, reading.detail, opened=certain)
+    if not certain:
+        return replace(port, odd=odd, read_time=reading.read_time)
+    return replace(port, observed=reading.port_class, networks=reading.networks, read_time=reading.read_time, odd=odd)
+
+
 def _read(port: Port, reading: Reading | None) -> Port:
     if reading is None or reading.port_class is PortClass.UNKNOWN:
         return port
-    read = replace(port, observed=reading.port_class, networks=reading.networks, read_time=reading.read_time)
+    read = as_read(port, reading)
     if port.requested is None or port.requested is not reading.port_class:
         return read
     if port.requested is PortClass.TENANT and set(port.wanted) != set(reading.networks):

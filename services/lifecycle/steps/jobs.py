@@ -93,7 +93,10 @@ class JobSteps:
         over = reading.phase is JobPhase.PASSED
         if (within := self.ports.seen_within(replace(ctx, server=started))) is not None:
             return _on_its_network(within, running, over=over)
-        return passed(replace(ctx, server=started), reading) if over else running
+        if not over:
+            looked = self.ports.looked_again(replace(ctx, server=started))
+            return looked if isinstance(looked, Failed) else replace(running, server=looked)
+        return passed(replace(ctx, server=started), reading)
 
     def _inspected(self, ctx: Context, reading: JobReading) -> Outcome:
         if not reading.disks:

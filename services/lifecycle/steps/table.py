@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.peers import Addresses, Inventory, Networks
@@ -25,10 +26,15 @@ StepTable = Mapping[StepName, Callable[[Context], Outcome]]
 
 
 def steps(
-    hardware: Hardware, inventory: Inventory, networks: Networks, addresses: Addresses, config_drive: ConfigDrive
+    hardware: Hardware,
+    inventory: Inventory,
+    networks: Networks,
+    addresses: Addresses,
+    config_drive: ConfigDrive,
+    look_every: timedelta = timedelta(minutes=15),
 ) -> StepTable:
-    """The steps over these ports."""
-    power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory, hardware)
+    """The steps over these ports; *look_every*: how often a server's ports are read while a job runs on it."""
+    power, attaching = PowerSteps(hardware), AttachingSteps(networks, inventory, hardware, look_every)
     jobs, address = JobSteps(hardware, inventory, config_drive, attaching), AddressSteps(addresses, networks)
     ending, adopting = EndingSteps(inventory, networks, hardware), AdoptingSteps(networks, inventory, hardware)
     booking = BookingSteps(hardware, inventory, config_drive)

@@ -19,13 +19,14 @@ import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.contrail_found import Found, fabric_of, found_at, some, told
+from services.network.backends.contrail_found import Found, fabric_of, found_at, ids_of, some, told
 from services.network.backends.contrail_reading import (
     BINDINGS,
     carried,
     digest_of,
     ids,
     judged,
+    left_behind,
     members,
     name_of,
     said_vlan,
@@ -90,6 +91,8 @@ class ContrailFabric:
         now = self._clock.now()
         try:
             found = found_at(self._api, (plug.port for plug in plugs))
+            left = {name for one in found.interfaces.values() for name in left_behind(one)}
+            homes = ids_of(self._api, "virtual-network", left)
         except Refused as error:
             raise told(error) from None
         facts = []
@@ -99,11 +102,12 @@ class ContrailFabric:
                 facts.append(PortFact(plug.port, None, now, detail=_absent(plug)))
                 continue
             groups, interfaces = found.groups_at(plug.port), found.interfaces_at(plug.port)
-            config, doubt = judged(groups, found.interfaces)
+            config, doubt, breach = judged(groups, found.interfaces, homes)
             lost = (f"port group {ident} is in no list of Contrail's" for ident in found.lost_at(plug.port))
             doubts = "; ".join(part for part in (doubt, *lost) if part)
             digest = digest_of(port, groups, interfaces)
-            facts.append(PortFact(plug.port, config, now, digest, doubt=doubts, setup=setup_of(interfaces)))
+            setup = setup_of(interfaces)
+            facts.append(PortFact(plug.port, config, now, digest, doubt=doubts, setup=setup, breach=breach))
         return tuple(facts)
 
     # ------------------------------------------------------------------------------------------------------------------

@@ -79,6 +79,18 @@ def some(api: Contrail, kind: str, idents: Iterable[str], *fields: str) -> dict[
     return {str(one["uuid"]): one for one in found}
 
 
+def ids_of(api: Contrail, kind: str, names: Iterable[str]) -> dict[str, str]:
+    """The uuids of those of *kind* that are there, by full name; nothing is asked if none is named.
+
+    See `found_at` for what is raised.
+    """
+    return {
+        ":".join(one["fq_name"]): str(one["uuid"])
+        for chunk in _chunks(names)
+        for one in api.every(kind, fq_names=chunk)
+    }
+
+
 def _name(port: SwitchPort) -> list[str]:
     return [CONFIG, port.switch, interface_name(port.port)]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from services.kernel.errors import (
     AlreadyExists,
@@ -29,7 +29,7 @@ from services.runtime.contrail import (
     network_label,
     network_uuid,
 )
-from services.runtime.contrail_networks import LEADS_IN, NATIVE_VLAN, VLAN, open_to_others, vlan_of
+from services.runtime.contrail_networks import BACK_REFS, LEADS_IN, NATIVE_VLAN, VLAN, open_to_others, vlan_of
 from services.runtime.openstack import Refused
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -114,6 +114,14 @@ class ContrailNetworks:
             if vlan in tags:
                 return f"{vlan} is the VLAN of its untagged frames, those of {untagged}, and was asked for as a tag too"
         return ""
+
+    def opened(self, fabric_ids: Collection[str]) -> Mapping[str, str]:
+        """See `Controller.opened`. One request: all that opens a network is a property or reference of its own."""
+        try:
+            found = self._api.every("virtual-network", fields=BACK_REFS, obj_uuids=sorted(fabric_ids))
+        except Refused as error:
+            raise _told(error) from None
+        return {str(one["uuid"]): why for one in found if (why := open_to_others(one))}
 
     # ------------------------------------------------------------------------------------------------------------------
 

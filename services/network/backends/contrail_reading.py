@@ -46,14 +46,20 @@ def said_vlan(interface: Resource) -> tuple[int, int]:
     return tag, tag
 
 
-def judged(groups: Iterable[Resource], interfaces: Mapping[str, Resource]) -> tuple[PortConfig, str]:
-    """What is configured at a switch port that is in *groups*, and why that is not certain; empty if it is.
+def judged(
+    groups: Iterable[Resource], interfaces: Mapping[str, Resource], homes: Mapping[str, str]
+) -> tuple[PortConfig, str, str]:
+    """What is configured at a switch port that is in *groups*, why that is not certain, and why isolation is at stake.
+
+    Both texts are empty if they are not. Of an interface that was moved, both networks count.
 
     Args:
         interfaces: by uuid; those of the groups, as far as Contrail shows them.
+        homes: the uuids of networks by full name; those that `left_behind` names, as far as they are there.
     """
     seen: set[tuple[int, str]] = set()
     doubts: list[str] = []
+    breaches: list[str] = []
     for group in groups:
         for ident in sorted(members(group)):
             interface = interfaces.get(ident)
@@ -61,11 +67,22 @@ def judged(groups: Iterable[Resource], interfaces: Mapping[str, Resource]) -> tu
                 doubts.append(f"interface {ident} of port group {name_of(group)} is in no list of Contrail's")
                 continue
             there, strange = carried(group, interface)
-            seen |= there
+            left = left_behind(interface)
+            seen |= there | {(tag, homes[name]) for tag, _ in there for name in left if name in homes}
             doubts += strange
+            breaches += [f"{name} is no network any more" for name in left if name not in homes]
+            breaches += _another_vlan(group, interface)
     untagged = sorted(network for tag, network in seen if not tag)
     others = {(tag, network) for tag, network in seen if tag} | {(_UNTAGGED, network) for network in untagged[1:]}
-    return PortConfig(untagged[0] if untagged else "", frozenset(others)), "; ".join(dict.fromkeys(doubts))
+    config = PortConfig(untagged[0] if untagged else "", frozenset(others))
+    return config, "; ".join(dict.fromkeys(doubts)), "; ".join(dict.fromkeys(breaches))
+
+
+def left_behind(interface: Resource) -> list[str]:
+    """The full names of networks that *interface* was moved from, and whose routing instance it has still."""
+    networks = [ref["to"] for ref in interface.get("virtual_network_refs") or ()]
+    routing = [ref["to"][:-1] for ref in interface.get("routing_instance_refs") or ()]
+    return [":".join(names) for names in routing if names not in networks]
 
 
 def carried(group: Resource, interface: Resource) -> tuple[set[tuple[int, str]], list[str]]:
@@ -106,7 +123,7 @@ def digest_of(port: Resource, groups: Sequence[Resource], interfaces: Iterable[R
 def _tags(group: Resource, interface: Resource) -> tuple[set[int], list[str]]:
     """The tags that *interface* may have at the switch ports of *group*, and what is strange about them."""
     ident, where = str(interface["uuid"]), name_of(group)
-    asked, vlan = said_vlan(interface)
+    asked, _ = said_vlan(interface)
     mine = next((ref for ref in interface.get("virtual_port_group_refs") or () if ref["uuid"] == group["uuid"]), None)
     if mine is None or ident not in ids(group, "virtual_machine_interface_refs"):
         return {asked}, [f"only one of interface {ident} and port group {where} says that it is in there"]
@@ -115,24 +132,33 @@ def _tags(group: Resource, interface: Resource) -> tuple[set[int], list[str]]:
     told, there = (_UNTAGGED, native) if native else (_number(attr.get("vlan_tag")),) * 2
     if not there:
         return {asked}, [f"interface {ident} is in port group {where} without a VLAN"]
-    if (told, there) != (asked, vlan):
-        # The PUT of another VLAN is answered 200 and stays on the interface; the switches are told the group's.
-        shown = f"VLAN {vlan or 'none'}, and port group {where} has {there} for it"
-        return {told, asked}, [f"interface {ident} says {shown}"]
-    return {told}, []
+    return {told, asked}, _another_vlan(group, interface)
+
+
+def _another_vlan(group: Resource, interface: Resource) -> list[str]:
+    """What is said where *interface* and *group* name different VLANs for it; whose either is, nobody can tell."""
+    mine = next((ref for ref in interface.get("virtual_port_group_refs") or () if ref["uuid"] == group["uuid"]), None)
+    attr = (mine or {}).get("attr") or {}
+    native = _number(attr.get("native_vlan_tag"))
+    told, there = (_UNTAGGED, native) if native else (_number(attr.get("vlan_tag")),) * 2
+    asked, vlan = said_vlan(interface)
+    if not there or (told, there) == (asked, vlan):
+        return []
+    # The PUT of another VLAN is answered 200 and stays on the interface; the switches are told the group's.
+    shown = f"VLAN {vlan or 'none'}, and port group {name_of(group)} has {there} for it"
+    return [f"interface {interface['uuid']} says {shown}"]
 
 
 def _strange(interface: Resource) -> list[str]:
     """Why it is not certain which network *interface* is in, or whether it is attached."""
     ident = str(interface["uuid"])
     networks = [ref["to"] for ref in interface.get("virtual_network_refs") or ()]
-    routing = [ref["to"][:-1] for ref in interface.get("routing_instance_refs") or ()]
     found = []
     if len(networks) != 1:
         found.append(f"interface {ident} is in {len(networks)} networks")
-    if left := [names for names in routing if names not in networks]:
+    if left := left_behind(interface):
         # The PUT of another network is answered 200 and moves nothing.
-        found.append(f"interface {ident} was moved, and its routing instance is that of {':'.join(left[0])} still")
+        found.append(f"interface {ident} was moved, and its routing instance is that of {left[0]} still")
     if (interface.get("id_perms") or {}).get("enable") is False:
         found.append(f"interface {ident} is switched off, and attached still")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from services.kernel.errors import (
     AlreadyExists,
@@ -24,6 +24,11 @@ from services.runtime.openstack import Refused
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOT_YET = Segment("")
 _SHARED_BY_ALL = ("flat", "local", None, "")
+_ROUTERS = (
+    "network:router_interface", "network:router_interface_distributed", "network:ha_router_replicated_interface",
+    "network:router_gateway",
+)  # fmt: skip
+"""Who owns the ports by which routers are in a network."""
 
 
 class NeutronNetworks:
@@ -82,6 +87,8 @@ class NeutronNetworks:
 
     def refusal(self, wishes: Collection[Wish]) -> str:
         """See `Controller.refusal`. Neutron is asked only if there is a tag."""
+        if why := self._opened_now(wishes):
+            return why
         tagged = [wish for wish in wishes if any(tag.vlan_tag for tag in wish.tags)]
         if any(all(tag.vlan_tag for tag in wish.tags) for wish in tagged):
             return "a trunk of Neutron's has an untagged network, and a port was asked to have tagged ones alone"
@@ -89,7 +96,51 @@ class NeutronNetworks:
             return "this Neutron has no trunks, so a port is on one network, untagged"
         return ""
 
+    def opened(self, fabric_ids: Collection[str]) -> Mapping[str, str]:
+        """See `Controller.opened`. Three requests: the networks, who else they are given to, and routers in them."""
+        idents = sorted(fabric_ids)
+        found: dict[str, str] = {}
+        try:
+            routers = self._api.every("ports", network_id=idents, device_owner=list(_ROUTERS))
+            given = self._given(idents)
+            for network in self._api.every("networks", id=idents):
+                ident = str(network["id"])
+                if network["shared"]:
+                    found[ident] = "is shared with every project"
+                elif network.get("router:external"):
+                    found[ident] = "is an external network"
+                elif others := sorted(given.get(ident, ())):
+                    found[ident] = f"is given to {', '.join(others)} by an RBAC policy"
+                elif router := next((one for one in routers if one["network_id"] == ident), None):
+                    found[ident] = f"can be reached by router {router['device_id']}"
+        except Refused as error:
+            raise _told(error, 0) from None
+        return found
+
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _opened_now(self, wishes: Collection[Wish]) -> str:
+        """Why none may be attached to a private network that is wished for; empty if nothing speaks against it."""
+        names = sorted({tag.network for wish in wishes if wish.port_class.private for tag in wish.tags})
+        found = {name: network for name in names if (network := find_network(self._api, name)) is not None}
+        opened = self.opened({str(network["id"]) for network in found.values()}) if found else {}
+        which = next((name for name, network in found.items() if network["id"] in opened), "")
+        return f"{which} is the site's alone, and {opened[found[which]['id']]}" if which else ""
+
+    def _given(self, networks: list[str]) -> dict[str, set[str]]:
+        """The projects, or ``*``, that others than its own may use each of *networks* by."""
+        try:
+            policies = self._api.every("rbac-policies", object_type="network", object_id=networks)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return {}  # this Neutron has none
+        found: dict[str, set[str]] = {}
+        for one in policies:
+            target = str(one.get("target_tenant") or one.get("target_project") or "")
+            if target not in (self._api.own_project, *self._private):
+                found.setdefault(str(one["object_id"]), set()).add(target)
+        return found
 
     def _made(self, name: str, display_name: str, vlan: int) -> Resource:
         project, ident = NETWORK.parse(name)

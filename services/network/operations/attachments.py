@@ -21,6 +21,7 @@ from services.network.domain import (
     Purpose,
     Reading,
     Wish,
+    breach_of,
     check_change,
     class_of,
     config_of,
@@ -199,7 +200,7 @@ def observe(store: Store, call: Call, server: str, read: Sequence[tuple[Attachme
             stayed.append(new)
         else:
             moved.append((new, old))
-        if seen is None or (seen.port_class, seen.tags) != (reading.port_class, reading.tags):
+        if seen is None or shown(seen) != shown(reading):
             changed.append(new)
     if moved:
         store.save(moved)
@@ -208,6 +209,11 @@ def observe(store: Store, call: Call, server: str, read: Sequence[tuple[Attachme
     if changed:
         head = _recorded(store, call, server, "port.observed", changed, fence, head)
         store.save_server_head(server, head)
+
+
+def shown(reading: Reading) -> tuple[object, ...]:
+    """What of *reading* is news where it differs from the one before."""
+    return reading.port_class, reading.tags, reading.breach
 
 
 def list_attachments(store: Store, page: PageRequest, where: Sequence[Condition]) -> Page[Attachment]:
@@ -246,7 +252,9 @@ def reading_of(fact: PortFact, networks: Mapping[str, Network], asked: int) -> R
     port_class, tags, detail = class_of(fact.config, networks)
     if fact.doubt:
         port_class, detail = PortClass.UNKNOWN, fact.doubt
-    return Reading(port_class, tags, fact.read_time, fact.digest, detail or fact.detail, asked, fact.setup)
+    breach = breach_of(fact.config, networks) or fact.breach
+    detail = detail or fact.detail or breach
+    return Reading(port_class, tags, fact.read_time, fact.digest, detail, asked, fact.setup, breach)
 
 
 def _check_networks(wish: Wish, networks: Mapping[str, Network], project: str) -> None:
@@ -292,6 +300,7 @@ def _recorded(
             for key, value in (
                 (f"{one.link.port}/switch", f"{one.link.plug.switch} {one.link.plug.port}"),
                 (f"{one.link.port}/detail", one.observed.detail if observed and one.observed else ""),
+                (f"{one.link.port}/breach", one.observed.breach if observed and one.observed else ""),
                 (f"{one.link.port}/purpose", "" if observed or one.wish.purpose is Purpose.STEP else one.wish.purpose),
             )
             if value

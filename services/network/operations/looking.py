@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from services.kernel.calls import Call
 from services.network.domain import Attachment, Reading
-from services.network.operations.attachments import observe, readings_of
+from services.network.operations.attachments import observe, readings_of, shown
 from services.network.operations.store import Store
 from services.network.ports import PortFact
 
@@ -60,8 +60,4 @@ def keep_same(
 def _same(attachment: Attachment, reading: Reading) -> bool:
     """Whether the reading before shows the same, and was made since the port was last asked to be something."""
     before = attachment.observed
-    return before is not None and (before.port_class, before.tags, before.asked) == (
-        reading.port_class,
-        reading.tags,
-        reading.asked,
-    )
+    return before is not None and (shown(before), before.asked) == (shown(reading), reading.asked)

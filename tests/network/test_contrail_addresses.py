@@ -15,7 +15,7 @@ from services.runtime.contrail import Contrail
 from tests.ipam.controller_rig import ControllerRig
 from tests.ipam.rig import ADMIN, creation
 from tests.ipam.rig import wish as wish_for
-from tests.network.conftest import link, wish
+from tests.network.conftest import SERVER, link, wish
 from tests.network.contrail_rig import BLUE, CLEANING, DEMO, PROVISIONING, Cloud, furnished, ok
 from tests.support.stores import MakeDatabase
 
@@ -71,6 +71,33 @@ def test_an_address_outlives_every_flip(cloud: Cloud, ipam: ControllerRig) -> No
     ipam.settle()
     assert cloud.fake.every("instance-ip") == []
     assert cloud.classes() == ["cleaning"]
+
+
+def test_a_server_has_an_address_to_boot_with(cloud: Cloud, ipam: ControllerRig) -> None:
+    """
+    A standing lease on each private network, noted for the port that the server boots by: the interface has it for
+    as long as it is there, whatever instance comes and goes, and it is the same one the next time.
+    """
+    leases = {}
+    for number, network in enumerate((PROVISIONING, CLEANING)):
+        prefix = creation(f"10.{50 + number}.0.0/24", f"p{number}", network=network, parent="projects/site")
+        ipam.wire.ok("CreatePrefix", prefix, caller=ADMIN)
+        mac = link(0).mac_address
+        owner = wish_for(SERVER, network=network, parent="projects/site", mac_address=mac, interface=mac)
+        leases[network] = ipam.wire.ok("LeaseAddress", owner, caller=ADMIN)
+
+    for port, network in (
+        (wish(0, "cleaning", CLEANING), CLEANING), (wish(0, "provisioning", PROVISIONING), PROVISIONING),
+        (wish(0, "quarantine"), ""), (wish(0, "tenant", BLUE), ""), (wish(0, "quarantine"), ""),
+        (wish(0, "cleaning", CLEANING), CLEANING), (wish(0, "quarantine"), ""),
+    ):  # fmt: skip
+        ok(cloud.attach(port, project=PROJECT))
+        ipam.round()
+        for one, lease in leases.items():
+            found = cloud.fake.read("instance-ip", hold_uuid(lease.name))
+            referred = [ref["uuid"] for ref in found.get("virtual_machine_interface_refs", ())]
+            assert found["instance_ip_address"] == lease.address
+            assert referred == ([each["uuid"] for each in cloud.at(0)] if one == network else []), (one, network)
 
 
 def test_the_next_owner_on_the_same_port_gets_his_own_address(cloud: Cloud, ipam: ControllerRig) -> None:

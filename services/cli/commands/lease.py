@@ -54,7 +54,7 @@ def _card(each: AddressLease) -> list[tuple[str, str]]:
     ]
 
 
-_COLUMNS: Sequence[Column[AddressLease]] = (
+COLUMNS: Sequence[Column[AddressLease]] = (
     Column("ADDRESS", lambda each: each.address),
     Column("STATE", _state),
     Column("OWNER", _owner),
@@ -90,7 +90,7 @@ def list_(session: Session, everywhere: bool, network_name: str, address: str, o
     filter_ = " AND ".join(f"{field} = {quote(value)}" for field, value in terms.items() if value)
     session.screen.rows(
         session.pages(session.ipam.ListLeases, ListLeasesRequest(parent=parent, filter=filter_), "leases"),
-        _COLUMNS,
+        COLUMNS,
         name=lambda each: each.name,
         as_data=as_dict,
     )
@@ -145,7 +145,7 @@ def create(
             host_name=host_name,
         )
         leases = session.ipam.LeaseAddresses(session.fill(wanted)).leases
-        session.screen.rows(leases, _COLUMNS, name=lambda each: each.name, as_data=as_dict)
+        session.screen.rows(leases, COLUMNS, name=lambda each: each.name, as_data=as_dict)
         return
     request = LeaseAddressRequest(
         parent=session.parent,

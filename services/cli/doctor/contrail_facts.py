@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +108,7 @@ class Contrail:
         tokenless: variables that would have to name a cloud and do not.
         faults: what cannot be understood of the settings: variable and why.
         enterprise: names of the fabrics of enterprise style; the others' are in *fabrics* alone.
+        limits: how many of each thing the login's project may have, -1 for as many as it likes; by Contrail's words.
         trusted: uuids of projects whose networks may be private; empty if the settings are not in this environment.
         native_vlan: of untagged frames, where a network has none of its own.
     """
@@ -120,6 +122,7 @@ class Contrail:
     enterprise: frozenset[str] = frozenset()
     networks: Seen[tuple[OurNetwork, ...]] = _UNSEEN
     plugs: Seen[tuple[Plug, ...]] = _UNSEEN
+    limits: Seen[Mapping[str, int]] = _UNSEEN
     trusted: frozenset[str] = frozenset()
     native_vlan: int = 4094
     nobody: Endpoint = field(default=Endpoint(""))

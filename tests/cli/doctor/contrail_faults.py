@@ -31,7 +31,7 @@ SOUND = Contrail(
     (SERVER, replace(SERVER, endpoint=SECOND)), ("network", "ipam"),
     projects=Seen((Project("BMS_NETWORK_CONTRAIL_PROJECT", "default-domain:bms"),)),
     fabrics=Seen(frozenset({"fab1", "default-fabric"})), enterprise=frozenset({"fab1"}), networks=Seen(NETWORKS),
-    plugs=Seen((PLUG,)), trusted=frozenset({"site"}),
+    plugs=Seen((PLUG,)), limits=Seen({"instance_ip": -1}), trusted=frozenset({"site"}),
 )  # fmt: skip
 
 
@@ -93,5 +93,7 @@ FAULTS: list[tuple[str, Verdict, str, Contrail]] = [
     ("CONTRAIL_VLANS", F, "VLAN 4094 is that of",
      replace(SOUND, networks=Seen(tuple(replace(one, vlan=0) for one in NETWORKS)))),
     ("CONTRAIL_BOOT_ADDRESSES", W, "r1 would get no address on projects/site", but(2, macs=frozenset())),
+    ("CONTRAIL_QUOTA", W, "500 at most", replace(SOUND, limits=Seen({"instance_ip": 500}))),
+    ("CONTRAIL_QUOTA", U, "for no project", replace(SOUND, limits=Seen(None, "our login is for no project"))),
     ("CONTRAIL_BOOT_ADDRESSES", U, "who answers DHCP", but(2, dhcp=0)),
 ]  # fmt: skip

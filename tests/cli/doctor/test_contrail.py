@@ -12,8 +12,9 @@ import pytest
 
 from bms.inventory.v1 import server_pb2
 from bms.network.v1 import network_pb2
-from services.runtime.contrail import MAC, listed, network_uuid
+from services.runtime.contrail import MAC, dashed, listed, network_uuid
 from tests.cli.conftest import Shell
+from tests.cli.doctor.fakes import PROJECT as LOGIN
 from tests.cli.doctor.fakes import FakeCloud, fake_cloud
 from tests.cli.fakes import World
 from tests.support.contrail import FakeContrail
@@ -38,6 +39,7 @@ def fake(cloud: FakeCloud) -> FakeContrail:
     """A Contrail with a switch, a network of each private class, and an address in each for one server."""
     made = FakeContrail()
     made.mode, made.tokens = "rbac", cloud.tokens
+    made.add("project", ["default-domain", "service"], uuid=dashed(LOGIN))
     made.add("fabric", [CONFIG, "fab1"], fabric_enterprise_style=True)
     made.add("physical-router", [CONFIG, "leaf1"], fabric_refs=[{"to": [CONFIG, "fab1"]}])
     made.add("physical-interface", [CONFIG, "leaf1", "xe-0/0/1_0"])
@@ -98,7 +100,7 @@ def test_a_sound_contrail_passes(site: Shell, fake: FakeContrail) -> None:
     told = examine(site)
 
     assert verdicts(told) == {}
-    assert len({each["code"] for each in told["findings"]}) == 15
+    assert len({each["code"] for each in told["findings"]}) == 16
     assert {path for _, path in fake.told[before:]} == {"/fqname-to-id"}
 
 
@@ -112,7 +114,7 @@ def test_who_is_no_cloud_admin_is_told_and_nothing_is_judged_by_what_he_sees(sit
 
     assert verdicts(told) == {
         "CONTRAIL_ADMIN": {"FAIL"}, "CONTRAIL_PROJECTS": {"UNKNOWN"}, "CONTRAIL_LINKS": {"UNKNOWN"},
-        "CONTRAIL_NETWORKS": {"UNKNOWN"}, "CONTRAIL_VLANS": {"UNKNOWN"},
+        "CONTRAIL_NETWORKS": {"UNKNOWN"}, "CONTRAIL_VLANS": {"UNKNOWN"}, "CONTRAIL_QUOTA": {"UNKNOWN"},
     }  # fmt: skip
     fake.refuses[("GET", "obj-perms")] = (403, "Permission Denied for u1 as ['member'] to R obj-perms in t")
     assert verdicts(examine(site))["CONTRAIL_ADMIN"] == {"FAIL"}
@@ -156,7 +158,7 @@ def test_settings_without_a_cloud(site: Shell, fake: FakeContrail, monkeypatch: 
 
     fake.mode, fake.tokens = "no-auth", None
     monkeypatch.delenv("BMS_NETWORK_CONTRAIL_CLOUD")
-    assert verdicts(examine(site)) == {"CONTRAIL_MODE": {"WARN"}}
+    assert verdicts(examine(site)) == {"CONTRAIL_MODE": {"WARN"}, "CONTRAIL_QUOTA": {"UNKNOWN"}}
 
 
 def test_settings_that_cannot_be_understood(site: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,19 +181,18 @@ def test_what_is_not_there(site: Shell, world: World, fake: FakeContrail) -> Non
     fake.do("PUT", f"/virtual-network/{ident}", {"virtual-network": {"is_shared": True}})
     port = server_pb2.Port(mac_address="52:54:00:00:00:02", switch_name="leaf1", switch_port="xe-0/0/9")
     world.add_server("r2", ports=[port])
+    fake.do("PUT", f"/project/{dashed(LOGIN)}", {"project": {"quota": {"instance_ip": 50}}})
     name = "projects/t/networks/gone"
     world.networks[name] = network_pb2.Network(name=name, network_class=network_pb2.PORT_CLASS_TENANT)
 
     found = {each["code"]: each for each in examine(site)["findings"] if each["verdict"] != "PASS"}
 
-    assert set(found) == {"CONTRAIL_LINKS", "CONTRAIL_NETWORKS", "CONTRAIL_PRIVATE", "CONTRAIL_BOOT_ADDRESSES"}
+    assert set(found) == {f"CONTRAIL_{one}" for one in ("LINKS", "NETWORKS", "PRIVATE", "BOOT_ADDRESSES", "QUOTA")}
     assert "xe-0/0/9 on leaf1 (of r2)" in found["CONTRAIL_LINKS"]["text"]
     assert f"nothing under {name}" in found["CONTRAIL_NETWORKS"]["text"]
     assert "is shared with others" in found["CONTRAIL_PRIVATE"]["text"]
-    assert (
-        "--owner servers/00000000-0000-4000-8000-000000000002 --mac 52:54:00:00:00:02"
-        in (found["CONTRAIL_BOOT_ADDRESSES"]["commands"][0])
-    )
+    assert "r2 would get no address" in found["CONTRAIL_BOOT_ADDRESSES"]["text"]
+    assert found["CONTRAIL_BOOT_ADDRESSES"]["commands"][0].startswith("bms --as site lease boot ")
 
 
 def test_without_contrail_it_is_no_section(offline: Shell) -> None:

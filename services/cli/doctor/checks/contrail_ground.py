@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.cli.doctor.checks.contrail import OURS, answering
-from services.cli.doctor.contrail_facts import PRIVATE, OurNetwork, Plug
+from services.cli.doctor.contrail_facts import PRIVATE, OurNetwork
 from services.cli.doctor.facts import Facts
 from services.cli.doctor.verdicts import Check, Line, Said, check, failed, passed, some, unless_seen, unseen, warned
 
@@ -152,7 +152,7 @@ def vlans(facts: Facts) -> Iterator[Said]:
     "Lease one for each server, once: it stays the server's. Or have a DHCP server of your own on that network, make "
     "its prefix with BMS_IPAM_CONTRAIL_DHCP=0, and let Contrail stay silent there.",
     lines=(Line("environment of ipam", "", "BMS_IPAM_CONTRAIL_DHCP", "1"),),
-    commands=("bms --as site lease create --network NETWORK --owner SERVER --mac MAC",),
+    commands=("bms --as site lease boot NETWORK",),
 )
 def boot_addresses(facts: Facts) -> Iterator[Said]:
     """By the addresses that are noted for the ports that servers boot by."""
@@ -167,16 +167,31 @@ def boot_addresses(facts: Facts) -> Iterator[Said]:
         if not one.dhcp:
             yield unseen(f"who answers DHCP on {one.name}, where Contrail does not", one.port_class)
         elif without:
-            commands = tuple(_lease(one, each) for each in without[:3])
+            commands = (f"bms --as site lease boot {one.name.rpartition('/')[2]}",)
             text = f"{some(each.shown for each in without)} would get no address on {one.name}"
             yield Said(warned("").verdict, text, one.port_class, (), commands)
         elif boots:
             yield passed(f"{len(boots)} ports have one on {one.name}", one.port_class)
 
 
-def _lease(network: OurNetwork, plug: Plug) -> str:
-    short = network.name.rpartition("/")[2]
-    return f"bms --as site lease create --network {short} --owner {plug.server} --mac {plug.mac}"
+@check(
+    "CONTRAIL_QUOTA",
+    "The project of the login may have as many addresses, interfaces and networks as it likes: each lease of each "
+    "tenant is one of its instance-ips.",
+    "Raise the project's quota, or take it away (-1).",
+    commands=("openstack --os-cloud CLOUD token issue -f value -c project_id",),
+)
+def quota(facts: Facts) -> Iterator[Said]:
+    """Limits alone: how many there are of each, Contrail does not tell."""
+    found = answering(facts)
+    if found is None:
+        return
+    yield from unless_seen(found.limits)
+    for what, limit in (found.limits.value or {}).items():
+        if limit < 0:
+            yield passed("unlimited", what)
+        else:
+            yield warned(f"{limit} at most, for all tenants together", what)
 
 
-CHECKS: tuple[Check, ...] = (links, networks, private, vlans, boot_addresses)
+CHECKS: tuple[Check, ...] = (links, networks, private, vlans, boot_addresses, quota)

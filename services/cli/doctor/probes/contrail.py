@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SERVICES = ("network", "ipam")
 _CONFIG = "default-global-system-config"
 _AT_ONCE = 40
+_COUNTED = ("instance_ip", "virtual_machine_interface", "virtual_network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,9 @@ def look(
     asked = next((api for api, one in zip(apis, servers, strict=True) if one.endpoint.answers and one.shows_all), None)
     if asked is None:
         hidden: Seen[Any] = Seen(None, "no API server shows our login everything")
-        return replace(found, projects=hidden, fabrics=hidden, networks=hidden, plugs=hidden)
-    return _within(found, Vnc(_Through(asked)), named, networks(), plugs(), environ)
+        return replace(found, projects=hidden, fabrics=hidden, networks=hidden, plugs=hidden, limits=hidden)
+    api = Vnc(_Through(asked))
+    return replace(_within(found, api, named, networks(), plugs(), environ), limits=_limits(api, session))
 
 
 def _server(api: Api) -> ApiServer:
@@ -137,6 +139,23 @@ def _admin(api: Api, mode: Seen[str]) -> Seen[bool]:
     if refusal := answer.refusal():
         return Seen(None, refusal)
     return readable(lambda: bool(answer.body["is_cloud_admin_role"]))
+
+
+def _limits(api: Vnc, session: Session) -> Seen[dict[str, int]]:
+    """The quotas of the login's project: things without a parent, as instance-ips are, count there."""
+    ident = session.get_project_id() if session.auth else None
+    if not ident:
+        return Seen(None, "our login is for no project")
+
+    def read() -> dict[str, int]:
+        project = api.get("project", dashed(ident), "quota")
+        if project is None:
+            msg = f"Contrail does not know the login's project {dashed(ident)}"
+            raise PeerUnavailable(msg, peer="contrail")
+        quota = project.get("quota") or {}
+        return {name: int(-1 if quota.get(name) is None else quota[name]) for name in _COUNTED}
+
+    return _seen(read)
 
 
 class _Through:

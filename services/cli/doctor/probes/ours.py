@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from services.cli.boot_ports import boot_ports, plugged
 from services.cli.doctor.contrail_facts import OurNetwork, Plug
 from services.cli.doctor.facts import Seen
 from services.cli.doctor.probes.services import Ways, why_not
@@ -53,19 +54,13 @@ def _plugs(channel: grpc.Channel, more: dict[str, Any]) -> tuple[Plug, ...]:
     while True:
         page = stub.ListServers(request, **more)
         for each in page.servers:
-            linked = sorted(
-                (port for port in each.ports if port.switch_name and port.switch_port), key=lambda port: port.name
-            )
-            # By these a server boots: those that say so, else the first.
-            boot = {port.mac_address for port in linked if port.pxe_enabled} or {
-                port.mac_address for port in linked[:1]
-            }
+            boot = {port.mac_address for port in boot_ports(each)}
             found += [
                 Plug(
                     each.name, each.display_name, port.mac_address, port.switch_name, port.switch_port,
                     port.mac_address in boot,
                 )
-                for port in linked
+                for port in plugged(each)
             ]  # fmt: skip
         if not page.next_page_token:
             return tuple(found)

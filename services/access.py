@@ -121,7 +121,8 @@ LIFECYCLE: dict[str, Rule] = {
 
 IPAM: dict[str, Rule] = {
     "/bms.ipam.v1.IpamService/CreatePrefix": members("parent"),
-    "/bms.ipam.v1.IpamService/GetPrefix": readers("name"),
+    # Shared prefixes are everybody's to see; ipam itself hides the others of other projects.
+    "/bms.ipam.v1.IpamService/GetPrefix": SIGNED_IN,
     "/bms.ipam.v1.IpamService/ListPrefixes": readers("parent"),
     "/bms.ipam.v1.IpamService/UpdatePrefix": members("prefix.name"),
     "/bms.ipam.v1.IpamService/DeletePrefix": members("name"),

@@ -96,8 +96,8 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
     def GetPrefix(self, request: prefix_pb2.GetPrefixRequest, context: grpc.ServicerContext) -> prefix_pb2.Prefix:
         """See the contract."""
         name = wire.prefix_name(request.name)
-        now = current_call().now
-        return wire.prefix_message(*self._read(lambda store: self._prefixes.get(store, name, now)))
+        call = current_call()
+        return wire.prefix_message(*self._read(lambda store: self._prefixes.get(store, name, call.now, call.caller)))
 
     def ListPrefixes(
         self, request: prefix_pb2.ListPrefixesRequest, context: grpc.ServicerContext
@@ -140,7 +140,7 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
 
         def verb(tx: Transaction) -> Empty:
             store = self.store(tx)
-            prefix, _ = self._prefixes.get(store, name, call.now)
+            prefix, _ = self._prefixes.get(store, name, call.now, call.caller)
             etags.check(request.etag, wire.version_of(prefix), name)
             self._prefixes.delete(store, call, name)
             removed[:] = [prefix]

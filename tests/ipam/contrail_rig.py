@@ -80,8 +80,8 @@ class ContrailRig(ControllerRig):
         return fake.read("instance-ip", made)
 
     def types(self) -> list[str]:
-        """The types of all events, in commit order, but for the service address's, which has its owner always."""
-        facts = [event_pb2.EventBody.FromString(event.body).facts for event in self.events()]
+        """Types of events of addresses, in commit order; without the service address, which has its owner always."""
+        facts = [event_pb2.EventBody.FromString(event.body).facts for event in self.of_addresses()]
         every = super().types()
         return [name for name, said in zip(every, facts, strict=True) if said["holder_kind"] != SERVICE]
 

@@ -88,12 +88,12 @@ class ControllerRig(Rig):
         return self.database.read(lambda tx: self.servicer.store(tx).holders(vrf, [wanted])).get(wanted)
 
     def types(self) -> list[str]:
-        """The types of all events, in commit order."""
+        """The types of all events of addresses, in commit order."""
         events = self.events()
         verify(events)
         told = {one.witnesses[1].type for one in findings("ipam", events)}
         assert told <= {"address.contested"}, told
-        return [event_pb2.EventHeader.FromString(event.header).type for event in events]
+        return [event_pb2.EventHeader.FromString(event.header).type for event in self.of_addresses()]
 
 
 def facts(status: Any) -> dict[str, str]:

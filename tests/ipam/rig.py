@@ -97,6 +97,10 @@ class Rig:
             ]
             after = listed.next_after
 
+    def of_addresses(self) -> list[event_pb2.StoredEvent]:
+        """Those of addresses alone, without what happened to prefixes."""
+        return [one for one in self.events() if event_pb2.EventHeader.FromString(one.header).stream.startswith("vrfs/")]
+
 
 def creation(
     cidr: str = "10.1.0.0/24",
@@ -156,9 +160,10 @@ def proof(rig: Rig, seconds: float = 0) -> lease_pb2.DetachProof:
 
 
 def verify(events: list[event_pb2.StoredEvent]) -> dict[str, list[event_pb2.EventHeader]]:
-    """Checks every stream's chain, and that no address had two owners; answers the headers by stream."""
+    """Checks every stream's chain, and that no address had two owners; answers the headers of addresses by stream."""
     ends: dict[str, bytes] = {}
     streams: dict[str, list[event_pb2.EventHeader]] = defaultdict(list)
+    sequences: dict[str, int] = defaultdict(int)
     epochs: dict[str, int] = defaultdict(int)
     owned: dict[str, str] = {}
     free_times: dict[str, Any] = {}
@@ -170,10 +175,15 @@ def verify(events: list[event_pb2.StoredEvent]) -> dict[str, list[event_pb2.Even
         assert event.previous == ends.get(stream, b"")
         assert event.body_digest == body_digest(event.body)
         assert event.digest == digest(event.previous, event.header, event.body_digest)
-        before = streams[stream][-1].state_after if streams[stream] else "free"
-        assert header.sequence == len(streams[stream]) + 1
-        assert header.state_before == before
+        sequences[stream] += 1
+        assert header.sequence == sequences[stream]
         ends[stream] = event.digest
+        if stream.startswith("prefixes/"):
+            assert header.type in ("prefix.created", "prefix.changed", "prefix.deleted")
+            assert "projects/" not in stream
+            continue
+        before = streams[stream][-1].state_after if streams[stream] else "free"
+        assert header.state_before == before
         streams[stream].append(header)
         (seen,) = body.evidence.addresses
         assert stream == f"vrfs/{stable_uuid('vrf', seen.vrf)}/addresses/{seen.address}"

@@ -88,7 +88,7 @@ def test_an_owner_asked_for_by_many_gets_one(make_database: MakeDatabase) -> Non
     found = together(lambda _: [served(rig, "LeaseAddress", wish("vm-1")).name])
 
     assert len(set(found)) == 1
-    assert len(rig.events()) == 1
+    assert len(rig.of_addresses()) == 1
 
 
 def test_a_fixed_address_wanted_by_many_goes_to_one(make_database: MakeDatabase) -> None:

@@ -200,7 +200,7 @@ def test_a_lease_is_an_instance_ip(rig: ContrailRig) -> None:
     assert made["virtual_network_refs"][0]["uuid"] == rig.network
     assert "virtual_machine_interface_refs" not in made
     assert notes(rig) == {lease.name: MAC}
-    (event,) = rig.events()
+    (event,) = rig.of_addresses()
     assert event_pb2.EventBody.FromString(event.body).facts["held_as"] == made["uuid"]
     again = rig.lease(mac_address=MAC, request_id="11111111-1111-4111-8111-111111111111")
     assert again == lease == rig.lease(mac_address=MAC)

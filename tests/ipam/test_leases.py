@@ -66,7 +66,7 @@ def test_the_same_owner_gets_the_same_lease(rig: Rig) -> None:
     assert rig.lease("vm-1", ip_version=4) == first
     assert rig.lease("vm-1", address=first.address) == first
     assert rig.lease("vm-1", interface="eth1").address != first.address
-    assert len(rig.events()) == 2
+    assert len(rig.of_addresses()) == 2
 
 
 def test_a_request_id_answers_the_same_lease_even_after_its_release(rig: Rig) -> None:
@@ -108,7 +108,7 @@ def test_what_is_only_validated_leaves_nothing(rig: Rig) -> None:
 
     assert would_be.address == "10.1.0.2"
     assert rig.refused("GetLease", lease_pb2.GetLeaseRequest(name=would_be.name)).code is grpc.StatusCode.NOT_FOUND
-    assert rig.events() == []
+    assert rig.of_addresses() == []
     assert rig.database.read(lambda tx: tx.one("SELECT count(*) AS n FROM addresses"))["n"] == 0  # type: ignore[index]
     assert rig.lease("vm-2").address == "10.1.0.2"
 
@@ -228,7 +228,7 @@ def test_the_events_of_an_address(rig: Rig) -> None:
         "address.leased",
     ]
     assert [header.state_after for header in stream] == ["leased", "cooling", "free", "leased"]
-    bodies = [event_pb2.EventBody.FromString(event.body) for event in events]
+    bodies = [event_pb2.EventBody.FromString(event.body) for event in rig.of_addresses()]
     assert [body.actor for body in bodies] == [DEMO.subject, DEMO.subject, "ipam", DEMO.subject]
     assert [body.facts["owner"] for body in bodies] == ["vm-1", "vm-1", "vm-1", "vm-2"]
     assert bodies[3].cause.request_id
@@ -548,12 +548,13 @@ def test_events_hide_bodies_of_other_projects(rig: Rig) -> None:
     rig.events()
     request = event_pb2.ListEventsRequest()
 
-    (own,) = rig.wire.ok("ListEvents", request).events
-    (others,) = rig.wire.ok("ListEvents", request, caller=member("other")).events
+    own = rig.wire.ok("ListEvents", request).events
+    others = rig.wire.ok("ListEvents", request, caller=member("other")).events
 
-    assert own.body.facts["owner"] == "vm-1"
-    assert not others.HasField("body")
-    assert others.digest == own.digest
+    assert [one.body.facts["prefix"] for one in own] == ["projects/demo/prefixes/p1"] * 2
+    assert own[1].body.facts["owner"] == "vm-1"
+    assert not [one for one in others if one.HasField("body") or "demo" in one.header.stream]
+    assert [one.digest for one in others] == [one.digest for one in own]
 
 
 def test_times_that_no_clock_shows(rig: Rig) -> None:

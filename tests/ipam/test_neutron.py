@@ -134,7 +134,7 @@ def test_a_lease_is_a_port(rig: NeutronRig) -> None:
     assert (port["network_id"], port["project_id"], port["mac_address"]) == (rig.network, OWN, MAC)
     assert [port["name"], port["tags"]] == [lease.name, ["bms-lease"]]
     assert (port["binding:vnic_type"], port["binding:host_id"], port["device_owner"]) == ("baremetal", "", "")
-    (event,) = rig.events()
+    (event,) = rig.of_addresses()
     body = event_pb2.EventBody.FromString(event.body)
     assert body.facts["held_as"] == port["id"]
     again = rig.lease(mac_address=MAC, request_id="11111111-1111-4111-8111-111111111111")

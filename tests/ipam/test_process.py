@@ -83,13 +83,13 @@ def test_it_serves_sweeps_and_resumes(make_url: MakeUrl, tmp_path: Path) -> None
         stub.ReleaseLease(lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch), metadata=auth, timeout=10)
         types: list[str] = []
         after = 0
-        while len(types) < 3:
+        while len(types) < 4:
             page = stub.ListEvents(event_pb2.ListEventsRequest(after=after, wait_seconds=10), metadata=auth, timeout=20)
             assert page.events, "the sweeper freed nothing in ten seconds"
             types += [event.header.type for event in page.events]
             after = page.next_after
 
-    assert types == ["address.leased", "address.cooling", "address.freed"]
+    assert types == ["prefix.created", "address.leased", "address.cooling", "address.freed"]
     with running(url, tmp_path, token) as stub:
         found = stub.GetLease(lease_pb2.GetLeaseRequest(name=lease.name), metadata=auth, timeout=10)
         with pytest.raises(grpc.RpcError) as caught:

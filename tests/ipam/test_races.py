@@ -111,7 +111,7 @@ def test_an_owner_is_granted_one_of_two(make_database: MakeDatabase) -> None:
     )
 
     assert first == second
-    assert len(rig.events()) == 1
+    assert len(rig.of_addresses()) == 1
 
 
 def test_overlapping_prefixes_wait_for_each_other(make_database: MakeDatabase) -> None:

@@ -64,13 +64,13 @@ def test_each_has_his_own_address_answer_and_event(rig: Rig) -> None:
         assert lease == rig.lease(f"vm-{number}", request_id=IDS[number])
     told = {(one.body.actor, one.body.cause.request_id, one.body.facts["owner"]) for one in _bodies(rig)}
     assert told == {(DEMO.subject, IDS[number], f"vm-{number}") for number in range(5)}
-    assert len(rig.events()) == 5
+    assert len(rig.of_addresses()) == 5
 
 
 def _bodies(rig: Rig) -> list[Any]:
     from bms.event.v1 import event_pb2
 
-    return [event_pb2.Event.FromString(one.SerializeToString()) for one in rig.events()]
+    return [event_pb2.Event.FromString(one.SerializeToString()) for one in rig.of_addresses()]
 
 
 def test_they_cost_what_one_costs(rig: Rig) -> None:
@@ -279,7 +279,7 @@ class TestPostgres:
         found = granted(rig, wish("a"), wish("b"), wish("c"))
 
         assert (lose, addresses(found)) == ([], ["3", "4", "5"])
-        assert len(rig.events()) == 4
+        assert len(rig.of_addresses()) == 4
         verify(rig.events())
 
     def test_an_unknown_outcome_is_found_out_by_each_alone(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +301,7 @@ class TestPostgres:
 
         assert [sorted(addresses(one)) for one in lost] == [sorted(addresses(answers))]
         assert len({one.address for one in answers}) == 6
-        assert len(rig.events()) == 7 + AT_ONCE
+        assert len(rig.of_addresses()) == 7 + AT_ONCE
         verify(rig.events())
 
     def test_nobody_waits_for_another_owner_who_is_held_up(self, rig: Rig) -> None:
@@ -355,7 +355,7 @@ class TestPostgres:
         assert len({one.address for one in (*many, same, owner, has)}) == 11
         assert (same, owner, has) == (same_2, owner_2, held)
         assert (getattr(late, "reason", ""), fenced) == ("ALREADY_EXISTS", "ABORTED")
-        assert len(rig.events()) == 12 + AT_ONCE
+        assert len(rig.of_addresses()) == 12 + AT_ONCE
         verify(rig.events())
 
 

@@ -107,6 +107,10 @@ class PrefixStore(Protocol):
         """Keeps a new prefix, and takes over what rows of addresses earlier ones left; False: the name is taken."""
         ...
 
+    def record(self, event: Event) -> None:
+        """Records *event* at the end of its stream, that of a prefix which nobody else changes meanwhile."""
+        ...
+
     def lock_prefix(self, uid: str) -> tuple[Prefix, Frontier] | None:
         """The prefix, kept from being deleted or extended by others; None if it is gone."""
         ...

@@ -11,7 +11,7 @@ from services.ipam.domain import allocation
 from services.ipam.domain.addresses import Address, Network, address_of
 from services.ipam.domain.allocation import ROUND, Frontier
 from services.ipam.domain.prefixes import Prefix, Tuning, derived_vrf, require_choice, tuned, without
-from services.ipam.operations import carving
+from services.ipam.operations import carving, prefix_events
 from services.ipam.operations.ports import Condition, Store, Usage
 from services.ipam.operations.resting import free_due
 from services.kernel.calls import Call, Caller
@@ -128,15 +128,18 @@ class Prefixes:
             store.add_blocks(prefix.uid, [prefix.cidr])
         if not store.insert_prefix(prefix, allocation.start(prefix)):
             raise _taken(prefix)
+        store.record(prefix_events.made(prefix, call))
         return prefix
 
-    def get(self, store: Store, name: str, now: datetime) -> tuple[Prefix, Usage]:
-        """A prefix, and how full it is.
+    def get(self, store: Store, name: str, now: datetime, caller: Caller) -> tuple[Prefix, Usage]:
+        """A prefix, and how full it is. One that is shared is everybody's to see, who may lease there.
 
         Raises:
-            NotFound: there is none of this name.
+            NotFound: there is none of this name, or it is another project's.
         """
         prefix = _found(store, name)
+        if not (prefix.tuning.shared or caller.may_read(prefix.project)):
+            raise _missing(name)
         return prefix, usage_of(store, [prefix], now)[prefix.uid]
 
     def list(
@@ -168,6 +171,8 @@ class Prefixes:
         allow(was)
         prefix = tuned(was, change(was), call.now)
         store.change_prefix(prefix, was, allocation.reopened(was, prefix, frontier))
+        if event := prefix_events.changed(prefix, was, call):
+            store.record(event)
         for reserved in without(prefix.tuning.reserved, was.tuning.reserved):
             ends = [address_of(number, prefix.version) for number in (reserved.first, reserved.last)]
             held = store.leased_between(prefix.vrf, ends[0], ends[1])
@@ -210,6 +215,7 @@ class Prefixes:
                 cooling=str(usage.cooling),
             )
         store.delete_prefix(prefix)
+        store.record(prefix_events.removed(prefix, call))
         if prefix.parent_uid:
             carving.put_back(store, _found(store, prefix.parent), prefix.cidr)
 

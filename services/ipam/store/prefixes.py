@@ -23,6 +23,7 @@ from services.ipam.store.rows import (
 )
 from services.ipam.store.tables import Tables
 from services.kernel.errors import Busy
+from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
 from services.runtime.times import to_micros
 
@@ -51,6 +52,13 @@ class PrefixTables(Tables):
         )
         found = [prefix_of(row) for row in rows[: page.size]]
         return Page(found, found[-1].name if len(rows) > page.size else "")
+
+    def record(self, event: Event) -> None:
+        # Prefixes change so seldom that their rows do not keep where their streams end.
+        row = self._tx.one(
+            "SELECT sequence, digest FROM events WHERE stream = ? ORDER BY sequence DESC LIMIT 1", (event.stream,)
+        )
+        self._log.append(self._tx, event, Head(row["sequence"], bytes(row["digest"])) if row else Head())
 
     def usage(self, uids: Sequence[str], now: datetime) -> dict[str, Usage]:
         if not uids:

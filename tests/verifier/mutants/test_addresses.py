@@ -73,7 +73,7 @@ def test_honest_leases_pass(rig: Rig) -> None:
     rig.clock.advance(601)
     lease(rig, "vm-2")
 
-    assert [event_pb2.EventHeader.FromString(event.header).type for event in rig.events()] == [
+    assert [event_pb2.EventHeader.FromString(event.header).type for event in rig.of_addresses()] == [
         "address.leased", "address.cooling", "address.freed", "address.leased"
     ]  # fmt: skip
     assert found(rig) == []

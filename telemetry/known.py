@@ -122,7 +122,7 @@ class Known:
     Attributes:
         facts: inventory's half, None until it was asked.
         removed: inventory has deleted the server.
-        closed: lifecycle has closed its stream.
+        closed: lifecycle has closed its stream, and inventory has not registered it anew since.
         state: lifecycle's word.
         provision_state: Ironic's word for it.
         state_time: when it entered the state.
@@ -134,6 +134,7 @@ class Known:
         event_type, event_time: the last event that told something.
         standing: what its isolation is worth.
         overdue: that the present step lasts longer than it may.
+        created: when inventory registered it, the last time.
         fold: which release's reading of the events this is; see `FOLD`.
     """
 
@@ -154,6 +155,7 @@ class Known:
     event_time: int = 0
     standing: Standing = field(default_factory=Standing)
     overdue: Overdue | None = None
+    created: int = 0
     fold: int = field(default=FOLD, compare=False)
 
     @property
@@ -226,21 +228,24 @@ def _from_inventory(known: Known, event: Followed) -> Known:
     removed = kind == DELETED
     # A server registered again under its old UUID begins anew, whatever lifecycle closed before.
     closed = known.closed and kind != CREATED
-    if known.event_time > event.time:
-        return replace(known, removed=removed, closed=closed)
-    return replace(known, removed=removed, closed=closed, event_type=kind, event_time=event.time)
+    created = event.time if kind == CREATED else known.created
+    known = replace(known, removed=removed, closed=closed, created=created)
+    return known if known.event_time > event.time else replace(known, event_type=kind, event_time=event.time)
 
 
 def _from_lifecycle(known: Known, event: Followed) -> Known:
     header, body = event.header, event.body
     standing = judge(known.standing, event)
     if header.type in CLOSED:
-        # Its own half is over; what inventory said stays, and what lies on its disks.
+        # Its own half is over; what inventory said stays, and what lies on its disks. Inventory's log may have been
+        # read further: a server that it registered since is there.
+        over = event.time >= known.created
         return Known(
-            *(known.facts, known.removed, True),
-            event_type=header.type,
-            event_time=event.time,
+            *(known.facts, known.removed, over),
+            event_type=header.type if over else known.event_type,
+            event_time=event.time if over else known.event_time,
             standing=standing,
+            created=known.created,
             fold=known.fold,
         )
     known = replace(known, closed=False, event_type=header.type, event_time=event.time, standing=standing)

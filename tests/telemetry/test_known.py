@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 from bms.event.v1 import event_pb2
@@ -146,6 +148,29 @@ def test_a_server_registered_again_is_back() -> None:
     known = learn(known, followed("inventory", 2, type="server.created"))
 
     assert known.present
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations("iil"))), ids="".join)
+def test_a_server_registered_again_is_back_whichever_log_is_read_first(order: tuple[str, ...]) -> None:
+    """
+    Lifecycle closed its stream before the server was registered again; its log may be read later.
+    """
+    happened = {
+        "i": [
+            followed("inventory", 1, time=T0 + 20, type="server.deleted"),
+            followed("inventory", 2, time=T0 + 30, type="server.created"),
+        ],
+        "l": [followed("lifecycle", 2, time=T0 + 10, type="server.closed")],
+    }
+    known = learn(Known(), followed("lifecycle", 1, time=T0, after="available"))
+    for log in order:
+        known = learn(known, happened[log].pop(0))
+
+    assert known.present
+    assert (known.state, known.event_type, known.event_time) == ("", "server.created", T0 + 30)
+
+    closed = learn(known, followed("lifecycle", 3, time=T0 + 40, type="server.closed"))
+    assert not closed.present
 
 
 def test_events_of_other_services_say_nothing_of_a_server() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import threading
 import uuid
@@ -31,6 +32,7 @@ class Fake:
         self.asked: list[tuple[str, str]] = []
         self.answers: dict[tuple[str, str], Answer] = {}
         """Answered instead, once, to this method and the beginning of the path."""
+        self._numbers = itertools.count()
 
     def send(self, method: str, path: str, body: object = None, content_type: str = "") -> Answer:
         """As `Transport.send`."""
@@ -51,6 +53,10 @@ class Fake:
         """The answer to one request."""
         raise NotImplementedError
 
+    def new_id(self) -> str:
+        """An id that nothing has yet, the same in each run: what is sorted by ids comes in one order."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.root} {next(self._numbers)}"))
+
     def writes(self) -> list[tuple[str, str]]:
         """What was asked for that changes something."""
         return [each for each in self.asked if each[0] != "GET"]
@@ -68,7 +74,7 @@ class FakeNova(Fake):
 
     def add(self, name: str, *, ref: str = "", extra: Mapping[str, str] | None = None, **fields: Any) -> str:
         """Makes a flavor as an operator does."""
-        ref = ref or str(uuid.uuid4())
+        ref = ref or self.new_id()
         body = {"vcpus": 8, "ram": 1024, "disk": 10, **fields, "name": name, "id": ref}
         assert self.serve("POST", ["flavors"], {}, {"flavor": body}).status == 200
         self.flavors[ref]["extra_specs"] = dict(extra or {})
@@ -131,7 +137,7 @@ class FakeGlance(Fake):
 
     def add(self, name: str, content: bytes | None = b"image", **fields: Any) -> str:
         """Makes an image as a project does."""
-        ref = str(uuid.uuid4())
+        ref = self.new_id()
         body = {"id": ref, "name": name, "disk_format": "raw", "container_format": "bare", **fields}
         assert self.serve("POST", ["images"], {}, body).status == 201
         if content is not None:

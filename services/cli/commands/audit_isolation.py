@@ -200,8 +200,9 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         for problem in report.problems:
             _tell(screen, report.service, problem)
         keys = f", keys {', '.join(each.keys)}" if each.keys else ""
-        one, several = ("server", "servers") if report.service == "lifecycle" else ("address", "addresses")
-        streams = f"{len(report.streams)} {one if len(report.streams) == 1 else several}"
+        mark, one, several = _TOLD_OF[report.service]
+        many = sum(mark in stream for stream in report.streams)
+        streams = f"{many} {one if many == 1 else several}"
         screen.print(
             f"{report.service}: {screen.styled(report.verdict.value, _COLORS[report.verdict.value])}, {streams},"
             f" {report.events} events, judged up to position {report.judged_to}{keys}"
@@ -209,6 +210,11 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         )
 
 
+_TOLD_OF = {
+    "lifecycle": ("servers/", "server", "servers"),
+    "ipam": ("/addresses/", "address", "addresses"),
+}
+"""By service: what is in the names of the streams that are judged, and what they tell of, one and several."""
 _COLORS = {"PASS": "green", "FAIL": "red", "TAINTED": "yellow", "UNKNOWN": "yellow"}
 
 

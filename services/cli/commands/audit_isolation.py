@@ -200,7 +200,7 @@ def _show(screen: Screen, logs: Sequence[Judged], rows: Sequence[Row]) -> None:
         for problem in report.problems:
             _tell(screen, report.service, problem)
         keys = f", keys {', '.join(each.keys)}" if each.keys else ""
-        mark, one, several = _TOLD_OF[report.service]
+        mark, one, several = _TOLD_OF.get(report.service, ("", "stream", "streams"))
         many = sum(mark in stream for stream in report.streams)
         streams = f"{many} {one if many == 1 else several}"
         screen.print(

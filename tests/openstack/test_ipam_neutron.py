@@ -292,11 +292,12 @@ def test_the_process_does_it_by_itself(rig: GenuineRig, tmp_path: Path) -> None:
         stub.ReleaseLease(release, metadata=auth, timeout=30)
         types: list[str] = []
         after = 0
-        while len(types) < 4:
+        while len(types) < 5:
             page = stub.ListEvents(event_pb2.ListEventsRequest(after=after, wait_seconds=20), metadata=auth, timeout=30)
             assert page.events, f"nothing after {types} in twenty seconds"
             types += [event.header.type for event in page.events]
             after = page.next_after
 
-    assert sorted(types) == ["address.cooling", "address.freed", "address.leased", "address.observed"]
+    told = ["address.cooling", "address.freed", "address.leased", "address.observed", "prefix.created"]
+    assert sorted(types) == told
     assert [port.id for port in rig.ports()] == [theirs.id]

@@ -21,7 +21,7 @@ from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.bmc import RememberedCredentials
 from services.lifecycle.compose import Walks, compose
 from services.lifecycle.observing.watch import Watch, watch
-from services.lifecycle.ports import Hardware
+from services.lifecycle.ports import Hardware, Holds
 from services.lifecycle.settings import LifecycleSettings
 from services.lifecycle.store import Store
 from services.runtime.foundation import Foundation, lay
@@ -50,10 +50,10 @@ def run(settings: Settings, own: LifecycleSettings) -> None:
 
 
 def _run(base: Foundation, own: LifecycleSettings) -> None:
-    hardware_of, close_hardware, observing = _hardware(base, own)
+    hardware_of, close_hardware, observing, holds = _hardware(base, own)
     pool, settling = Pool(own.workers), Settling()
     walks, trait = Walks(pool.run, own.workers, own.pace), own.nova.trait if own.nova.cloud else ""
-    parts = compose(base, hardware_of, walks, own.brake, settling.pause, observing, trait)
+    parts = compose(base, hardware_of, walks, own.brake, settling.pause, observing, trait, holds)
     notary = Notary(base, parts.log)
     bound = build_server(
         base.settings.server,
@@ -89,11 +89,14 @@ def _run(base: Foundation, own: LifecycleSettings) -> None:
 
 def _hardware(
     base: Foundation, own: LifecycleSettings
-) -> tuple[Callable[[RememberedCredentials], Hardware], Callable[[], None], Callable[[Store], Watch] | None]:
-    """The backend that the settings name, once somebody knows its logins, how it is closed, and what observes it."""
+) -> tuple[
+    Callable[[RememberedCredentials], Hardware], Callable[[], None], Callable[[Store], Watch] | None, Holds | None
+]:
+    """The settings' backend, once somebody knows its logins; how it is closed, what observes it, and its holds."""
     if own.backend == "ironic":
         from services.lifecycle.backends.ironic import IronicHardware
         from services.lifecycle.backends.ironic_api import IronicApi
+        from services.lifecycle.backends.ironic_held import IronicHolds
         from services.lifecycle.backends.ironic_listing import IronicNodes
 
         api = IronicApi(cloud=own.ironic.cloud, endpoint=own.ironic.endpoint)
@@ -104,9 +107,10 @@ def _hardware(
             else lambda known: IronicHardware(api, known, base.clock, redfish_ca=ca, vifs=vifs),
             lambda: None,
             lambda store: watch(base.database, store, nodes, base.clock, own.observing, nova),
+            IronicHolds(api),
         )
     rack = Rack(base.settings.data.data_dir / "rack.sqlite")
-    return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close, None
+    return lambda credentials: SimulatedHardware(rack, credentials, base.clock), rack.close, None, None
 
 
 def _nova(own: LifecycleSettings) -> NovaServers | None:

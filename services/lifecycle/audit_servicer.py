@@ -16,6 +16,8 @@ from services.kernel.errors import InvalidField, NotFound
 from services.kernel.names import SERVER
 from services.lifecycle import wire
 from services.lifecycle.audits.leaks import Kind, Leak
+from services.lifecycle.audits.node_shelf import NodeHolds
+from services.lifecycle.audits.releases import Releases
 from services.lifecycle.audits.remedies import REMEDIES, commands
 from services.lifecycle.audits.repairs import Repairs
 from services.lifecycle.audits.shelves import shelves
@@ -24,6 +26,7 @@ from services.lifecycle.audits.sweep import Pause, Sweep
 from services.lifecycle.judging import docket
 from services.lifecycle.judging.wire import stream_verdict
 from services.lifecycle.peers import Addresses, Networks
+from services.lifecycle.ports import Hardware, Holds
 from services.lifecycle.store import Store
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction
@@ -68,10 +71,19 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         page_tokens: PageTokens,
         clock: Clock,
         pause: Pause,
+        hardware: Hardware,
+        holds: Holds | None = None,
     ) -> Self:
-        """The audits over lifecycle's own rows and the other services."""
-        sweep = Sweep(shelves(database, stores), clock, pause)
-        return cls(database, writer, sweep, Repairs(database, store, sweep, stores, networks, addresses), page_tokens)
+        """The audits over lifecycle's own rows, the other services, and the controller's *holds*, if it has any."""
+        books = shelves(database, stores)
+        releases = None
+        if holds is not None:
+            # Last: while the controller is away, all the others are looked through.
+            books["node_holds"] = NodeHolds(database, holds)
+            releases = Releases(database, store, clock, holds, hardware)
+        sweep = Sweep(books, clock, pause)
+        repairs = Repairs(database, store, sweep, stores, networks, addresses, releases)
+        return cls(database, writer, sweep, repairs, page_tokens)
 
     def AuditLeaks(
         self, request: audit_service_pb2.AuditLeaksRequest, context: Context

@@ -65,6 +65,20 @@ def claim(
     return claims
 
 
+def claim_one(tx: Transaction, server: str, now: datetime, until: datetime) -> Claim | None:
+    """Takes the row of *server*, whether it is due or not; None if somebody has it."""
+    at = to_micros(now)
+    row = tx.one("SELECT fence, claim_until FROM servers WHERE uuid = ?", (server,))
+    if row is None or (row["claim_until"] is not None and row["claim_until"] > at):
+        return None
+    fence = max(row["fence"] + 1, at)
+    done = tx.execute(
+        "UPDATE servers SET fence = ?, claim_until = ? WHERE uuid = ? AND fence = ?",
+        (fence, to_micros(until), server, row["fence"]),
+    )
+    return Claim(server, fence, until, taken_over=row["claim_until"] is not None) if done else None
+
+
 def give_back(tx: Transaction, table: str, claim: Claim, due: datetime) -> None:
     """Gives a claim back that is still ours, to be looked at again at *due*; a claim taken over is left alone."""
     key = "uuid" if table == "servers" else "name"

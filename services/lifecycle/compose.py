@@ -34,7 +34,7 @@ from services.lifecycle.operations.servers import ServerVerbs
 from services.lifecycle.pace import Pace
 from services.lifecycle.patrol import Patrol
 from services.lifecycle.placement import Placement
-from services.lifecycle.ports import Hardware
+from services.lifecycle.ports import Hardware, Holds
 from services.lifecycle.servicer import LifecycleServicer
 from services.lifecycle.steps.table import steps
 from services.lifecycle.store import Store
@@ -93,6 +93,7 @@ def compose(
     pause: Pause,
     watch: Callable[[Store], Watch] | None = None,
     nova_trait: str = "",
+    holds: Holds | None = None,
 ) -> Lifecycle:
     """Builds it; nothing runs yet.
 
@@ -102,6 +103,7 @@ def compose(
         pause: lets time pass between the two looks of an audit.
         watch: what observes the controller that the hardware is worked by, given where servers are kept.
         nova_trait: flavors that ask for it are deployed by Nova; empty: none is.
+        holds: whom the hardware's controller holds servers for; None: it holds none.
     """
     database, clock, ids = base.database, base.clock, base.ids
     log, operations = EventLog(database, ids, chained=True), OperationStore()
@@ -169,6 +171,8 @@ def compose(
         base.page_tokens,
         clock,
         pause,
+        hardware,
+        holds,
     )
     return Lifecycle(
         log,

@@ -404,3 +404,43 @@ class Hardware(Protocol):
     def forget(self, target: Target) -> None:
         """Ends whatever job runs and forgets what was known of the server; called when it leaves our care."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSeen:
+    """Whom a controller holds a server for.
+
+    Attributes:
+        server: its UUID.
+        state: in the controller's word.
+        holder: the id that it is held under; "" if nobody has it.
+        hold, instance: the id and the instance of the note that we leave beside a hold of ours; "" without one.
+        used: it lies there otherwise than it was last offered by us.
+    """
+
+    server: str
+    state: str
+    holder: str = ""
+    hold: str = ""
+    instance: str = ""
+    used: bool = False
+
+
+class Holds(Protocol):
+    """The servers that a controller has and holds for whoever asks; where others can ask it for servers."""
+
+    def page(self, after: str, size: int) -> tuple[list[HoldSeen], bool]:
+        """Up to *size* servers whose UUIDs come after *after*, in that order, and whether there are more.
+
+        Raises:
+            PeerUnavailable: the controller does not answer.
+        """
+        ...
+
+    def hold(self, server: str) -> HoldSeen | None:
+        """One server, read now; None if the controller has none of this UUID.
+
+        Raises:
+            PeerUnavailable: the controller does not answer.
+        """
+        ...

@@ -16,7 +16,7 @@ import pytest
 from bms.lifecycle.v1 import audit_service_pb2, audit_service_pb2_grpc
 from bms.lifecycle.v1.audit_service_pb2 import Leak
 from services.cli.supervise.plan import SERVICES
-from services.kernel.errors import BmsError, WrongState
+from services.kernel.errors import BmsError, PeerUnavailable, WrongState
 from tests.cli.conftest import Shell
 from tests.cli.fakes import refuse
 
@@ -32,12 +32,15 @@ class Audits(audit_service_pb2_grpc.AuditServiceServicer):
         self.audited: list[audit_service_pb2.AuditLeaksRequest] = []
         self.repaired: list[audit_service_pb2.RepairLeakRequest] = []
         self.refusal: BmsError | None = None
+        self.away = ""
 
     def AuditLeaks(self, request: Any, context: Any) -> Any:  # noqa: N802 -- the contract's name
         self.audited.append(request)
         parts = [*self.leaks.values(), None]
         place = int(request.page_token or 0)
         leak, following = parts[place], place + 1
+        if self.away and leak is None:
+            refuse(context, PeerUnavailable(self.away, peer="ironic"))
         return audit_service_pb2.AuditLeaksResponse(
             leaks=[leak] if leak else [],
             book="leases",
@@ -164,3 +167,22 @@ def test_two_leaks_of_one_server_are_repaired_in_one_go(bms: Shell, leaking: Aud
 
     assert bms("audit leaks --repair --yes").code == 0
     assert [request.etag for request in leaking.repaired] == ['"a"', ""]
+
+
+@pytest.mark.parametrize("options", ["", "--repair --yes"], ids=["audit", "repair"])
+def test_what_could_not_be_looked_at_is_said(bms: Shell, leaking: Audits, options: str) -> None:
+    """
+    What was found before a controller kept silent is told, nothing is repaired, and it is an error, not a clean bill.
+    """
+    leaking.away = "Ironic does not answer"
+
+    said = bms(f"audit leaks {options}")
+
+    assert said.code not in (0, 1)
+    assert LEASE in said.out
+    assert "Ironic does not answer" in said.err
+    assert not leaking.repaired
+    leaking.leaks.clear()
+    said = bms(f"audit leaks {options}")
+    assert said.code not in (0, 1)
+    assert "No leaks" not in said.out + said.err

@@ -12,6 +12,7 @@ from services.kernel.effect import effect
 from services.lifecycle.audit_servicer import AuditServicer
 from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, PoolSeen
 from services.lifecycle.audits.stores import Portion
+from services.lifecycle.ports import HoldSeen, NotNow
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
 from tests.lifecycle.rig import KEY, Rig, World
@@ -75,6 +76,31 @@ def _portion(rows: Sequence[T], token: str, size: int) -> Portion[T]:
     return Portion(shown, len(shown), str(start + size) if start + size < len(rows) else "")
 
 
+class FakeHolds:
+    """Whom the hardware of a world is held for, as its controller would list it; ``asked``: how many pages."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked = 0
+
+    def page(self, after: str, size: int) -> tuple[list[HoldSeen], bool]:
+        with effect("holds.list"):
+            self.asked += 1
+            there = [uuid for uuid in sorted(self.world.hardware.machines) if uuid > after]
+            return [seen for uuid in there[:size] if (seen := self.hold(uuid))], len(there) > size
+
+    def hold(self, server: str) -> HoldSeen | None:
+        if self.world.hardware.deaf:
+            msg = "the controller does not answer"
+            raise NotNow("CONTROLLER_SILENT", msg)
+        machine = self.world.hardware.machines.get(server)
+        if machine is None:
+            return None
+        hold = machine.holders[0] if machine.holders else ""
+        holder = "somebody" if machine.taken else hold
+        return HoldSeen(server, "fake", holder, hold, machine.held_for, machine.used)
+
+
 class Auditor:
     """Audits of a rig; ``between`` is what happens between the two looks."""
 
@@ -82,6 +108,7 @@ class Auditor:
         self.rig = rig
         self.between: Callable[[], object] = lambda: None
         self.pauses: list[timedelta] = []
+        self.holds = FakeHolds(rig.world)
         servicer = AuditServicer.build(
             rig.database,
             rig.store,
@@ -92,6 +119,8 @@ class Auditor:
             PageTokens(KEY),
             rig.clock,
             self._pause,
+            rig.hardware,
+            self.holds,
         )
         self.wire = Wire(servicer, admin(), clock=rig.clock)
 

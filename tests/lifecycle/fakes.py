@@ -82,6 +82,8 @@ class Machine:
     taken: bool = False
     taken_by_then: bool = False
     holders: tuple[str, ...] = ()
+    held_for: str = ""
+    used: bool = False
     card: tuple[ServerCard, str] | None = None
     unadoptable: bool = False
     adopted_with: ImageOrder | None = None
@@ -141,13 +143,13 @@ class FakeHardware:
         with effect("controller.reserve"):
             machine = self._refuse_others(target)
             assert machine.holders in ((), (request_id,)), "held twice over"
-            machine.holders = (request_id,)
+            machine.holders, machine.held_for = (request_id,), instance
             return request_id
 
     def unreserve(self, target: Target) -> None:
         with effect("controller.unreserve"):
             if machine := self.machines.get(target.server):
-                machine.holders = ()
+                machine.holders, machine.held_for = (), ""
 
     def _refuse_others(self, target: Target) -> Machine:
         machine = self.machine(target.server)
@@ -212,7 +214,7 @@ class FakeHardware:
                     machine.taken, machine.taken_by_then = True, False
                 self._refuse_others(target)
                 assert machine.holders == (), "booked while it is held"
-                machine.holders = (request_id,)
+                machine.holders, machine.held_for = (request_id,), order.booking.instance
             self.history.append((target.server, order.kind.value))
             if self.fabric is not None and order.kind in _RUNS_ON and not self.unplugged:
                 self.fabric.moved(target.server, _RUNS_ON[order.kind])

@@ -50,8 +50,17 @@ COLUMNS: Sequence[Column[Leak]] = (
 @changes
 def leaks(session: Session, repair: bool, settle: timedelta | None) -> ExitCode:
     """Find what leaked between the services; the exit code is 1 if anything is left."""
-    found = list(_found(session, settle))
+    import grpc
+
+    found: list[Leak] = []
     screen = session.screen
+    try:
+        found.extend(_found(session, settle))
+    except grpc.RpcError:
+        # What was found is told, and that nothing is known of the rest; never that there are no leaks.
+        if found:
+            screen.rows(found, COLUMNS, name=lambda each: each.resource, as_data=as_dict)
+        raise
     repairable = [leak for leak in found if leak.repairable]
     if not (repair and repairable):
         screen.rows(found, COLUMNS, name=lambda each: each.resource, as_data=as_dict, none="No leaks: all sides agree.")

@@ -51,6 +51,11 @@ class Kind(StrEnum):
     HOLD_ONE_SIDED = "hold_one_sided"
     INTENT_ASLEEP = "intent_asleep"
     CLAIM_ABANDONED = "claim_abandoned"
+    NODE_HOLD_OF_NOBODY = "node_hold_of_nobody"
+    NODE_HOLD_USED = "node_hold_used"
+    NODE_HOLD_OF_UNKNOWN_SERVER = "node_hold_of_unknown_server"
+    NODE_HOLD_LOST = "node_hold_lost"
+    NODE_HELD_ELSEWHERE = "node_held_elsewhere"
 
 
 REPAIRABLE = frozenset(
@@ -60,6 +65,7 @@ REPAIRABLE = frozenset(
         Kind.RESERVATION_ELSEWHERE,
         Kind.HELD_NOT_RESERVED,
         Kind.OFFER_DIFFERS,
+        Kind.NODE_HOLD_OF_NOBODY,
     }
 )
 """What can be given back, or told again, without harm to whoever may hold it."""
@@ -108,7 +114,7 @@ def of_lease(
     """
     if keeper is not None:
         return
-    mark = f"{lease.epoch} {lease.network} {_mark(holder)} {instance.state if instance else '-'}"
+    mark = f"{lease.epoch} {lease.network} {mark_of(holder)} {instance.state if instance else '-'}"
     address = f"ipam holds {lease.address} of {lease.network} for {lease.owner}"
     if holder is not None:
         if holder.intent is None:
@@ -143,7 +149,7 @@ def of_pool(pool: PoolSeen, row: ServerRow | None, holder: Instance | None) -> I
     server = row.server
     if server.intent is not None or server.wanted_report() != server.reported:
         return
-    mark = f"{pool.available} {pool.holder} {_mark(server)}"
+    mark = f"{pool.available} {pool.holder} {mark_of(server)}"
 
     def leak(kind: Kind, why: str, owner: str = "") -> Leak:
         return Leak(kind, name, why, pool.since, mark, owner, pool.server)
@@ -180,7 +186,7 @@ def of_attachment(seen: AttachmentSeen, row: ServerRow | None) -> Iterator[Leak]
     server = row.server
     if server.intent is not None:
         return
-    mark = f"{asked} {seen.settled} {_mark(server)}"
+    mark = f"{asked} {seen.settled} {mark_of(server)}"
     if not server.instance:
         if seen.port_class is not PortClass.QUARANTINE or not seen.settled:
             read = "" if seen.settled else ", and something else was read back"
@@ -214,7 +220,7 @@ def of_server(
     server = row.server
 
     def leak(kind: Kind, why: str, since: datetime, mark: str, resource: str = "", owner: str = "") -> Leak:
-        return Leak(kind, resource or server.name, why, since, f"{mark} {_mark(server)}", owner, server.uuid)
+        return Leak(kind, resource or server.name, why, since, f"{mark} {mark_of(server)}", owner, server.uuid)
 
     if server.closed:
         return
@@ -249,7 +255,7 @@ def of_instance(row: InstanceRow, held: Server | None, now: datetime) -> Iterato
     instance = row.instance
 
     def leak(kind: Kind, why: str, since: datetime, mark: str) -> Leak:
-        mark = f"{mark} {instance.state} {instance.operation} {instance.server} {_mark(held)}"
+        mark = f"{mark} {instance.state} {instance.operation} {instance.server} {mark_of(held)}"
         return Leak(kind, instance.name, why, since, mark, "", instance.server)
 
     seeks = not instance.server and instance.state in _SEEKING
@@ -290,7 +296,7 @@ def _asleep(due: datetime | None, claim_until: datetime | None, now: datetime, *
         yield Kind.CLAIM_ABANDONED, why, claim_until, claim_until.isoformat()
 
 
-def _mark(server: Server | None) -> str:
+def mark_of(server: Server | None) -> str:
     """What a server's row says; the end of its log stands for all that happened to it."""
     if server is None:
         return "-"

@@ -71,6 +71,22 @@ REMEDIES: dict[Kind, Remedy] = {
     Kind.HOLD_ONE_SIDED: Remedy("Set the server aside; if the instance is left, its project deletes it.", _SET_ASIDE),
     Kind.INTENT_ASLEEP: Remedy("Ask for something else: quarantine takes over whatever was being done.", _SET_ASIDE),
     Kind.CLAIM_ABANDONED: Remedy("See that a lifecycle process runs and reaches its database.", ("bms status",)),
+    Kind.NODE_HOLD_OF_NOBODY: Remedy("Repair it: the controller is told to hold the server for nobody.", _REPAIR),
+    Kind.NODE_HOLD_USED: Remedy(
+        "Set the server aside, and lead it back to the pool: it is cleaned, and its hold goes.", _SET_ASIDE
+    ),
+    Kind.NODE_HOLD_OF_UNKNOWN_SERVER: Remedy(
+        "If no other manager works this controller: register the server again under its UUID, then delete it.",
+        ("openstack baremetal node show {server}",),
+    ),
+    Kind.NODE_HOLD_LOST: Remedy(
+        "Find out who took it away; a server in use is given to nobody, and is held again with its next instance.",
+        ("openstack baremetal node show {server}",),
+    ),
+    Kind.NODE_HELD_ELSEWHERE: Remedy(
+        "Find out who holds it before anything is done to the server: two may take it for theirs.",
+        ("openstack baremetal node show {server}", "bms server diagnose {server}"),
+    ),
 }
 """Every kind has one."""
 

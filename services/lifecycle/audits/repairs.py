@@ -4,7 +4,8 @@
 Inventory is told again how a server stands: a report says no more than lifecycle's row does, and an older one changes
 nothing. An address goes into its cool-down only if each server on which its owner ever ended is read off its network
 now, or is another instance's by now, which it became only clean; and only under a fence from before the owner was seen
-to be gone: if it came back meanwhile, and asked for its address, ipam refuses the older fence.
+to be gone: if it came back meanwhile, and asked for its address, ipam refuses the older fence. What a controller
+holds for nobody is let go under a claim on the server: releases.py.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from datetime import timedelta
 
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, Stale, WrongState
-from services.kernel.events import AddressSeen, Event, Evidence
-from services.kernel.names import INSTANCE, LEASE, stable_uuid
+from services.kernel.events import AddressSeen, Evidence
+from services.kernel.names import LEASE, stable_uuid
 from services.lifecycle.audits import rows
 from services.lifecycle.audits.leaks import Kind, Leak
+from services.lifecycle.audits.releases import Releases
 from services.lifecycle.audits.remedies import REMEDIES
 from services.lifecycle.audits.seen import LeaseSeen, ServerRow
 from services.lifecycle.audits.stores import Stores
 from services.lifecycle.audits.sweep import Sweep
+from services.lifecycle.audits.telling import Repair, told
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.notes import note
 from services.lifecycle.domain.server import Lease, PortClass, Server
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.peers import Addresses, DetachProof, Networks, Reading
@@ -41,25 +43,6 @@ _Readings = Mapping[str, tuple[Reading, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
-    """A repair that was found safe.
-
-    Attributes:
-        leak: as it stands.
-        server: the UUID of the server in whose log it is told.
-        done: what was done, for people.
-        evidence: what was read and answered for it.
-        tell: whether inventory is told of the server anew.
-    """
-
-    leak: Leak
-    server: str
-    done: str
-    evidence: Evidence | None = None
-    tell: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Repairs:
     """Repairs leaks, one at a time."""
 
@@ -69,6 +52,7 @@ class Repairs:
     stores: Stores
     networks: Networks
     addresses: Addresses
+    releases: Releases | None = None
 
     def repair(self, call: Call, kind: Kind, resource: str, etag: str) -> Repair:
         """Does what has to be asked of other services; `record` then commits the rest with the answer.
@@ -88,6 +72,8 @@ class Repairs:
             raise WrongState(msg, remedy=REMEDIES[kind].text, subject=resource, kind=kind.value)
         if kind is Kind.LEASE_OF_ENDED_OWNER:
             return self._lease(call, leak)
+        if kind is Kind.NODE_HOLD_OF_NOBODY and self.releases is not None:
+            return self.releases.release(call, leak)
         return Repair(leak, leak.server, "inventory is told again how the server stands", tell=True)
 
     def record(self, tx: Transaction, call: Call, repair: Repair) -> None:
@@ -103,8 +89,9 @@ class Repairs:
                 msg = f"{server.name} is at work"
                 raise Busy(msg, remedy="Audit again when it is at rest.", name=server.name)
             server = replace(server, reported=None)
-        event = _told(server, repair.leak, call, "audit.repaired", repair.done, repair.evidence)
-        self.store.write(tx, Change(server, (event,)), call.now, due=call.now)
+        event = told(server, repair.leak, call, "audit.repaired", repair.done, repair.evidence)
+        held = repair.fence is not None
+        self.store.write(tx, Change(server, (event,)), call.now, due=call.now, fence=repair.fence, release=held)
 
     # -- addresses
 
@@ -162,7 +149,7 @@ class Repairs:
             msg = f"{leak.owner} is there again"
             raise Busy(msg, remedy="Nothing needs to be done: the instance holds its address.", name=leak.owner)
         server = self.store.server(tx, leak.server, lock=True)
-        event = _told(server, leak, call, "audit.repair_requested", leak.why, None)
+        event = told(server, leak, call, "audit.repair_requested", leak.why, None)
         self.store.write(tx, Change(server, (event,)), call.now, due=call.now)
 
 
@@ -187,22 +174,3 @@ def _proof(server: Server, readings: _Readings) -> DetachProof:
     every = [reading for seen in readings.values() for reading in seen]
     digest = hashlib.sha256(b"".join(reading.digest for reading in every)).digest()
     return DetachProof(server.name, min(reading.read_time for reading in every), digest)
-
-
-def _told(server: Server, leak: Leak, call: Call, type_: str, message: str, evidence: Evidence | None) -> Event:
-    """What is told of a repair in the log of *server*; of an address, to whom the address was."""
-    event = note(
-        server,
-        server,
-        type_,
-        call.now,
-        actor=call.caller.subject,
-        reason=leak.kind.value.upper(),
-        message=message,
-        evidence=evidence,
-        facts={"resource": leak.resource, "owner": leak.owner},
-        request_id=call.request_id,
-    )
-    if leak.kind is not Kind.LEASE_OF_ENDED_OWNER:
-        return event
-    return replace(event, instance=leak.owner, project=INSTANCE.parse(leak.owner)[0])

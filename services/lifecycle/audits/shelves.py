@@ -245,12 +245,21 @@ KINDS: dict[str, frozenset[Kind]] = {
     ),
     "instances": frozenset({Kind.INSTANCE_STRANDED, Kind.HOLD_ONE_SIDED, Kind.INTENT_ASLEEP, Kind.CLAIM_ABANDONED}),
     "operations": frozenset({Kind.OPERATION_OF_NOBODY}),
+    "node_holds": frozenset(
+        {
+            Kind.NODE_HOLD_OF_NOBODY,
+            Kind.NODE_HOLD_USED,
+            Kind.NODE_HOLD_OF_UNKNOWN_SERVER,
+            Kind.NODE_HOLD_LOST,
+            Kind.NODE_HELD_ELSEWHERE,
+        }
+    ),
 }
-"""Which kinds are found in which book; the books in the order in which they are looked through."""
+"""Which kinds are found in which book; the books in the order in which they are looked through, if there."""
 
 
 def shelves(database: Database, stores: Stores) -> dict[str, Shelf]:
-    """Every book by its name, in the order in which they are looked through."""
+    """Every book of services' by its name, in the order in which they are looked through."""
     return {
         "leases": Leases(database, stores),
         "reservations": Pools(database, stores),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 Answer = tuple[int, object]
 
@@ -122,7 +122,7 @@ class Fake:
         """Somebody else asks for *verb*, which is not in `asked`."""
         self._provision(self.nodes[uuid], verb)
 
-    def answer(self, method: str, path: str, body: Any) -> Answer:
+    def answer(self, method: str, path: str, body: Any, query: Mapping[str, str] | None = None) -> Answer:
         """What it answers to one request."""
         if path in ("/", "/v1", "/v1/"):
             version = {
@@ -134,7 +134,7 @@ class Fake:
             return 401, {"error": "who are you"}
         words = path.removeprefix("/v1/").split("/")
         if method == "GET":
-            return self._look(words)
+            return self._look(words, query or {})
         self.asked.append((method, path, body))
         if self.locked:
             self.locked -= 1
@@ -163,12 +163,17 @@ class Fake:
             return 202, {}
         return self._power(node, body["target"]) if words[3] == "power" else self._provision(node, body["target"])
 
-    def _look(self, words: list[str]) -> Answer:
+    def _look(self, words: list[str], query: Mapping[str, str]) -> Answer:
         if words[0] == "deploy_templates":
             steps = self.templates.get(words[1])
             return (200, {"name": words[1], "steps": steps}) if steps else _fault(404, "no such template")
         if words == ["nodes"]:
-            return 200, {"nodes": [self._look(["nodes", uuid])[1] for uuid in self.nodes]}
+            there = [uuid for uuid in sorted(self.nodes) if uuid > query.get("marker", "")]
+            most = int(query.get("limit", 1000))
+            page: dict[str, object] = {"nodes": [self._look(["nodes", uuid], {})[1] for uuid in there[:most]]}
+            if len(there) > most:
+                page["next"] = f"{self.url}/v1/nodes?marker={there[most - 1]}"
+            return (200, page) if query.get("marker", "") in ("", *self.nodes) else _fault(404, "no such marker")
         node = self.nodes.get(words[1])
         if node is None:
             return _fault(404, "no such node")
@@ -317,7 +322,8 @@ def serving() -> Iterator[Fake]:
             body = json.loads(self.rfile.read(length)) if length else None
             fake.logins.add(self.headers.get("authorization") or "")
             fake.spoken.add(self.headers.get("x-openstack-ironic-api-version") or "")
-            path = urlsplit(self.path).path
+            parts = urlsplit(self.path)
+            path, query = parts.path, dict(parse_qsl(parts.query))
             what = f"{self.command} {path.rpartition('/')[2]}"
             if what in fake.dropped:
                 fake.dropped.remove(what)
@@ -325,7 +331,7 @@ def serving() -> Iterator[Fake]:
                 return
             with lock:
                 bad = what in fake.broken
-                status, answer = (503, {}) if bad else fake.answer(self.command, path, body)
+                status, answer = (503, {}) if bad else fake.answer(self.command, path, body, query)
             if bad:
                 fake.broken.remove(what)
             if what in fake.lost:

@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from tests.support.bounded import pytest_runtest_makereport
 from tests.support.marks import pytest_collection_modifyitems
+from tests.support.shrinking import pytest_itemcollected
 from tests.support.stores import database_kind, make_database, make_url, postgres_server, reused
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "make_url",
     "postgres_server",
     "pytest_collection_modifyitems",
+    "pytest_itemcollected",
     "pytest_runtest_makereport",
     "reused",
 ]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import resource
 import shutil
 import sys
@@ -26,6 +25,7 @@ from services.verifier.judge import Judge
 from services.verifier.verdict import Verdict, worst
 from tests.benchmarks.fleet_site import DAY, LOOK, ROUND, TURNOVER, Fleet, walking_at_once
 from tests.simulation.site import polling
+from tests.support.memory import IN_MEMORY
 
 _SERVICES = ("inventory", "ipam", "network", "lifecycle")
 _CHAINED = ("ipam", "lifecycle")
@@ -80,8 +80,7 @@ class Day:
 def play(servers: int, profile: str) -> Day:
     """Onboards *servers* servers and lives one day with them; *profile* is how long the rack takes for things."""
     day = Day(servers)
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="bms-fleet-", dir=place))
+    folder = Path(tempfile.mkdtemp(prefix="bms-fleet-", dir=IN_MEMORY))
     defects: list[str] = []
     structlog.configure(
         processors=[lambda _, method, event: _kept(defects, method, event)],

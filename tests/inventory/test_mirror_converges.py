@@ -22,6 +22,7 @@ from services.runtime.secrets import Vault
 from tests.inventory.fake_openstack import sha512
 from tests.inventory.mirrored import Site, stands
 from tests.inventory.rig import Rig
+from tests.support.memory import IN_MEMORY
 
 _NAMES = st.sampled_from(["a", "b", "c"])
 _CLASSES = st.sampled_from(["gold", "silver", ""])
@@ -48,7 +49,7 @@ class Both(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY)
         path = Path(self.folder.name)
         shutil.copyfile(_template(), path / "inventory.sqlite")
         self.database = open_database(f"sqlite:///{path / 'inventory.sqlite'}")

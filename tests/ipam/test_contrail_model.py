@@ -26,6 +26,7 @@ from tests.ipam.controller_rig import Crash, dying, released
 from tests.ipam.rig import wish
 from tests.ipam.test_concurrency import served
 from tests.ipam.test_contrail_traps import agrees
+from tests.support.memory import IN_MEMORY
 from tests.support.stores import _sqlite_copy
 
 COOL_DOWN = timedelta(seconds=30)
@@ -50,7 +51,7 @@ class Addresses(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-", dir=IN_MEMORY))
         self.database = open_database(_sqlite_copy("services.ipam", self.folder / "ipam.sqlite"))
         self.rig = ContrailRig(self.database)
         self.machines: list[str] = []

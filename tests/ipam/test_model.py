@@ -19,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from bms.ipam.v1 import lease_pb2, prefix_pb2
 from services.runtime.database import open_database
 from tests.ipam.rig import Rig, asked, verify, wish
+from tests.support.memory import IN_MEMORY
 from tests.support.stores import _sqlite_copy
 from tests.support.wire import Reply
 
@@ -39,7 +40,7 @@ class Leases(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-", dir=IN_MEMORY))
         self.database = open_database(_sqlite_copy("services.ipam", self.folder / "ipam.sqlite"))
         self.rig = Rig(self.database)
         self.owner_of: dict[str, str] = {}
@@ -47,6 +48,7 @@ class Leases(RuleBasedStateMachine):
         self.epochs: dict[str, int] = {}
         self.last_owner: dict[str, str] = {}
         self.kept_until: dict[str, datetime] = {}
+        self.unsaid: set[str] = set()
         self.reserved: set[str] = set()
         self.sticky = False
 
@@ -64,6 +66,12 @@ class Leases(RuleBasedStateMachine):
         now = self.rig.clock.now()
         return {one for one, until in self.kept_until.items() if until > now and self.last_owner[one] != owner}
 
+    def open_to_all(self) -> set[str]:
+        """What anybody may be given: what was kept is met again once the sweeper has said that it has rested."""
+        now = self.rig.clock.now()
+        kept = {one for one, until in self.kept_until.items() if until > now}
+        return (self.free() - kept - self.unsaid) & CHOSEN
+
     def granted(self, owner: str, lease: lease_pb2.AddressLease) -> None:
         if self.owner_of.get(lease.address) == owner:
             assert lease.epoch == self.epochs[lease.address]
@@ -73,6 +81,7 @@ class Leases(RuleBasedStateMachine):
         self.owner_of[lease.address] = owner
         self.epochs[lease.address] = lease.epoch
         self.kept_until.pop(lease.address, None)
+        self.unsaid.discard(lease.address)
         self.last_owner[lease.address] = owner
 
     def had(self, owner: str) -> set[str]:
@@ -85,9 +94,7 @@ class Leases(RuleBasedStateMachine):
     def lease_any(self, owner: str) -> lease_pb2.AddressLease | None:
         reply = self.rig.wire.call("LeaseAddress", wish(owner))
         held = owner in self.owner_of.values()
-        now = self.rig.clock.now()
-        kept = {one for one, until in self.kept_until.items() if until > now}
-        open_to_all = (self.free() - kept) & CHOSEN
+        open_to_all = self.open_to_all()
         own = self.had(owner) - self.reserved if self.sticky else set()
         # Of several the last is looked for, and that one may be reserved.
         sure = bool(own) and own == self.had(owner)
@@ -103,10 +110,8 @@ class Leases(RuleBasedStateMachine):
 
     @rule(several=st.lists(owners, min_size=2, max_size=5))
     def lease_together(self, several: list[str]) -> None:
-        now = self.rig.clock.now()
-        kept = {one for one, until in self.kept_until.items() if until > now}
+        open_to_all = self.open_to_all()
         wanting = set(several) - set(self.owner_of.values())
-        free = min(len(wanting), len((self.free() - kept) & CHOSEN))
         found = self.rig.servicer.gathering.granted([asked(self.rig, wish(owner)) for owner in several])
         granted = {owner: lease for owner, lease in zip(several, found, strict=True) if lease is not None}
         assert granted.keys() <= wanting
@@ -114,9 +119,9 @@ class Leases(RuleBasedStateMachine):
         if self.sticky:
             assert not granted
         elif wanting == set(several) and len(wanting) == len(several):
-            assert len(granted) == free
+            assert len(granted) == min(len(wanting), len(open_to_all))
         for owner, lease in granted.items():
-            assert lease.address in CHOSEN - kept
+            assert lease.address in open_to_all
             self.granted(owner, lease)
 
     @rule(target=held, owner=owners, address=st.sampled_from(HOSTS))
@@ -150,6 +155,7 @@ class Leases(RuleBasedStateMachine):
             self.free_at[lease.address] = self.rig.clock.now() + COOL_DOWN
             if self.sticky:
                 self.kept_until[lease.address] = self.free_at[lease.address] + KEPT
+                self.unsaid.add(lease.address)
 
     @rule(lease=consumes(held), off=st.sampled_from([-1, 1, 7]))
     def release_another_epoch(self, lease: lease_pb2.AddressLease | None, off: int) -> None:
@@ -187,7 +193,9 @@ class Leases(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.rig.sweeper.tick(self.rig.clock.now())
+        now = self.rig.clock.now()
+        self.rig.sweeper.tick(now)
+        self.unsaid = {one for one in self.unsaid if self.free_at[one] > now}
 
     @invariant()
     def counts_agree(self) -> None:

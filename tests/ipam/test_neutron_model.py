@@ -24,6 +24,7 @@ from tests.ipam.neutron_rig import Crash, NeutronRig, dying, released
 from tests.ipam.rig import wish
 from tests.ipam.test_concurrency import served
 from tests.ipam.test_neutron_crashes import agrees
+from tests.support.memory import IN_MEMORY
 from tests.support.stores import _sqlite_copy
 
 COOL_DOWN = timedelta(seconds=30)
@@ -47,7 +48,7 @@ class Addresses(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bms-ipam-", dir=IN_MEMORY))
         self.database = open_database(_sqlite_copy("services.ipam", self.folder / "ipam.sqlite"))
         self.rig = NeutronRig(self.database)
         self.machines: list[str] = []

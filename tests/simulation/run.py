@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from tests.simulation.site import SERVICES, Site, pace_of, polling
 from tests.simulation.tenants import Ledger, Tenant
 from tests.simulation.weather import LATEST, Weather
 from tests.simulation.witness import Account
+from tests.support.memory import IN_MEMORY
 from tests.support.wire import admin as second_admin
 
 LIVES = 3
@@ -102,8 +102,7 @@ def run(
     standing = Standing(seed, LIVES * servers)
     began = time.process_time()
     name = f"{seed}/{servers}"
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="bms-simulation-", dir=place))
+    folder = Path(tempfile.mkdtemp(prefix="bms-simulation-", dir=IN_MEMORY))
     stack = threading.stack_size()
     try:
         with _listening(trace) as heard, watched(standing, tell, every):

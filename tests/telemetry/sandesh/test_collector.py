@@ -137,10 +137,8 @@ def test_bad_bytes_end_one_session(data: bytes) -> None:
         sink = FakeSink()
         async with collector(sink) as found:
             bad, good = await Peer.of(found), await Peer.of(found)
-            await bad.send(HELLO)
-            await bad.answer()
-            await good.send(hello(instance_id_name="1"))
-            await good.answer()
+            await bad.introduce()
+            await good.introduce(hello(instance_id_name="1"))
             await bad.send(data)
 
             assert await bad.ended()
@@ -223,8 +221,7 @@ def test_closing_forgets_everybody() -> None:
         sink = FakeSink()
         async with collector(sink) as found:
             peer = await Peer.of(found)
-            await peer.send(HELLO)
-            await peer.answer()
+            await peer.introduce()
         assert [str(one) for one in sink.forgotten] == [G]
         assert await peer.ended()
 
@@ -240,8 +237,7 @@ def test_closing_does_not_wait_for_ever() -> None:
         sink = FakeSink()
         async with collector(sink, grace=0.05) as found:
             peer = await Peer.of(found)
-            await peer.send(HELLO)
-            await peer.answer()
+            await peer.introduce()
             sink.open.clear()
             await peer.send(FULL.frame)
             await sink.until(lambda: sink.entered == 1)

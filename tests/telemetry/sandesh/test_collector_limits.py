@@ -22,16 +22,14 @@ def test_one_name_twice() -> None:
         sink = FakeSink()
         async with collector(sink) as found:
             first, second = await Peer.of(found), await Peer.of(found)
-            await first.send(HELLO)
-            await first.answer()
+            await first.introduce()
             await second.send(HELLO)
 
             assert await first.ended()
             assert await second.ended()
             await sink.until(lambda: bool(sink.forgotten))
             third = await Peer.of(found)
-            await third.send(HELLO)
-            assert await third.answer()
+            assert await third.introduce()
             await third.leave()
 
     run(scenario)
@@ -46,8 +44,7 @@ def test_failing_sink() -> None:
         sink = FakeSink()
         async with collector(sink) as found:
             peer = await Peer.of(found)
-            await peer.send(HELLO)
-            await peer.answer()
+            await peer.introduce()
             sink.broken = True
             await peer.send(FULL.frame)
 
@@ -71,8 +68,7 @@ def test_slow_sink_slows_the_generator() -> None:
         sink = FakeSink()
         async with collector(sink) as found:
             peer = await Peer.of(found)
-            await peer.send(HELLO)
-            await peer.answer()
+            await peer.introduce()
             sink.open.clear()
             large = log(f'<x type="string">{"a" * 1_000_000}</x>')
             flood = asyncio.create_task(peer.send(*[large] * 60))
@@ -97,8 +93,7 @@ def test_silence_is_not_endured() -> None:
         sink = FakeSink()
         async with collector(sink, introduction_timeout=0.2) as found:
             silent, early, good = await Peer.of(found), await Peer.of(found), await Peer.of(found)
-            await good.send(HELLO)
-            await good.answer()
+            await good.introduce()
             await early.send(FULL.frame)
 
             assert await silent.ended()
@@ -119,15 +114,13 @@ def test_too_many_sessions() -> None:
         sink = FakeSink()
         async with collector(sink, sessions=1) as found:
             first = await Peer.of(found)
-            await first.send(HELLO)
-            await first.answer()
+            await first.introduce()
             second = await Peer.of(found)
             assert await second.ended()
             await first.leave()
             await sink.until(lambda: bool(sink.forgotten))
             third = await Peer.of(found)
-            await third.send(HELLO)
-            assert await third.answer()
+            assert await third.introduce()
             await third.leave()
 
     run(scenario)
@@ -141,8 +134,7 @@ def test_oversized_frame() -> None:
     async def scenario() -> None:
         async with collector(FakeSink(), frame_limit=2000) as found:
             peer = await Peer.of(found)
-            await peer.send(HELLO)
-            await peer.answer()
+            await peer.introduce()
             await peer.send(FULL.frame[:29])
             assert await peer.ended()
 
@@ -160,8 +152,7 @@ def test_half_frames_are_not_endured() -> None:
         async with collector(sink, frame_timeout=0.3) as found:
             dripping, half, good = await Peer.of(found), await Peer.of(found), await Peer.of(found)
             for number, peer in enumerate((dripping, half, good)):
-                await peer.send(hello(instance_id_name=str(number)))
-                await peer.answer()
+                await peer.introduce(hello(instance_id_name=str(number)))
             await half.send(FULL.frame[:1000])
             drops = asyncio.create_task(dripping.send(*(b"%c" % byte for byte in FULL.frame[:300])))
             sink.open.clear()
@@ -188,8 +179,7 @@ def test_what_all_hold_together_is_bounded() -> None:
         async with collector(sink, held=8000) as found:
             small, large = await Peer.of(found), await Peer.of(found)
             for number, peer in enumerate((small, large)):
-                await peer.send(hello(instance_id_name=str(number)))
-                await peer.answer()
+                await peer.introduce(hello(instance_id_name=str(number)))
             whole = frame(FULL.frame[29:-10].replace(b"bms-rack1-u07", b"x" * 9000))
             await large.send(whole[:5000])
             await small.send(FULL.frame[:4000])

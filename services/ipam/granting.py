@@ -174,7 +174,7 @@ class Granting:
                 self._give_up(half.lease)
                 self._at.settling.settle(self._again(half.lease), self._clock.now())
             except Overtaken:
-                pass
+                pass  # it was given up while the controller was asked: choose anew
             except Taken as taken:
                 self._set_aside(begun, taken.holder, attempt)
                 if wanted.address is not None or not begun.lease.pending:

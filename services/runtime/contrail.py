@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -30,6 +30,8 @@ LEASE = "bms-lease"
 MAC = "bms-mac"
 """The annotation of an instance-ip of ours: the MAC address that it is for, lower case with colons."""
 DEFAULT_PROJECT = "default-domain:default-project"
+CONFIG = "default-global-system-config"
+"""The name of the parent of what a site has once: switches, servers."""
 
 EXISTS, ADDRESS_TAKEN, REFERRED, EXHAUSTED, QUOTA = "exists", "address-taken", "referred", "exhausted", "quota"
 """`Refused.kind`: the UUID or name is taken; the address is; others refer to it or live in it; no address is left or it
@@ -112,7 +114,8 @@ class Contrail:
         Args:
             fields: back references and children to be shown as well.
             where: values of text properties that it must have.
-            anchors: ``back_ref_id`` (what it refers to), ``parent_id`` or ``obj_uuids``: uuids, any of which will do.
+            anchors: ``back_ref_id`` (what it refers to), ``parent_id`` or ``obj_uuids``: uuids, any of which will do;
+                for ``fq_names`` see `every_named`.
         """
         query = {"detail": "true", **{name: ",".join(idents) for name, idents in anchors.items()}}
         if fields:
@@ -127,6 +130,16 @@ class Contrail:
                 if error.status != 404:
                     raise
         raise away(PEER, f"its {kind}s change faster than they can be listed")
+
+    def every_named(self, kind: str, names: Iterable[str], *, fields: Sequence[str] = ()) -> dict[str, Resource]:
+        """Those of *kind* that are there, by full name, its parts divided by colons. See `every`.
+
+        Several requests if there are many: addresses of requests are short, and only uuids can be listed by a body.
+        """
+        wanted = sorted(set(names))
+        few = (wanted[at : at + _LONG] for at in range(0, len(wanted), _LONG))
+        found = (one for chunk in few for one in self.every(kind, fields=fields, fq_names=chunk))
+        return {":".join(one["fq_name"]): one for one in found}
 
     def create(self, kind: str, body: Resource) -> Resource:
         """Makes one and answers it as the server has it; one that has the ``uuid`` of *body* already is answered as is.
@@ -258,6 +271,14 @@ def chosen(kind: str, ours: str) -> str:
 def interface_name(switch_port: str) -> str:
     """A physical interface's name: ``et-0/0/48:1`` is stored with an underscore, for names have no colons."""
     return switch_port.replace(":", "_")
+
+
+def listed_name(switch: str, switch_port: str) -> str:
+    """The full name of a physical interface, for `Contrail.every_named`; empty if nothing can be listed by it."""
+    # Names are divided by colons, lists by commas.
+    if ":" in switch or "," in switch + switch_port:
+        return ""
+    return ":".join((CONFIG, switch, interface_name(switch_port)))
 
 
 def dashed(ident: str) -> str:

@@ -183,7 +183,7 @@ async def _expected(request: web.Request) -> web.StreamResponse | None:
     if expect != "100-continue":
         raise web.HTTPExpectationFailed(text=f"unknown Expect: {expect[:40]!r}")
     if request.transport is not None:
-        with suppress(OSError):
+        with suppress(OSError):  # he has gone: whoever reads his body finds out
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     return None
 

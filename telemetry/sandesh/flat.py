@@ -120,7 +120,7 @@ class UveView:
                 try:
                     value = _one(told, short=short)
                 except _CONTRADICTIONS:
-                    continue
+                    continue  # the others are shown
                 shown.setdefault(struct, {})[name] = value
         return shown
 

@@ -31,7 +31,7 @@ class LogFollower:
                     file.seek(self._offsets[name])
                     new = file.read(_AT_ONCE)
             except FileNotFoundError:
-                continue
+                continue  # its process has written nothing yet
             whole = new[: new.rfind(b"\n") + 1]
             self._offsets[name] += len(whole)
             for line in whole.decode(errors="replace").splitlines():

@@ -19,7 +19,7 @@ import structlog
 
 from services.kernel.clock import Clock
 from services.kernel.errors import PeerUnavailable
-from services.network.backends.contrail_found import Found, fabric_of, found_at, ids_of, some, told
+from services.network.backends.contrail_found import Found, fabric_of, found_at, some, told
 from services.network.backends.contrail_reading import (
     BINDINGS,
     carried,
@@ -92,7 +92,8 @@ class ContrailFabric:
         try:
             found = found_at(self._api, (plug.port for plug in plugs))
             left = {name for one in found.interfaces.values() for name in left_behind(one)}
-            homes = ids_of(self._api, "virtual-network", left)
+            there = self._api.every_named("virtual-network", left)
+            homes = {name: str(network["uuid"]) for name, network in there.items()}
         except Refused as error:
             raise told(error) from None
         facts = []

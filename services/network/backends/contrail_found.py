@@ -10,12 +10,8 @@ from services.kernel.errors import PeerUnavailable
 from services.network.backends.contrail_reading import ids, members
 from services.network.domain import SwitchPort
 from services.network.ports import PortOrder
-from services.runtime.contrail import Contrail, Resource, interface_name
+from services.runtime.contrail import Contrail, Resource, listed_name
 from services.runtime.openstack import Refused
-
-CONFIG = "default-global-system-config"
-_AT_ONCE = 40
-"""Names in one request: addresses of requests are short, and only uuids can be listed by a body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +52,9 @@ def found_at(api: Contrail, ports: Iterable[SwitchPort]) -> Found:
         PeerUnavailable: Contrail does not answer.
         Refused: it will not.
     """
-    names = {":".join(_name(port)): port for port in sorted(set(ports)) if _can_be(port)}
-    switch_ports = {}
-    for chunk in _chunks(names):
-        fields = ("virtual_port_group_back_refs",)
-        for one in api.every("physical-interface", fields=fields, fq_names=chunk):
-            switch_ports[names[":".join(one["fq_name"])]] = one
+    names = {name: port for port in sorted(set(ports)) if (name := listed_name(port.switch, port.port))}
+    named = api.every_named("physical-interface", names, fields=("virtual_port_group_back_refs",))
+    switch_ports = {names[name]: one for name, one in named.items()}
     within = set().union(*(ids(one, "virtual_port_group_back_refs") for one in switch_ports.values()))
     groups = some(api, "virtual-port-group", within, "virtual_machine_interface_back_refs")
     inside = set().union(*(members(group) for group in groups.values()))
@@ -77,32 +70,6 @@ def some(api: Contrail, kind: str, idents: Iterable[str], *fields: str) -> dict[
     wanted = sorted(set(idents))
     found = api.every(kind, fields=fields, obj_uuids=wanted) if wanted else []
     return {str(one["uuid"]): one for one in found}
-
-
-def ids_of(api: Contrail, kind: str, names: Iterable[str]) -> dict[str, str]:
-    """The uuids of those of *kind* that are there, by full name; nothing is asked if none is named.
-
-    See `found_at` for what is raised.
-    """
-    return {
-        ":".join(one["fq_name"]): str(one["uuid"])
-        for chunk in _chunks(names)
-        for one in api.every(kind, fq_names=chunk)
-    }
-
-
-def _name(port: SwitchPort) -> list[str]:
-    return [CONFIG, port.switch, interface_name(port.port)]
-
-
-def _can_be(port: SwitchPort) -> bool:
-    """Whether it may be a name there, and one that can be listed: names are divided by colons, lists by commas."""
-    return ":" not in port.switch and "," not in port.switch + port.port
-
-
-def _chunks(values: Iterable[str]) -> list[list[str]]:
-    every = sorted(values)
-    return [every[at : at + _AT_ONCE] for at in range(0, len(every), _AT_ONCE)]
 
 
 def told(error: Refused | PeerUnavailable) -> PeerUnavailable:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.network.backends.contrail_found import CONFIG
 from services.network.backends.contrail_reading import ids
 from services.network.backends.contrail_words import MARK, machine_uuid
 from services.network.domain import Link
-from services.runtime.contrail import Contrail, Resource, chosen, interface_name, listed, pairs_of
+from services.runtime.contrail import CONFIG, Contrail, Resource, chosen, interface_name, listed, pairs_of
 from services.runtime.openstack import Refused
 
 _log = structlog.get_logger("bms.network")

@@ -124,28 +124,32 @@ def _tags(group: Resource, interface: Resource) -> tuple[set[int], list[str]]:
     """The tags that *interface* may have at the switch ports of *group*, and what is strange about them."""
     ident, where = str(interface["uuid"]), name_of(group)
     asked, _ = said_vlan(interface)
-    mine = next((ref for ref in interface.get("virtual_port_group_refs") or () if ref["uuid"] == group["uuid"]), None)
-    if mine is None or ident not in ids(group, "virtual_machine_interface_refs"):
+    told = _told_vlan(group, interface)
+    if told is None or ident not in ids(group, "virtual_machine_interface_refs"):
         return {asked}, [f"only one of interface {ident} and port group {where} says that it is in there"]
-    attr = mine.get("attr") or {}
-    native = _number(attr.get("native_vlan_tag"))
-    told, there = (_UNTAGGED, native) if native else (_number(attr.get("vlan_tag")),) * 2
-    if not there:
+    tag, vlan = told
+    if not vlan:
         return {asked}, [f"interface {ident} is in port group {where} without a VLAN"]
-    return {told, asked}, _another_vlan(group, interface)
+    return {tag, asked}, _another_vlan(group, interface)
+
+
+def _told_vlan(group: Resource, interface: Resource) -> tuple[int, int] | None:
+    """As `said_vlan`, but what the switches of *group* are told; None if *interface* says nothing of being in it."""
+    mine = next((ref for ref in interface.get("virtual_port_group_refs") or () if ref["uuid"] == group["uuid"]), None)
+    if mine is None:
+        return None
+    attr = mine.get("attr") or {}
+    native, tag = _number(attr.get("native_vlan_tag")), _number(attr.get("vlan_tag"))
+    return (_UNTAGGED, native) if native else (tag, tag)
 
 
 def _another_vlan(group: Resource, interface: Resource) -> list[str]:
     """What is said where *interface* and *group* name different VLANs for it; whose either is, nobody can tell."""
-    mine = next((ref for ref in interface.get("virtual_port_group_refs") or () if ref["uuid"] == group["uuid"]), None)
-    attr = (mine or {}).get("attr") or {}
-    native = _number(attr.get("native_vlan_tag"))
-    told, there = (_UNTAGGED, native) if native else (_number(attr.get("vlan_tag")),) * 2
-    asked, vlan = said_vlan(interface)
-    if not there or (told, there) == (asked, vlan):
+    said, (tag, there) = said_vlan(interface), _told_vlan(group, interface) or (_UNTAGGED, 0)
+    if not there or (tag, there) == said:
         return []
     # The PUT of another VLAN is answered 200 and stays on the interface; the switches are told the group's.
-    shown = f"VLAN {vlan or 'none'}, and port group {name_of(group)} has {there} for it"
+    shown = f"VLAN {said[1] or 'none'}, and port group {name_of(group)} has {there} for it"
     return [f"interface {interface['uuid']} says {shown}"]
 
 

@@ -31,9 +31,14 @@ def _of_endpoint(judge: Callable[[Endpoint], Iterator[Said]]) -> Callable[[Facts
     return each_of(lambda one: judge(one.endpoint))
 
 
-def answering(facts: Facts) -> Contrail | None:
-    """What was seen, if any API server answers."""
-    return facts.contrail if facts.contrail and facts.contrail.endpoint.answers else None
+def where_it_answers(judge: Callable[[Contrail], Iterator[Said]]) -> Callable[[Facts], Iterator[Said]]:
+    """*judge* of what was seen, if any API server answers."""
+
+    def judged(facts: Facts) -> Iterator[Said]:
+        if facts.contrail and facts.contrail.endpoint.answers:
+            yield from judge(facts.contrail)
+
+    return judged
 
 
 @check(
@@ -112,11 +117,9 @@ def _mode(one: ApiServer) -> Iterator[Said]:
         Line(OURS, "", "BMS_IPAM_CONTRAIL_CLOUD", "CLOUD"),
     ),
 )
-def token(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def token(found: Contrail) -> Iterator[Said]:
     """By the settings, and what Contrail says of itself."""
-    found = answering(facts)
-    if found is None:
-        return
     asking = [one.endpoint.url for one in found.servers if one.endpoint.answers and not one.open]
     if not asking:
         yield passed("it asks for none")
@@ -138,11 +141,9 @@ def token(facts: Facts) -> Iterator[Said]:
         Line(OURS, "", "BMS_IPAM_CONTRAIL_URLS", _URLS),
     ),
 )
-def one_contrail(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def one_contrail(found: Contrail) -> Iterator[Said]:
     """By the uuid of their global configuration."""
-    found = answering(facts)
-    if found is None:
-        return
     sites: dict[str, list[str]] = {}
     for one in found.servers:
         if one.site.value:
@@ -164,11 +165,9 @@ def one_contrail(facts: Facts) -> Iterator[Said]:
         Line(OURS, "", "BMS_IPAM_CONTRAIL_PROJECT", "default-domain:bms"),
     ),
 )
-def projects(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def projects(found: Contrail) -> Iterator[Said]:
     """By their full names."""
-    found = answering(facts)
-    if found is None:
-        return
     yield from unless_seen(found.projects)
     if found.projects.value == ():
         yield unseen("the settings of the services are not in this environment")

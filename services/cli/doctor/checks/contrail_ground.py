@@ -5,21 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.cli.doctor.checks.contrail import OURS, answering
-from services.cli.doctor.contrail_facts import PRIVATE, OurNetwork
-from services.cli.doctor.facts import Facts
+from services.cli.doctor.checks.contrail import OURS, where_it_answers
+from services.cli.doctor.contrail_facts import PRIVATE, Contrail, OurNetwork
 from services.cli.doctor.verdicts import Check, Line, Said, check, failed, passed, some, unless_seen, unseen, warned
 
 _MAKE = "bms --as site network create NAME --class CLASS --vlan VLAN"
 
 
-def _networks(facts: Facts) -> tuple[OurNetwork, ...]:
-    found = answering(facts)
-    return (found.networks.value or ()) if found else ()
-
-
-def _private(facts: Facts) -> Iterator[OurNetwork]:
-    yield from (one for one in _networks(facts) if one.port_class in PRIVATE and one.uuid)
+def _private(found: Contrail) -> list[OurNetwork]:
+    return [one for one in found.networks.value or () if one.port_class in PRIVATE and one.uuid]
 
 
 @check(
@@ -29,11 +23,9 @@ def _private(facts: Facts) -> Iterator[OurNetwork]:
     "its physical interface.",
     commands=("bms server show SERVER", "bms server import FILE"),
 )
-def links(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def links(found: Contrail) -> Iterator[Said]:
     """By name."""
-    found = answering(facts)
-    if found is None:
-        return
     yield from unless_seen(found.plugs)
     plugs = found.plugs.value
     if plugs is None:
@@ -60,11 +52,9 @@ def links(facts: Facts) -> Iterator[Said]:
     "Make what is missing.",
     commands=(_MAKE, "bms --as site prefix create --network NAME CIDR"),
 )
-def networks(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def networks(found: Contrail) -> Iterator[Said]:
     """By what was made for them."""
-    found = answering(facts)
-    if found is None:
-        return
     yield from unless_seen(found.networks)
     if found.networks.value is None:
         return
@@ -91,12 +81,11 @@ def networks(facts: Facts) -> Iterator[Said]:
     "Take back the sharing, policy, router, route target or floating addresses of that network; or name its project.",
     lines=(Line(OURS, "", "BMS_NETWORK_CONTRAIL_PRIVATE_PROJECTS", "UUID"),),
 )
-def private(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def private(found: Contrail) -> Iterator[Said]:
     """By its rights, and what refers to it."""
-    found = answering(facts)
-    for one in _private(facts):
-        assert found is not None
-        same = [other.name for other in _networks(facts) if other.uuid == one.uuid and other.name != one.name]
+    for one in _private(found):
+        same = [other.name for other in found.networks.value or () if other.uuid == one.uuid and other.name != one.name]
         if one.open:
             yield failed(f"{one.name} ({one.uuid}) {one.open}", one.port_class, lines=())
         elif same:
@@ -122,11 +111,9 @@ def private(facts: Facts) -> Iterator[Said]:
     lines=(Line(OURS, "", "BMS_NETWORK_CONTRAIL_NATIVE_VLAN", "4094"),),
     commands=(_MAKE,),
 )
-def vlans(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def vlans(found: Contrail) -> Iterator[Said]:
     """There a network keeps one VLAN, and a VLAN one network."""
-    found = answering(facts)
-    if found is None:
-        return
     yield from unless_seen(found.fabrics)
     if found.fabrics.value is None or found.networks.value is None:
         return
@@ -154,13 +141,13 @@ def vlans(facts: Facts) -> Iterator[Said]:
     lines=(Line("environment of ipam", "", "BMS_IPAM_CONTRAIL_DHCP", "1"),),
     commands=("bms --as site lease boot NETWORK",),
 )
-def boot_addresses(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def boot_addresses(found: Contrail) -> Iterator[Said]:
     """By the addresses that are noted for the ports that servers boot by."""
-    found = answering(facts)
-    if found is None or found.plugs.value is None:
+    if found.plugs.value is None:
         return
     boots = [one for one in found.plugs.value if one.boots]
-    for one in _private(facts):
+    for one in _private(found):
         without = [each for each in boots if each.mac not in one.macs]
         if not one.subnets:
             continue
@@ -181,11 +168,9 @@ def boot_addresses(facts: Facts) -> Iterator[Said]:
     "Raise the project's quota, or take it away (-1).",
     commands=("openstack --os-cloud CLOUD token issue -f value -c project_id",),
 )
-def quota(facts: Facts) -> Iterator[Said]:
+@where_it_answers
+def quota(found: Contrail) -> Iterator[Said]:
     """Limits alone: how many there are of each, Contrail does not tell."""
-    found = answering(facts)
-    if found is None:
-        return
     yield from unless_seen(found.limits)
     for what, limit in (found.limits.value or {}).items():
         if limit < 0:

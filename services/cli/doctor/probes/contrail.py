@@ -22,7 +22,7 @@ from services.runtime.contrail import (
     Resource,
     dashed,
     find_network,
-    interface_name,
+    listed_name,
     pairs_of,
     refs_of,
 )
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from keystoneauth1.session import Session
 
 SERVICES = ("network", "ipam")
-_CONFIG = "default-global-system-config"
-_AT_ONCE = 40
 _COUNTED = ("instance_ip", "virtual_machine_interface", "virtual_network")
 
 
@@ -67,11 +65,6 @@ class Named:
                 faults += [(each.field, f"{each.description}. {error.remedy}".strip()) for each in error.violations]
         every = [*urls, *(url for _, one in access for url in one.urls)]
         return cls(tuple(dict.fromkeys(every)), tuple(access), tuple(faults))
-
-    @property
-    def cloud(self) -> str:
-        """The cloud that the settings name; "" for none."""
-        return next((one.cloud for _, one in self.access if one.cloud), "")
 
 
 def look(
@@ -250,20 +243,11 @@ def _network(api: Vnc, each: OurNetwork, network: Resource) -> OurNetwork:
 
 def _plugs(api: Vnc, those: tuple[Plug, ...]) -> tuple[Plug, ...]:
     routers = {one["fq_name"][-1]: one for one in api.every("physical-router")}
-    # Names are divided by colons and lists by commas: what has one is no name there.
-    names = {one: ":".join([_CONFIG, one.switch, interface_name(one.port)]) for one in those}
-    can = [name for one, name in names.items() if ":" not in one.switch and "," not in one.switch + one.port]
-    there = set()
-    for chunk in _chunks(can):
-        there |= {":".join(one["fq_name"]) for one in api.every("physical-interface", fq_names=chunk)}
+    names = [listed_name(one.switch, one.port) for one in those]
+    there = api.every_named("physical-interface", filter(None, names))
     found = []
-    for each, name in names.items():
+    for each, name in zip(those, names, strict=True):
         router = routers.get(each.switch)
         fabric = next((str(ref["to"][-1]) for ref in refs_of(router or {}, "fabric")), "")
         found.append(replace(each, router=router is not None, there=name in there, fabric=fabric))
     return tuple(found)
-
-
-def _chunks(values: Sequence[str]) -> list[list[str]]:
-    every = sorted(set(values))
-    return [every[at : at + _AT_ONCE] for at in range(0, len(every), _AT_ONCE)]

@@ -137,7 +137,7 @@ class Hub(Relay[Batch]):
             PeerUnavailable: telemetry stops, as above; or *token* is ahead of what was read of a log that is away.
         """
         async with self._watched():
-            vector = dict(self._heads) if not token else from_token(token)
+            vector: Mapping[str, int] = dict(self._heads) if not token else from_token(token)
 
             def here() -> str:
                 return to_token(vector)
@@ -165,19 +165,14 @@ class Hub(Relay[Batch]):
                 if batch is None:
                     yield _response((), vector)
                     continue
-                before, vector = vector, _later(vector, batch.vector)
-                new = [
-                    entry
-                    for row, entry in zip(batch.rows, batch.encoded, strict=True)
-                    if row.position > before.get(row.service, 0) and (everything or chosen.admits(row))
-                ]
+                # It begins where the one before ended, and the first where the store was left.
+                vector = batch.vector
+                new: Sequence[bytes] = batch.encoded
+                if not everything:
+                    new = [entry for row, entry in zip(batch.rows, batch.encoded, strict=True) if chosen.admits(row)]
                 if new:
                     self._told(walk)
-                    yield (
-                        batch.whole
-                        if len(new) == len(batch.rows) and vector == batch.vector
-                        else _response(new, vector)
-                    )
+                    yield batch.whole if len(new) == len(batch.rows) else _response(new, vector)
 
     async def _until_read(self, vector: Mapping[str, int]) -> None:
         """Waits until the logs were read up to *vector*: perhaps another replica told more, or the one before us."""

@@ -145,6 +145,9 @@ NETWORK: dict[str, Rule] = {
     "/bms.network.v1.NetworkService/ReadSwitchPorts": SERVICE,
     "/bms.network.v1.NetworkService/BatchReadServerPorts": ADMIN_OR_SERVICE,
     "/bms.network.v1.NetworkService/ListPortAttachments": SITE_READERS,
+    "/bms.network.v1.NetworkService/ListLeftovers": SITE_READERS,
+    "/bms.network.v1.NetworkService/GetLeftover": SITE_READERS,
+    "/bms.network.v1.NetworkService/RemoveLeftover": ADMIN_OR_SERVICE,
     "/bms.network.v1.NetworkService/ListEvents": SITE_READERS,
 }
 

@@ -16,6 +16,7 @@ from services.kernel.errors import InvalidField, NotFound
 from services.kernel.names import SERVER
 from services.lifecycle import wire
 from services.lifecycle.audits.leaks import Kind, Leak
+from services.lifecycle.audits.leftovers import FabricLeftovers, Removals
 from services.lifecycle.audits.node_shelf import NodeHolds
 from services.lifecycle.audits.releases import Releases
 from services.lifecycle.audits.remedies import REMEDIES, commands
@@ -75,14 +76,16 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         holds: Holds | None = None,
     ) -> Self:
         """The audits over lifecycle's own rows, the other services, and the controller's *holds*, if it has any."""
+        # Controllers last: while one is away, all the others are looked through.
         books = shelves(database, stores)
         releases = None
         if holds is not None:
-            # Last: while the controller is away, all the others are looked through.
             books["node_holds"] = NodeHolds(database, holds)
             releases = Releases(database, store, clock, holds, hardware)
+        books["fabric_leftovers"] = FabricLeftovers(database, stores)
+        removals = Removals(database, store, stores)
         sweep = Sweep(books, clock, pause)
-        repairs = Repairs(database, store, sweep, stores, networks, addresses, releases)
+        repairs = Repairs(database, store, sweep, stores, networks, addresses, removals, releases)
         return cls(database, writer, sweep, repairs, page_tokens)
 
     def AuditLeaks(

@@ -18,15 +18,17 @@ from services.access import RULES
 from services.kernel.clock import Clock
 from services.kernel.errors import BmsError
 from services.network.backends.contrail import ContrailFabric
+from services.network.backends.contrail_leftovers import ContrailLeftovers
 from services.network.backends.contrail_mirror import ContrailMirror
 from services.network.backends.contrail_networks import ContrailNetworks
 from services.network.backends.neutron import NeutronFabric
+from services.network.backends.neutron_leftovers import NeutronLeftovers
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.backends.neutron_observed import ObservedNeutron
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose
 from services.network.domain import PortClass
-from services.network.ports import Controller, Fabric, Mirror
+from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.settings import ContrailSettings, NeutronSettings
 from services.network.settings import read as read_controller
 from services.runtime.contrail_http import open_contrail
@@ -44,11 +46,11 @@ _log = structlog.get_logger("bms.network")
 @contextmanager
 def _backend(
     settings: Settings, told: NeutronSettings | ContrailSettings | None, clock: Clock
-) -> Iterator[tuple[Fabric, Controller | None, Mirror | None]]:
+) -> Iterator[tuple[Fabric, Controller | None, Mirror | None, Leftovers | None]]:
     if told is None:
         rack = Rack(settings.data.data_dir / "rack.sqlite")
         try:
-            yield SimulatedFabric(rack, clock), None, None
+            yield SimulatedFabric(rack, clock), None, None, None
         finally:
             rack.close()
         return
@@ -62,20 +64,20 @@ def _backend(
         contrail = open_contrail(told.access, setting="BMS_NETWORK_CONTRAIL_CLOUD")
         fabric = ContrailFabric(contrail, clock, told.native_vlan, groups, told.dhcp_options)
         networks = ContrailNetworks(contrail, told.native_vlan, told.private_projects)
-        yield fabric, networks, ContrailMirror(contrail)
+        yield fabric, networks, ContrailMirror(contrail), ContrailLeftovers(contrail)
         return
     api = open_neutron(told.cloud, told.seconds, setting="BMS_NETWORK_NEUTRON_CLOUD")
     flips = NeutronFabric(api, clock, groups, told.dhcp_options)
     moved = ObservedNeutron(api, flips) if told.observed else flips
-    yield moved, NeutronNetworks(api, told.physical_network, told.private_projects), None
+    yield moved, NeutronNetworks(api, told.physical_network, told.private_projects), None, NeutronLeftovers(api)
 
 
 def run(settings: Settings, controller: NeutronSettings | ContrailSettings | None) -> None:
     """Serves until told to stop."""
     base = lay(settings)
     try:
-        with _backend(settings, controller, base.clock) as (fabric, networks, mirror):
-            parts = compose(base, fabric, networks, mirror)
+        with _backend(settings, controller, base.clock) as (fabric, networks, mirror, leftovers):
+            parts = compose(base, fabric, networks, mirror, leftovers)
             notary = Notary(base, parts.log)
             bound = build_server(
                 settings.server,

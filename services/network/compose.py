@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bms.network.v1 import network_service_pb2_grpc
-from services.network.ports import Controller, Fabric, Mirror
+from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.servicer import NetworkServicer
 from services.runtime.compose import Ground, Served
 from services.runtime.eventlog import EventLog
@@ -32,14 +32,21 @@ class Network:
 
 
 def compose(
-    base: Ground, fabric: Fabric, controller: Controller | None = None, mirror: Mirror | None = None
+    base: Ground,
+    fabric: Fabric,
+    controller: Controller | None = None,
+    mirror: Mirror | None = None,
+    leftovers: Leftovers | None = None,
 ) -> Network:
     """Builds it over the switches of *fabric*; nothing runs yet.
 
     Args:
         controller: makes the networks; None: they are VLANs that we choose.
         mirror: is told of the servers; None: nobody is.
+        leftovers: what the controller has that bears our mark; None: it has none.
     """
     log = EventLog(base.database, base.ids, chained=False)
-    servicer = NetworkServicer(base.database, log, base.writer, base.page_tokens, base.ids, fabric, controller, mirror)
+    servicer = NetworkServicer(
+        base.database, log, base.writer, base.page_tokens, base.ids, fabric, controller, mirror, leftovers
+    )
     return Network(log, servicer, (log.drain,))

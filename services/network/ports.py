@@ -154,6 +154,48 @@ class Controller(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """One of a controller's objects that bears our mark.
+
+    Attributes:
+        ident: its UUID there.
+        kind: what it is, in the controller's word.
+        server: the UUID of the server that it says it is for.
+        unit: the MAC address of the server's port, or the name of its port group; "": it stands for the whole server.
+        fabric_id: of the network that it is in; "" if it is in none.
+        create_time: None if the controller does not say.
+        says: what else counts of it: two that are equal are as they were.
+    """
+
+    ident: str
+    kind: str
+    server: str
+    unit: str
+    fabric_id: str
+    create_time: datetime | None
+    says: str = ""
+
+
+class Leftovers(Protocol):
+    """What a controller has that bears our mark; nothing else of it is answered or touched. Each call may be repeated.
+
+    Every method raises PeerUnavailable when the controller does not answer, or will not.
+    """
+
+    def page(self, after: str, size: int) -> tuple[list[Marked], str]:
+        """The next of them, from *after* on ("" at the beginning), of *size* of its objects; where to go on, or ""."""
+        ...
+
+    def marked(self, ident: str) -> Marked | None:
+        """One, read now; None if there is none that bears our mark."""
+        ...
+
+    def remove(self, marked: Marked) -> bool:
+        """Removes it, if it is still exactly so; False if it is not."""
+        ...
+
+
 class Mirror(Protocol):
     """Where a controller's own users see which servers there are. Nothing that we do depends on it."""
 

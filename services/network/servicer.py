@@ -6,24 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from bms.event.v1 import event_pb2
-from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2_grpc
+from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2, network_service_pb2_grpc
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.names import SERVER
 from services.network import wire
+from services.network.clearing import Clearing
 from services.network.controlled import Controlled
 from services.network.operations import attachments
+from services.network.operations import leftovers as left
 from services.network.operations.attachments import Sending
 from services.network.operations.networks import Networks
 from services.network.operations.store import Store
-from services.network.ports import Controller, Fabric, Mirror
+from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.store import SqlStore
 from services.network.switching import Switching
 from services.runtime import etags
@@ -50,6 +52,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         fabric: Fabric,
         controller: Controller | None = None,
         mirror: Mirror | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._database = database
         self._log = log
@@ -59,6 +62,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self._controlled = Controlled(database, writer, self._networks, controller, self.store) if controller else None
         self._switching = Switching(database, self.store, fabric, controller)
         self._mirror = mirror
+        self._clearing = Clearing(database, self.store, self._switching, leftovers)
 
     def store(self, tx: Transaction) -> Store:
         """The store of a transaction."""
@@ -217,6 +221,45 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
             attachments=[wire.attachment_message(one) for one in found.rows],
             next_page_token=self._tokens.next(found.next_after, call, request.filter),
         )
+
+    # -- leftovers -----------------------------------------------------------------------------------------------------
+
+    def ListLeftovers(
+        self, request: leftover_pb2.ListLeftoversRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.ListLeftoversResponse:
+        """See the contract."""
+        call = current_call()
+        page = self._tokens.request(request, call)
+        found, examined, following = self._clearing.page(call, page.after, page.size)
+        return leftover_pb2.ListLeftoversResponse(
+            leftovers=[wire.leftover_message(one) for one in found],
+            next_page_token=self._tokens.next(following, call),
+            examined_count=examined,
+        )
+
+    def GetLeftover(
+        self, request: leftover_pb2.GetLeftoverRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.Leftover:
+        """See the contract."""
+        return wire.leftover_message(self._clearing.find(current_call(), request.name))
+
+    def RemoveLeftover(
+        self, request: leftover_pb2.RemoveLeftoverRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.Leftover:
+        """See the contract."""
+        call = current_call()
+        before = self._writer.earlier(call, request)
+        if before is not None:
+            return cast("leftover_pb2.Leftover", before)
+        removed = self._clearing.remove(call, request.name, request.etag)
+
+        def told(tx: Transaction) -> leftover_pb2.Leftover:
+            left.tell(self.store(tx), call, removed, "leftover.removed")
+            return wire.leftover_message(removed)
+
+        return self._writer.once(call, request, told)
+
+    # -- events --------------------------------------------------------------------------------------------------------
 
     def ListEvents(
         self, request: event_pb2.ListEventsRequest, context: grpc.ServicerContext

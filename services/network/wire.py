@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from bms.network.v1 import attachment_pb2, network_pb2
+from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2
 from services.kernel.errors import InvalidField
 from services.kernel.names import NETWORK, PORT, PROJECT, SERVER, new_id
 from services.network.domain import (
@@ -24,6 +24,7 @@ from services.network.domain import (
     check_vlan,
     check_wish,
 )
+from services.network.operations.leftovers import Leftover
 from services.network.operations.networks import NewNetwork
 from services.network.operations.store import Condition
 from services.runtime.etags import etag
@@ -332,6 +333,20 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
         security_groups=reading.setup.security_groups,
         dhcp_options=reading.setup.dhcp_options,
         breach=reading.breach,
+    )
+
+
+def leftover_message(leftover: Leftover) -> leftover_pb2.Leftover:
+    """The contract's form of what is left over at the controller."""
+    marked = leftover.marked
+    return leftover_pb2.Leftover(
+        name=leftover.name,
+        kind=marked.kind,
+        server=SERVER.format(marked.server),
+        why=leftover.why,
+        create_time=to_timestamp(marked.create_time) if marked.create_time else None,
+        removable=leftover.removable,
+        etag=leftover.etag,
     )
 
 

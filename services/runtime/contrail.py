@@ -141,6 +141,18 @@ class Contrail:
         found = (one for chunk in few for one in self.every(kind, fields=fields, fq_names=chunk))
         return {":".join(one["fq_name"]): one for one in found}
 
+    def page(
+        self, kind: str, after: str, size: int, *, fields: Sequence[str] = (), where: Mapping[str, str] | None = None
+    ) -> tuple[list[Resource], str]:
+        """Up to *size* of *kind*, from where *after* says ("": the first), as `every`; where to go on, or ""."""
+        query = {"detail": "true", "page_marker": after or "none", "page_limit": str(size)}
+        if fields:
+            query["fields"] = ",".join(fields)
+        if where:
+            query["filters"] = ",".join(f"{name}=={json.dumps(value)}" for name, value in where.items())
+        answer = self.call("GET", f"/{kind}s?{urlencode(query, safe=',')}")
+        return [row[kind] for row in answer[f"{kind}s"]], str(answer.get("marker") or "")
+
     def create(self, kind: str, body: Resource) -> Resource:
         """Makes one and answers it as the server has it; one that has the ``uuid`` of *body* already is answered as is.
 

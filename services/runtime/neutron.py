@@ -99,6 +99,20 @@ class Neutron:
                 return found
         raise away(PEER, f"its {collection} change faster than they can be listed")
 
+    def page(self, collection: str, after: str, size: int, **where: str) -> tuple[list[Resource], str]:
+        """Up to *size* of *collection* after the one with id *after* ("": the first); where to go on, or ""."""
+        terms = {
+            **where,
+            "limit": str(size),
+            "sort_key": "id",
+            "sort_dir": "asc",
+            **({"marker": after} if after else {}),
+        }
+        answer = self.call("GET", f"/{collection}?{urlencode(terms)}")
+        found: list[Resource] = answer[collection]
+        more = any(link.get("rel") == "next" for link in answer.get(f"{collection}_links") or ())
+        return found, str(found[-1]["id"]) if found and more else ""
+
     def create(self, collection: str, body: Mapping[str, object]) -> Resource:
         """Makes one of *collection*. Not repeated behind anybody's back: after PeerUnavailable look first."""
         made: Resource = self.call("POST", f"/{collection}", {_singular(collection): body})[_singular(collection)]

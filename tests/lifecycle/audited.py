@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from bms.lifecycle.v1 import audit_service_pb2
 from services.kernel.effect import effect
+from services.kernel.errors import NotFound, PeerUnavailable, Stale
 from services.lifecycle.audit_servicer import AuditServicer
-from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, PoolSeen
+from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen
 from services.lifecycle.audits.stores import Portion
 from services.lifecycle.ports import HoldSeen, NotNow
 from services.runtime.page_tokens import PageTokens
@@ -28,6 +29,9 @@ class FakeStores:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.left: dict[str, LeftoverSeen] = {}
+        self.removed: list[tuple[str, str]] = []
+        self.fabric_away = False
 
     def leases(self, token: str, size: int) -> Portion[LeaseSeen]:
         with effect("audit.leases"):
@@ -61,6 +65,31 @@ class FakeStores:
 
     def attachments_of(self, server: str) -> Sequence[AttachmentSeen]:
         return [one for one in self._attachments() if one.server == server]
+
+    def fabric_leftovers(self, token: str, size: int) -> Portion[LeftoverSeen]:
+        with effect("audit.fabric_leftovers"):
+            self._present()
+            return _portion([self.left[name] for name in sorted(self.left)], token, size)
+
+    def fabric_leftover(self, name: str) -> LeftoverSeen | None:
+        self._present()
+        return self.left.get(name)
+
+    def remove_fabric_leftover(self, name: str, etag: str, request_id: str, *, check: bool) -> None:
+        self._present()
+        found = self.left.get(name)
+        if found is None:
+            raise NotFound(name)
+        if etag != found.etag:
+            raise Stale(name)
+        if not check:
+            self.removed.append((name, request_id))
+            del self.left[name]
+
+    def _present(self) -> None:
+        if self.fabric_away:
+            msg = "the fabric's controller does not answer"
+            raise PeerUnavailable(msg)
 
     def _attachments(self) -> list[AttachmentSeen]:
         ports = sorted(self.world.networks.ports.items())
@@ -109,10 +138,11 @@ class Auditor:
         self.between: Callable[[], object] = lambda: None
         self.pauses: list[timedelta] = []
         self.holds = FakeHolds(rig.world)
+        self.stores = FakeStores(rig.world)
         servicer = AuditServicer.build(
             rig.database,
             rig.store,
-            FakeStores(rig.world),
+            self.stores,
             rig.networks,
             rig.addresses,
             Writer(rig.database, Replies(KEY)),

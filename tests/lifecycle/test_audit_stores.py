@@ -13,9 +13,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bms.inventory.v1 import server_pb2
 from bms.ipam.v1 import lease_pb2
 from bms.ipam.v1.lease_pb2 import AddressLease, Owner
-from bms.network.v1 import attachment_pb2, network_pb2
+from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2
 from services.kernel.errors import NotFound, PeerUnavailable
-from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, PoolSeen
+from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen
 from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.domain.server import PortClass, Tag
 from tests.lifecycle.test_clients import BLUE, LEASE, SERVER, UUID, WEB, Other
@@ -129,3 +129,29 @@ def test_a_service_that_does_not_answer_is_no_empty_book(others: Others) -> None
     error = others.ipam.refuses(lambda: others.stores.lease(LEASE), "GetLease", grpc.StatusCode.UNAVAILABLE)
 
     assert isinstance(error, PeerUnavailable)
+
+
+def test_what_is_left_at_the_fabrics_controller(others: Others) -> None:
+    """
+    A page of it, one of it, and its removal; nothing is made of what is not there.
+    """
+    name = f"leftovers/{UUID}"
+    left = leftover_pb2.Leftover(
+        name=name, server=SERVER, why="at nothing", create_time=start(), removable=True, etag='"1"'
+    )
+    expected = LeftoverSeen(name, UUID, "at nothing", START, removable=True, etag='"1"')
+    page = leftover_pb2.ListLeftoversResponse(leftovers=[left], examined_count=4, next_page_token="next")
+
+    found, (request,) = others.network.answers(
+        lambda: others.stores.fabric_leftovers("here", 7), ("ListLeftovers", page)
+    )
+    assert (request.page_size, request.page_token) == (7, "here")
+    assert (list(found.rows), found.read, found.token) == ([expected], 4, "next")
+    one, _ = others.network.answers(lambda: others.stores.fabric_leftover(name), ("GetLeftover", left))
+    assert one == expected
+    gone, _ = others.network.answers(lambda: others.stores.fabric_leftover(name), ("GetLeftover", NotFound("gone")))
+    assert gone is None
+    _, (asked,) = others.network.answers(
+        lambda: others.stores.remove_fabric_leftover(name, '"1"', UUID, check=True), ("RemoveLeftover", left)
+    )
+    assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (name, '"1"', UUID, True)

@@ -15,7 +15,7 @@ from bms.network.v1 import attachment_pb2 as at
 from bms.network.v1 import network_pb2 as net
 from services.kernel.calls import Caller
 from services.network.backends.simulated import SimulatedFabric
-from services.network.ports import Controller, Fabric, Mirror
+from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.servicer import NetworkServicer
 from services.runtime.database import Database
 from services.runtime.eventlog import EventLog
@@ -74,6 +74,7 @@ class Site:
         fabric: Callable[[FakeClock], Fabric] | None = None,
         controller: Controller | None = None,
         mirror: Mirror | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self.database = database
         self.clock = FakeClock()
@@ -90,6 +91,7 @@ class Site:
             fabric(self.clock) if fabric else self.fabric,
             controller,
             mirror,
+            leftovers,
         )
         self.wire = Wire(self.servicer, caller=admin(), clock=self.clock)
 

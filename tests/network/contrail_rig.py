@@ -13,6 +13,7 @@ import grpc
 from bms.network.v1 import network_pb2 as net
 from services.kernel.clock import Clock
 from services.network.backends.contrail import ContrailFabric
+from services.network.backends.contrail_leftovers import ContrailLeftovers
 from services.network.backends.contrail_mirror import ContrailMirror
 from services.network.backends.contrail_networks import ContrailNetworks
 from services.network.domain import PortClass
@@ -53,7 +54,8 @@ class Cloud(Site):
         self.api = Contrail(fake)
         self.group = fake.add("security-group", ["default-domain", "default-project", "ours"])
         networks = ContrailNetworks(self.api, private_projects=[SITES])
-        super().__init__(database, folder, self.make_fabric, networks, ContrailMirror(self.api))
+        mirror, leftovers = ContrailMirror(self.api), ContrailLeftovers(self.api)
+        super().__init__(database, folder, self.make_fabric, networks, mirror, leftovers)
 
     def make_fabric(self, clock: Clock) -> ContrailFabric:
         groups = {PortClass.PROVISIONING: (self.group,)}

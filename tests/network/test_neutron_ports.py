@@ -14,6 +14,7 @@ from bms.network.v1 import network_pb2 as net
 from services.kernel.effect import observed
 from services.kernel.errors import Corrupt
 from services.network.backends.neutron import NeutronFabric
+from services.network.backends.neutron_leftovers import NeutronLeftovers
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.domain import PortClass
 from services.network.ports import DhcpOption
@@ -39,7 +40,11 @@ class Cloud(Site):
         self.api = Neutron(fake, OWN)
         groups, options = {PortClass.PROVISIONING: (GROUP,)}, [DhcpOption("67", "boot.img")]
         super().__init__(
-            database, folder, lambda clock: NeutronFabric(self.api, clock, groups, options), NeutronNetworks(self.api)
+            database,
+            folder,
+            lambda clock: NeutronFabric(self.api, clock, groups, options),
+            NeutronNetworks(self.api),
+            leftovers=NeutronLeftovers(self.api),
         )
 
     def by_name(self, name: str) -> dict[str, Any]:

@@ -183,7 +183,8 @@ class FakeNeutron:
     def _page(self, collection: str, query: dict[str, list[str]]) -> dict[str, Any]:
         limit = min(int(query.pop("limit", ["0"])[0]) or self.most, self.most)
         marker = query.pop("marker", [""])[0]
-        query.pop("fields", None)
+        for word in ("fields", "sort_key", "sort_dir"):
+            query.pop(word, None)
         if strange := sorted(set(query) - _FILTERS):
             raise _Fault(400, "HTTPBadRequest", f"{strange} is invalid attribute for filtering")
         things = sorted(self._things(collection).items())

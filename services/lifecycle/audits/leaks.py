@@ -56,6 +56,8 @@ class Kind(StrEnum):
     NODE_HOLD_OF_UNKNOWN_SERVER = "node_hold_of_unknown_server"
     NODE_HOLD_LOST = "node_hold_lost"
     NODE_HELD_ELSEWHERE = "node_held_elsewhere"
+    FABRIC_LEFTOVER = "fabric_leftover"
+    FABRIC_LEFTOVER_OF_STRANGER = "fabric_leftover_of_stranger"
 
 
 REPAIRABLE = frozenset(
@@ -66,6 +68,7 @@ REPAIRABLE = frozenset(
         Kind.HELD_NOT_RESERVED,
         Kind.OFFER_DIFFERS,
         Kind.NODE_HOLD_OF_NOBODY,
+        Kind.FABRIC_LEFTOVER,
     }
 )
 """What can be given back, or told again, without harm to whoever may hold it."""

@@ -87,6 +87,10 @@ REMEDIES: dict[Kind, Remedy] = {
         "Find out who holds it before anything is done to the server: two may take it for theirs.",
         ("openstack baremetal node show {server}", "bms server diagnose {server}"),
     ),
+    Kind.FABRIC_LEFTOVER: Remedy("Repair it: it is removed from the fabric's controller.", _REPAIR),
+    Kind.FABRIC_LEFTOVER_OF_STRANGER: Remedy(
+        "Remove it at the fabric's controller, if no other manager works there: it is of no server that we ever had.",
+    ),
 }
 """Every kind has one."""
 

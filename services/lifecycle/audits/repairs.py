@@ -5,7 +5,8 @@ Inventory is told again how a server stands: a report says no more than lifecycl
 nothing. An address goes into its cool-down only if each server on which its owner ever ended is read off its network
 now, or is another instance's by now, which it became only clean; and only under a fence from before the owner was seen
 to be gone: if it came back meanwhile, and asked for its address, ipam refuses the older fence. What a controller
-holds for nobody is let go under a claim on the server: releases.py.
+holds for nobody is let go under a claim on the server: releases.py; what is left at the fabric's
+controller is removed by network: leftovers.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from services.kernel.events import AddressSeen, Evidence
 from services.kernel.names import LEASE, stable_uuid
 from services.lifecycle.audits import rows
 from services.lifecycle.audits.leaks import Kind, Leak
+from services.lifecycle.audits.leftovers import Removals
 from services.lifecycle.audits.releases import Releases
 from services.lifecycle.audits.remedies import REMEDIES
 from services.lifecycle.audits.seen import LeaseSeen, ServerRow
@@ -52,6 +54,7 @@ class Repairs:
     stores: Stores
     networks: Networks
     addresses: Addresses
+    removals: Removals
     releases: Releases | None = None
 
     def repair(self, call: Call, kind: Kind, resource: str, etag: str) -> Repair:
@@ -74,6 +77,8 @@ class Repairs:
             return self._lease(call, leak)
         if kind is Kind.NODE_HOLD_OF_NOBODY and self.releases is not None:
             return self.releases.release(call, leak)
+        if kind is Kind.FABRIC_LEFTOVER:
+            return self.removals.remove(call, leak)
         return Repair(leak, leak.server, "inventory is told again how the server stands", tell=True)
 
     def record(self, tx: Transaction, call: Call, repair: Repair) -> None:
@@ -83,6 +88,8 @@ class Repairs:
             Busy: somebody is at work on the server.
             WrongState: another repair told inventory so a moment ago.
         """
+        if not repair.server:
+            return
         server = self.store.server(tx, repair.server, lock=True)
         if repair.tell:
             if server.intent is not None or server.wanted_report() != server.reported:

@@ -69,6 +69,25 @@ class AttachmentSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftoverSeen:
+    """What another service finds left over at its controller: `bms.network.v1.Leftover`.
+
+    Attributes:
+        name: ``leftovers/{uuid}``.
+        server: the UUID of the server that it says it is for; "" if it says none.
+        since: when it was made there; None if nobody says.
+        removable: the service would remove it.
+    """
+
+    name: str
+    server: str
+    why: str
+    since: datetime | None
+    removable: bool
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerRow:
     """A server of lifecycle's own, with who works on it.
 

@@ -254,6 +254,7 @@ KINDS: dict[str, frozenset[Kind]] = {
             Kind.NODE_HELD_ELSEWHERE,
         }
     ),
+    "fabric_leftovers": frozenset({Kind.FABRIC_LEFTOVER, Kind.FABRIC_LEFTOVER_OF_STRANGER}),
 }
 """Which kinds are found in which book; the books in the order in which they are looked through, if there."""
 

@@ -19,7 +19,7 @@ class Repair:
 
     Attributes:
         leak: as it stands.
-        server: the UUID of the server in whose log it is told.
+        server: the UUID of the server in whose log it is told; "": no log of ours, only the other service's.
         done: what was done, for people.
         evidence: what was read and answered for it.
         tell: whether inventory is told of the server anew.

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What network finds left over at the fabric's controller is told as a leak, and removed by a repair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from bms.lifecycle.v1 import server_status_pb2
+from services.lifecycle.audits.seen import LeftoverSeen
+from tests.lifecycle.audited import Auditor
+from tests.lifecycle.rig import Rig
+from tests.support.clocks import START
+from tests.support.judging import findings, stored_events
+from tests.support.wire import admin
+
+NAME = "leftovers/00000009-0000-4000-8000-00000000000a"
+STRANGER = "000000ff-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def audit(rig: Rig) -> Auditor:
+    return Auditor(rig)
+
+
+def leave(audit: Auditor, server: str, *, removable: bool = True) -> LeftoverSeen:
+    seen = LeftoverSeen(NAME, server, "an interface is at nothing", START, removable, '"1"')
+    audit.stores.left[NAME] = seen
+    return seen
+
+
+def test_a_leftover_is_removed_and_told(rig: Rig, audit: Auditor) -> None:
+    """
+    The server's log has what was meant and what was done; nothing is left.
+    """
+    uuid = rig.available()
+    leave(audit, uuid)
+    assert audit.kinds() == [("fabric_leftover", NAME)]
+    (leak,) = audit.leaks()
+    assert (leak.server, leak.why, leak.repairable) == (f"servers/{uuid}", "an interface is at nothing", True)
+    before = len(rig.types(uuid))
+
+    assert "removed" in audit.wire.ok("RepairLeak", audit.request(leak)).done
+    assert [name for name, _ in audit.stores.removed] == [NAME]
+    assert rig.types(uuid)[before:] == ["audit.repair_requested", "audit.repaired"]
+    assert audit.kinds() == []
+    assert findings("lifecycle", stored_events(rig.database, rig.log)) == []
+
+
+def test_one_of_a_server_that_lifecycle_has_not_is_removed_all_the_same(rig: Rig, audit: Auditor) -> None:
+    """
+    Network had its ports, and network's log tells of it.
+    """
+    leave(audit, STRANGER)
+    (leak,) = audit.leaks()
+
+    assert audit.wire.ok("RepairLeak", audit.request(leak)).done
+    assert audit.kinds() == []
+
+
+def test_what_may_be_another_managers_is_told_and_not_removed(rig: Rig, audit: Auditor) -> None:
+    """
+    Network would not remove it, so it is a kind of its own.
+    """
+    leave(audit, STRANGER, removable=False)
+    assert audit.kinds() == [("fabric_leftover_of_stranger", NAME)]
+    (leak,) = audit.leaks()
+
+    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.FAILED_PRECONDITION
+    assert audit.stores.removed == []
+
+
+def test_what_has_changed_is_left(rig: Rig, audit: Auditor) -> None:
+    """
+    Network shows it with another etag than the audit did: ABORTED, nothing recorded.
+    """
+    uuid = rig.available()
+    seen = leave(audit, uuid)
+    (leak,) = audit.leaks()
+    audit.stores.left[NAME] = replace(seen, etag='"2"')
+    before = rig.types(uuid)
+
+    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.ABORTED
+    assert audit.stores.removed == []
+    assert rig.types(uuid) == before
+
+
+def test_nothing_at_a_server_that_is_worked_on_is_a_leak(rig: Rig, audit: Auditor) -> None:
+    """
+    Its walk brings the fabric in order.
+    """
+    uuid = rig.register()
+    rig.ok("ProvideServer", server_status_pb2.ProvideServerRequest(name=f"servers/{uuid}"), admin())
+    leave(audit, uuid)
+    assert audit.kinds() == []
+
+
+def test_a_rehearsal_removes_nothing(rig: Rig, audit: Auditor) -> None:
+    """
+    With validate_only network checks and removes nothing, and nothing is recorded.
+    """
+    uuid = rig.available()
+    leave(audit, uuid)
+    (leak,) = audit.leaks()
+    before = rig.types(uuid)
+
+    assert audit.wire.ok("RepairLeak", audit.request(leak, validate_only=True)).done
+    assert audit.stores.removed == []
+    assert rig.types(uuid) == before
+
+
+def test_a_controller_that_is_away_is_said_to_be(rig: Rig, audit: Auditor) -> None:
+    """
+    Its part is UNAVAILABLE, after all others were answered.
+    """
+    rig.available()
+    audit.stores.fabric_away = True
+    with pytest.raises(AssertionError, match="does not answer"):
+        audit.leaks()

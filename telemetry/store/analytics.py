@@ -325,10 +325,10 @@ def _message(row: Row, objects: Iterable[tuple[str, str]]) -> MessageRow:
 
 def _settle(tx: Transaction, update: UveUpdate, generator: str) -> None:
     """Ends the marks of alarms that *update* no longer tells of."""
-    xml = dict(update.attributes).get(raised.ATTRIBUTE)
-    if update.deleted or xml is not None:
-        standing = () if update.deleted or xml is None else raised.raised(xml)
-        marks.settle(tx, (update.table, update.key, generator), {(alarm.type, alarm.since) for alarm in standing})
+    xml = "" if update.deleted else dict(update.attributes).get(raised.ATTRIBUTE)
+    if xml is not None:
+        standing = {(alarm.type, alarm.since) for alarm in raised.raised(xml)}
+        marks.settle(tx, (update.table, update.key, generator), standing)
 
 
 def _attributes(tx: Transaction, table: str, rows: Sequence[Row]) -> list[Attribute]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from services.cli.doctor.facts import Endpoint, Seen
@@ -12,6 +12,7 @@ from services.cli.doctor.facts import Endpoint, Seen
 PRIVATE = ("provisioning", "cleaning", "rescue")
 """The classes of networks that are the site's alone."""
 _UNSEEN: Seen[Any] = Seen()
+_NOBODY = Endpoint("", "no API server is named that could be asked", "unasked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,9 @@ class Contrail:
     limits: Seen[Mapping[str, int]] = _UNSEEN
     trusted: frozenset[str] = frozenset()
     native_vlan: int = 4094
-    nobody: Endpoint = field(default=Endpoint(""))
 
     @property
     def endpoint(self) -> Endpoint:
         """Of the first that answers; of the first, if none does."""
         every = [one.endpoint for one in self.servers]
-        return next((one for one in every if one.answers), every[0] if every else self.nobody)
+        return next((one for one in every if one.answers), every[0] if every else _NOBODY)

@@ -86,7 +86,7 @@ class NeutronNetworks:
             raise StillInUse(msg, remedy="openstack port list --network shows by what.", name=name) from None
 
     def refusal(self, wishes: Collection[Wish]) -> str:
-        """See `Controller.refusal`. Neutron is asked only if there is a tag."""
+        """See `Controller.refusal`. Neutron is asked only if there is a tag, or a private network is wished for."""
         if why := self._opened_now(wishes):
             return why
         tagged = [wish for wish in wishes if any(tag.vlan_tag for tag in wish.tags)]

@@ -173,6 +173,18 @@ def test_settings_that_cannot_be_understood(site: Shell, monkeypatch: pytest.Mon
     assert "hunter2" not in said.out + said.err
 
 
+def test_settings_that_name_nobody(site: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where no API server could be asked, nothing but the settings is judged.
+    """
+    for name in ("BMS_NETWORK_CONTRAIL_URLS", "BMS_IPAM_CONTRAIL_URLS"):
+        monkeypatch.setenv(name, "ftp://ctl1")
+
+    told = examine(site)
+
+    assert {(each["code"], each["verdict"]) for each in told["findings"]} == {("CONTRAIL_SETTINGS", "FAIL")}
+
+
 def test_what_is_not_there(site: Shell, world: World, fake: FakeContrail) -> None:
     """
     A network that somebody deleted or opened, and a switch port that was never onboarded, are found by name.

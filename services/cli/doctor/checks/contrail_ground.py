@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from services.cli.doctor.checks.contrail import OURS, where_it_answers
 from services.cli.doctor.contrail_facts import PRIVATE, Contrail, OurNetwork
@@ -156,7 +157,7 @@ def boot_addresses(found: Contrail) -> Iterator[Said]:
         elif without:
             commands = (f"bms --as site lease boot {one.name.rpartition('/')[2]}",)
             text = f"{some(each.shown for each in without)} would get no address on {one.name}"
-            yield Said(warned("").verdict, text, one.port_class, (), commands)
+            yield replace(warned(text, one.port_class, lines=()), commands=commands)
         elif boots:
             yield passed(f"{len(boots)} ports have one on {one.name}", one.port_class)
 

@@ -21,20 +21,20 @@ from telemetry.sandesh.decode import Decoded, decode
 from telemetry.sandesh.encode import Values, body_text
 from telemetry.sandesh.errors import DecodeError, FrameError
 from telemetry.sandesh.framing import FrameReader, frame
+from telemetry.sandesh.greeting import accepted, hello, is_answer
 from telemetry.sandesh.header import header_of, header_text
 from telemetry.sandesh.ledger import Ledger
 from telemetry.sandesh.messages import (
     NODE_STATUS_UVE,
     SANDESH_CTRL_CLIENT_TO_SERVER,
-    SANDESH_CTRL_SERVER_TO_CLIENT,
     SANDESH_MODULE_CLIENT_TRACE,
 )
-from telemetry.sandesh.schema import Hint, Level, Message
+from telemetry.sandesh.rotation import Rotation
+from telemetry.sandesh.schema import Level, Message
 from telemetry.sandesh.sending import Sending
 from telemetry.sandesh.settings import Address, GeneratorSettings
 from telemetry.sandesh.states import Event, State, after
 from telemetry.sandesh.status import Connection, ConnectionStatus, client_state, node_status
-from telemetry.sandesh.tree import fields
 from telemetry.sandesh.uve import Outgoing, Ref, UveCache
 from telemetry.sandesh.watermarks import KIB, Watermarks
 
@@ -56,8 +56,7 @@ class ClientSession:
         dscp: class of service of its connections, 0 for the system's.
 
     Args:
-        chance: gives a number from 0 to 1. Pauses last at least half of what they could, so that the generators of a
-            collector that died do not all come to the next one in step.
+        chance: see `Rotation`.
     """
 
     def __init__(
@@ -74,13 +73,9 @@ class ClientSession:
         self.sending = Sending()
         self.acknowledge: Acknowledge = lambda _table, _name, _type, _since: "Could not process Alarm Ack request"
         self._settings = settings
-        self._chance = chance
-        self._collectors = settings.collectors
-        self._next = 0
-        self._address: Address | None = None
+        self._rotation = Rotation(settings, chance)
         self._collector_name = ""
         self._connects = 0
-        self._failures = 0
         self._since = 0
         self._timer = 0
         self._reader = FrameReader(settings.frame_limit)
@@ -106,7 +101,7 @@ class ClientSession:
     @property
     def collector(self) -> Address | None:
         """The collector in use or being tried."""
-        return self._address
+        return self._rotation.address
 
     def start(self, now: int) -> list[Action]:
         """Begins to look for a collector."""
@@ -118,12 +113,8 @@ class ClientSession:
 
     def move(self, collectors: Iterable[Address], now: int) -> list[Action]:
         """Takes another list of collectors. A session with one that is still on it goes on."""
-        self._collectors = tuple(collectors)
-        if self._address in self._collectors and self.state not in {State.IDLE, State.STOPPED}:
-            self._next = self._collectors.index(self._address)
+        if self._rotation.move(tuple(collectors), using=self.state not in {State.IDLE, State.STOPPED}):
             return self._about_us(now)
-        self._next = 0
-        self._failures = 0
         return self._happen(Event.MOVED, now)
 
     def uve(self, message: Message, changes: Values, now: int, queued: int, table: str | None = None) -> list[Action]:
@@ -203,20 +194,12 @@ class ClientSession:
         return actions
 
     def _take(self, message: Decoded, now: int) -> list[Action]:
-        if not message.header.hints & Hint.CONTROL or message.body.name != SANDESH_CTRL_SERVER_TO_CLIENT.name:
-            # Collectors send nothing else that concerns a generator.
+        if not is_answer(message):
             return []
-        answer = fields(message.body)
-        types = answer.get("type_info")
-        if answer.get("success") is not True:
+        known = accepted(message)
+        if known is None:
             return self._happen(Event.CTRL_REFUSED, now)
         self._collector_name = message.header.source
-        known: dict[str, int] = {}
-        for row in types if isinstance(types, list) else ():
-            if isinstance(row, dict):
-                name, number = row.get("type_name"), row.get("seq_num")
-                if isinstance(name, str) and isinstance(number, int):
-                    known[name] = number
         return self._happen(Event.CTRL_ACCEPTED, now, known)
 
     # --- moving between states -------------------------------------------------------------------
@@ -253,34 +236,21 @@ class ClientSession:
 
     def _connect(self) -> list[Action]:
         self.attempt += 1
-        if not self._collectors:
+        address = self._rotation.take()
+        if address is None:
             # Nothing to try: wait for a list.
             self.state = State.IDLE
-            self._address = None
             return [CancelTimer()]
-        self._address = self._collectors[self._next % len(self._collectors)]
-        return [Connect(self.attempt, self._address), self._set_timer(self._settings.connect_timeout)]
+        return [Connect(self.attempt, address), self._set_timer(self._settings.connect_timeout)]
 
     def _introduce(self, now: int) -> list[Action]:
         self._connects += 1
         self._reader = FrameReader(self._settings.frame_limit)
         self.marks.reset()
-        message, identity = SANDESH_CTRL_CLIENT_TO_SERVER, self._settings.identity
-        body = body_text(
-            message,
-            {
-                "source": identity.source,
-                "module_name": identity.module,
-                "sucessful_connections": self._connects,
-                "uve_types": [known.name for known in self.cache.types],
-                "pid": self._settings.pid,
-                "http_port": self._settings.http_port,
-                "node_type_name": identity.node_type,
-                "instance_id_name": identity.instance,
-            },
-        )
-        hello = self._write(Outgoing(message, body, self.cache.next_number(message)), now)
-        return [hello, self._set_timer(self._settings.init_timeout)]
+        message = SANDESH_CTRL_CLIENT_TO_SERVER
+        body = body_text(message, hello(self._settings, self._connects, self.cache.types))
+        words = self._write(Outgoing(message, body, self.cache.next_number(message)), now)
+        return [words, self._set_timer(self._settings.init_timeout)]
 
     def _establish(self, now: int, known: Mapping[str, int]) -> list[Action]:
         self._since = now
@@ -303,16 +273,7 @@ class ClientSession:
 
     def _hold(self, before: State, event: Event, now: int) -> list[Action]:
         settled = before is State.ESTABLISHED and now - self._since >= self._settings.settle * _MICROSECONDS
-        if settled:
-            self._failures = 0
-        self._next += 1
-        several = len(self._collectors) > 1
-        self._address = None
-        if settled and several and event is not Event.CTRL_REFUSED:
-            return [self._set_timer(0.0)]
-        pause = min(self._settings.longest_hold, self._settings.first_hold * 2 ** min(self._failures, 16))
-        self._failures += 1
-        return [self._set_timer(pause * (1 + self._chance()) / 2)]
+        return [self._set_timer(self._rotation.pause(settled=settled, refused=event is Event.CTRL_REFUSED))]
 
     def _set_timer(self, seconds: float) -> SetTimer:
         self._timer += 1
@@ -382,7 +343,7 @@ class ClientSession:
                 status = ConnectionStatus.INIT
             case _:
                 status = ConnectionStatus.DOWN
-        addresses = () if self._address is None else (str(self._address),)
+        addresses = () if self.collector is None else (str(self.collector),)
         self._connections["Collector", "Collector"] = Connection("Collector", "Collector", status, addresses, change)
 
     def _node_status(self, connections: Mapping[tuple[str, str], Connection]) -> tuple[Outgoing, ...]:
@@ -395,8 +356,8 @@ class ClientSession:
             state=self.state,
             connects=self._connects,
             collector_name=self._collector_name,
-            collector=self._address,
-            collectors=self._collectors,
+            collector=self.collector,
+            collectors=self._rotation.collectors,
             queued=len(self._backlog),
             longest=self.longest,
             ledger=self.ledger,

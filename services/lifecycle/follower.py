@@ -13,7 +13,7 @@ from services.kernel.clock import Clock, Ids
 from services.kernel.errors import BmsError, NotFound, Stale
 from services.kernel.names import SERVER
 from services.lifecycle.claims import done_with, follow, followed, held_back, hold_back
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.server import Intent, Report, Server
 from services.lifecycle.operations.following import close as close_log
 from services.lifecycle.operations.following import enroll as enroll_server

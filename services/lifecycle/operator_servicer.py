@@ -96,7 +96,7 @@ class OperatorMethods(BeginMethods):
 
     def _standing(self, tx: Transaction, uuid: str) -> tuple[Server, Instance | None]:
         server = self._store.server(tx, uuid)
-        return server, self._store.find_instance(tx, server.instance) if server.instance else None
+        return server, self._store.find_instance(tx, server.instance)
 
     def RetireServer(
         self, request: server_status_pb2.RetireServerRequest, context: Context

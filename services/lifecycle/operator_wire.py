@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToDict
 
 from bms.lifecycle.v1 import clean_pb2, server_move_pb2, server_power_pb2
 from services.kernel.errors import InvalidField
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.moving import NewLink
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.ports import CleanStep
 
 _Asked = server_power_pb2.SetServerPowerRequest

@@ -17,7 +17,7 @@ from services.kernel.errors import BmsError, DeadlineExceeded, NotFound, PeerUna
 from services.lifecycle.claims import Claim
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import REFUSALS, Instance, InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Intent, Wait
 from services.lifecycle.domain.states import State, Trigger

@@ -15,9 +15,9 @@ import orjson
 
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.instance import Instance, InstanceState, Interface, NetworkWish
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.nodes import Policy, Trouble
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import (
     Intent,
     Lease,

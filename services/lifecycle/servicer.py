@@ -17,7 +17,7 @@ from services.lifecycle.brake_servicer import BrakeMethods
 from services.lifecycle.brakes import Brakes
 from services.lifecycle.console_servicer import ConsoleMethods, Consoles, NoConsoles
 from services.lifecycle.diagnosis import diagnose
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.forced_servicer import ForcedMethods

@@ -16,7 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bms.lifecycle.v1 import instance_pb2, operation_pb2, server_status_pb2
 from services.kernel.names import INSTANCE, SERVER_STATUS
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress
 from services.lifecycle.domain.server import Port, Power, Server, Wait
 from services.lifecycle.domain.states import LIMITS, State

@@ -155,7 +155,7 @@ class EventLog:
 
     def start_sealer(self) -> None:
         """Starts the thread that gives positions to committed events; does nothing on SQLite, which needs none."""
-        if self._database.read(lambda tx: tx.dialect) == "sqlite" or self._sealer is not None:
+        if self._database.dialect == "sqlite" or self._sealer is not None:
             return
         self._sealer = threading.Thread(target=self._seal_on, name="sealer", daemon=True)
         self._sealer.start()
@@ -169,7 +169,7 @@ class EventLog:
 
     def seal_all(self) -> None:
         """Gives positions to everything that is committed by now; does nothing on SQLite, where everything has one."""
-        if self._database.read(lambda tx: tx.dialect) == "postgresql":
+        if self._database.dialect == "postgresql":
             while self.seal() == _SEAL_BATCH:
                 pass
 

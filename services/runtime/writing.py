@@ -67,7 +67,7 @@ class Replies:
         if row is None:
             return None
         if row["create_time"] < to_micros(call.now - KEPT):
-            tx.execute("DELETE FROM replies WHERE caller = ? AND method = ? AND request_id = ?", self._key_of(call))
+            tx.execute(f"DELETE {_OF_REQUEST}", self._key_of(call))
             return None
         return self._answer(row, request)
 

@@ -27,7 +27,8 @@ from services.runtime import status as statuses
 from services.runtime.database import Database
 from services.runtime.outbound import Peer
 from tests.ipam.rig import Rig as Ipam
-from tests.lifecycle.fakes import FakeHardware, FakeInventory
+from tests.lifecycle.fake_hardware import FakeHardware
+from tests.lifecycle.fake_inventory import FakeInventory
 from tests.lifecycle.rig import Rig
 from tests.network.conftest import Site, link
 from tests.simulation.transport import Lost

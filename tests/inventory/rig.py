@@ -121,7 +121,7 @@ class Rig:
 
     def events(self, stream: str = "") -> list[event_pb2.Event]:
         """Every event there is, or those of a stream, in commit order."""
-        if self.database.read(lambda tx: tx.dialect) == "postgresql":
+        if self.database.dialect == "postgresql":
             self.log.seal()
         found: list[event_pb2.Event] = []
         after = 0

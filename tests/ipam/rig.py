@@ -76,7 +76,7 @@ class Rig:
 
     def events(self) -> list[event_pb2.StoredEvent]:
         """Every event there is, in commit order."""
-        while self.log.seal() if self.database.read(lambda tx: tx.dialect) == "postgresql" else 0:
+        while self.log.seal() if self.database.dialect == "postgresql" else 0:
             pass
         found: list[event_pb2.StoredEvent] = []
         after = 0

@@ -91,7 +91,7 @@ def test_they_cost_what_one_costs(rig: Rig) -> None:
             assert None not in found
         counts.append(seen["db.LeaseAddress.together.statement"])
 
-    waiting = rig.database.read(lambda tx: tx.dialect) == "postgresql"
+    waiting = rig.database.dialect == "postgresql"
     assert counts == [5 + waiting] * 2
 
 

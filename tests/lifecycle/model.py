@@ -17,8 +17,8 @@ from services.kernel.events import DiskSeen, Event, Head
 from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.moving import NewLink, plugged
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import TAKEN, Intent, Lease, Port, PortClass, Power, Server, Tag, isolated
 from services.lifecycle.domain.states import State, Trigger

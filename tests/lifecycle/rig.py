@@ -34,7 +34,10 @@ from services.runtime.eventlog import EventLog
 from services.runtime.operations import OperationStore, operation_name, to_operation
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
-from tests.lifecycle.fakes import HELD, FakeAddresses, FakeHardware, FakeInventory, FakeNetworks, plugged
+from tests.lifecycle.fake_addresses import FakeAddresses
+from tests.lifecycle.fake_hardware import FakeHardware
+from tests.lifecycle.fake_inventory import HELD, FakeInventory, plugged
+from tests.lifecycle.fake_networks import FakeNetworks
 from tests.support.clocks import FakeClock, SequentialIds
 from tests.support.wire import Wire, member
 
@@ -183,7 +186,7 @@ class Rig:
 
     def events(self, stream: str = "") -> list[event_pb2.Event]:
         """The log, parsed."""
-        if self.database.read(lambda tx: tx.dialect) == "postgresql":
+        if self.database.dialect == "postgresql":
             while self.log.seal():
                 pass
         found, after = [], 0

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from bms.lifecycle.v1 import audit_service_pb2
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.ports import HoldSeen
 from tests.lifecycle.audited import Auditor
 from tests.lifecycle.leaking import delete, gone

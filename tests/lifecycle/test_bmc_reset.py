@@ -15,13 +15,13 @@ from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.remedies import Budget
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.ports import Target
 from services.lifecycle.settings import LifecycleSettings
-from tests.lifecycle.fakes import FakeInventory
+from tests.lifecycle.fake_inventory import FakeInventory
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
 from tests.lifecycle.test_remedies import at_step, events, minutes
 from tests.support.clocks import FakeClock

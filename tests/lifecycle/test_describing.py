@@ -9,7 +9,7 @@ import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import ServerCard
 from tests.lifecycle.rig import WEB, Rig

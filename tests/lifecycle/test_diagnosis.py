@@ -11,8 +11,8 @@ from bms.lifecycle.v1 import instance_pb2 as ins
 from bms.lifecycle.v1 import server_status_pb2 as srv
 from services.lifecycle.diagnosis import blocked_on
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Server, Wait
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS

@@ -11,7 +11,7 @@ import pytest
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from services.kernel.effect import observed
 from services.lifecycle.claims import followed, held_back
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.states import State
 from services.lifecycle.follower import Follower
 from tests.lifecycle.portrait import assert_sound, portrait

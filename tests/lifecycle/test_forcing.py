@@ -16,7 +16,7 @@ from services.kernel.errors import WrongState
 from services.lifecycle import forced_wire
 from services.lifecycle.domain.forced import ForcedKind, ForcedState, check
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.states import State
 from services.lifecycle.ports import JobKind
 from tests.lifecycle.rig import BLUE, WEB, Rig

@@ -15,8 +15,9 @@ from services.lifecycle.domain import holding, walk
 from services.lifecycle.domain.blocker import Kind
 from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.lateness import late_at
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.states import IN_MOTION, LIMITS, TRANSITIONS, State
 from services.lifecycle.domain.step import OnFailure
 from services.lifecycle.domain.waits import BLOCKERS

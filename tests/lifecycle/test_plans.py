@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.lifecycle.domain.plans import MOVES, IntentKind, percent, plan_of
+from services.lifecycle.domain.kinds import MOVES, IntentKind
+from services.lifecycle.domain.plans import percent, plan_of
 from services.lifecycle.domain.states import State, Trigger, after
 from services.lifecycle.domain.step import OnFailure, StepName
 from services.lifecycle.operations.powering import POWERS

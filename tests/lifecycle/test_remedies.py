@@ -12,7 +12,8 @@ from services.kernel.events import PowerSeen
 from services.lifecycle.domain import remedies
 from services.lifecycle.domain.blocker import Cure
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.remedies import CURES, Budget
 from services.lifecycle.domain.server import Intent, PortClass, Server, Wait
 from services.lifecycle.domain.states import State

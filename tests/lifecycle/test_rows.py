@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from services.kernel.events import DiskSeen, Head
 from services.lifecycle.domain.instance import Instance, Interface, NetworkWish
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Intent, Lease, Port, Report, Server, Tag, Wait
 from services.lifecycle.ports import HardwareFacts
 from services.lifecycle.rows import instance_of, instance_values, server_of, server_values

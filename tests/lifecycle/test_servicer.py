@@ -14,7 +14,8 @@ from bms.lifecycle.v1 import operation_pb2
 from bms.lifecycle.v1 import server_status_pb2 as srv
 from services.kernel.errors import NotFound
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.states import State
 from services.lifecycle.operations.instances import ALLOWED
 from tests.lifecycle.rig import BLUE, GREEN, WEB, Rig, create_request

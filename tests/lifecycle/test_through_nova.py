@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from services.kernel.effect import observed
 from services.lifecycle.domain.instance import InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.server import PortClass
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName

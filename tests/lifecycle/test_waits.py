@@ -13,7 +13,8 @@ import services.lifecycle
 from services.cli.app import bms
 from services.lifecycle.domain import runbook
 from services.lifecycle.domain.blocker import Blocker, Cure, Kind
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.remedies import CURES
 from services.lifecycle.domain.runbook import cure_text
 from services.lifecycle.domain.waits import BLOCKERS, STEP_SLA

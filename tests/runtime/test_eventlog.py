@@ -55,7 +55,7 @@ def append(database: Database, log: EventLog, *events: Event, head: Head | None 
 
 def seal(database: Database, log: EventLog) -> None:
     """Where the database needs a sealer, lets it run once."""
-    if database.read(lambda tx: tx.dialect) == "postgresql":
+    if database.dialect == "postgresql":
         while log.seal():
             pass
 

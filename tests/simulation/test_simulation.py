@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.lifecycle.domain import plans
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.step import StepName
 from tests.simulation.run import Outcome, run
 

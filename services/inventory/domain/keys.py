@@ -47,8 +47,13 @@ def keyed(spec: ServerSpec) -> Iterator[tuple[str, Key]]:
     for at, port in enumerate(spec.ports):
         yield f"ports[{at}].mac_address", Key("mac", port.mac_address)
         if port.switch_name and port.switch_port:
-            # A unit separator cannot be part of either, so that "a b"/"c" and "a"/"b c" differ.
-            yield f"ports[{at}].switch_port", Key("link", f"{port.switch_name}{chr(31)}{port.switch_port}")
+            yield f"ports[{at}].switch_port", link_key(port.switch_name, port.switch_port)
+
+
+def link_key(switch_name: str, switch_port: str) -> Key:
+    """The key of a switch port."""
+    # A unit separator cannot be part of either, so that "a b"/"c" and "a"/"b c" differ.
+    return Key("link", f"{switch_name}{chr(31)}{switch_port}")
 
 
 def keys(spec: ServerSpec) -> set[Key]:

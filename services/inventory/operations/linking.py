@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from services.inventory.domain import server as domain
 from services.inventory.domain.checks import Checks
-from services.inventory.domain.keys import Key, keyed
+from services.inventory.domain.keys import link_key
 from services.inventory.domain.server import Port, Server, port_name
 from services.inventory.operations.events import event
 from services.inventory.operations.ports import Fresh, Servers
-from services.inventory.operations.servers import get
+from services.inventory.operations.servers import get_for_change, require_kept
 from services.kernel.calls import Call
-from services.kernel.errors import InvalidField, NotFound, WrongState
+from services.kernel.errors import InvalidField, WrongState
 
 MAX_LINKS = domain.MAX_PORTS
 
@@ -28,6 +28,11 @@ class NewLink:
     switch_port: str
     switch_id: str = ""
 
+    @property
+    def where(self) -> tuple[str, str]:
+        """Switch and port."""
+        return self.switch_name, self.switch_port
+
 
 def relink(rows: Servers, call: Call, uuid: str, fresh: Fresh, links: Sequence[NewLink]) -> Server:
     """The server with its ports plugged in as *links* say; lifecycle has cut them before.
@@ -38,14 +43,8 @@ def relink(rows: Servers, call: Call, uuid: str, fresh: Fresh, links: Sequence[N
         InvalidFields: a link is malformed, or of no port of the server.
         WrongState: it is being deleted, or another port has a link.
     """
-    server = rows.get_for_change(uuid)
-    if server is None:
-        get(rows, uuid)  # says so
-        raise NotFound(f"servers/{uuid} does not exist")
-    fresh(server.sequence, server.name)
-    if server.delete_time is not None:
-        msg, holder = f"{server.name} is being deleted", server.pool.reserved_by
-        raise WrongState(msg, remedy=f"Follow {holder}.", subject=server.name, operation=holder)
+    server = get_for_change(rows, uuid, fresh)
+    require_kept(server)
     wanted = {link.port: link for link in links}
     named = {port_name(uuid, port.mac_address): port for port in server.spec.ports}
     for at, link in enumerate(links):
@@ -81,24 +80,20 @@ def _free(rows: Servers, server: Server, ports: Sequence[Port], links: Sequence[
     Raises:
         WrongState: the port is named.
     """
-    asked = {_key(link.switch_name, link.switch_port): link for link in links}
     own: dict[tuple[str, str], str] = {}
     for port in ports:
-        name, where = port_name(server.uuid, port.mac_address), (port.switch_name, port.switch_port)
-        if all(where) and own.setdefault(where, name) != name:
-            raise _held(own[where] if name in {link.port for link in links} else name, *where)
-    for key, owner in sorted(rows.owners(asked).items()):
-        other = rows.get(owner.uuid)
-        if owner.uuid == server.uuid or other is None:
-            continue
-        path = next((path for path, one in keyed(other.spec) if one == key), "ports[0].")
-        holder = other.spec.ports[int(path.partition("[")[2].partition("]")[0])]
-        link = asked[key]
-        raise _held(port_name(other.uuid, holder.mac_address), link.switch_name, link.switch_port, owner.display_name)
+        name = port_name(server.uuid, port.mac_address)
+        if all(_link(port)) and own.setdefault(_link(port), name) != name:
+            raise _held(own[_link(port)] if name in {link.port for link in links} else name, *_link(port))
+    for key, owner in sorted(rows.owners(link_key(*link.where) for link in links).items()):
+        other = rows.get(owner.uuid) if owner.uuid != server.uuid else None
+        for port in other.spec.ports if other is not None else ():
+            if link_key(*_link(port)) == key:
+                raise _held(port_name(owner.uuid, port.mac_address), *_link(port), owner.display_name)
 
 
 def _held(port: str, switch_name: str, switch_port: str, display_name: str = "") -> WrongState:
-    whose = f", of server {display_name}" if display_name else ""
+    whose = f", of server {display_name}," if display_name else ""
     return WrongState(
         f"{switch_name} {switch_port} is where {port}{whose} is plugged in",
         remedy="Name another switch port, or move that port away first.",
@@ -108,12 +103,8 @@ def _held(port: str, switch_name: str, switch_port: str, display_name: str = "")
     )
 
 
-def _key(switch_name: str, switch_port: str) -> Key:
-    return next(
-        key
-        for path, key in keyed(domain.ServerSpec(ports=(Port("", "", switch_name, switch_port),)))
-        if "switch" in path
-    )
+def _link(port: Port) -> tuple[str, str]:
+    return port.switch_name, port.switch_port
 
 
 def _where(port: Port) -> str:

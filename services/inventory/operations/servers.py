@@ -46,6 +46,18 @@ def get(rows: Servers, uuid: str) -> Server:
     return _there(rows.get(uuid), uuid)
 
 
+def get_for_change(rows: Servers, uuid: str, fresh: Fresh) -> Server:
+    """The server, locked.
+
+    Raises:
+        NotFound: there is none.
+        Stale: it is not the version that the caller saw.
+    """
+    server = _there(rows.get_for_change(uuid), uuid)
+    fresh(server.sequence, server.name)
+    return server
+
+
 def create(
     rows: Servers, call: Call, ids: Ids, spec: ServerSpec, login: Login, *, server_id: str = "", unchecked: bool = True
 ) -> Server:
@@ -90,8 +102,7 @@ def update(rows: Servers, call: Call, uuid: str, fresh: Fresh, change: Change) -
         WrongState: it is being deleted, or held by an instance and the change touches its ports or BMC.
         AlreadyExists: its new name, a MAC address, the BMC or a switch port is another server's.
     """
-    server = _there(rows.get_for_change(uuid), uuid)
-    fresh(server.sequence, server.name)
+    server = get_for_change(rows, uuid, fresh)
     spec, login = _checked(*change(server))
     if spec.properties == server.properties:
         # What inspection found was handed back unchanged: it does not become a declaration.
@@ -137,8 +148,7 @@ def delete(rows: Servers, call: Call, ids: Ids, uuid: str, fresh: Fresh) -> Dele
         Stale: it is not the version that the caller saw.
         WrongState: an instance holds it, or is about to.
     """
-    server = _there(rows.get_for_change(uuid), uuid)
-    fresh(server.sequence, server.name)
+    server = get_for_change(rows, uuid, fresh)
     if server.delete_time is not None:
         return Deletion(server.name, server.pool.reserved_by, server.delete_time, begun=False)
     if server.pool.in_use:
@@ -158,6 +168,19 @@ def delete(rows: Servers, call: Call, ids: Ids, uuid: str, fresh: Fresh) -> Dele
     sequence = rows.record(told, server.sequence)
     rows.save(server, replace(server, pool=pool, delete_time=call.now, sequence=sequence))
     return Deletion(server.name, operation, call.now, begun=True)
+
+
+def require_kept(server: Server) -> None:
+    """Refuses to change what is being deleted.
+
+    Raises:
+        WrongState: it is.
+    """
+    if server.delete_time is not None:
+        msg = f"{server.name} is being deleted"
+        raise WrongState(
+            msg, remedy=f"Follow {server.pool.reserved_by}.", subject=server.name, operation=server.pool.reserved_by
+        )
 
 
 def login(rows: Servers, uuid: str) -> tuple[Server, Login]:
@@ -203,11 +226,7 @@ def _checked(spec: ServerSpec, given: Login) -> tuple[ServerSpec, Login]:
 
 
 def _allowed(server: Server, spec: ServerSpec) -> None:
-    if server.delete_time is not None:
-        msg = f"{server.name} is being deleted"
-        raise WrongState(
-            msg, remedy=f"Follow {server.pool.reserved_by}.", subject=server.name, operation=server.pool.reserved_by
-        )
+    require_kept(server)
     fixed = fixed_while_held(server.spec, spec) if server.pool.in_use else []
     if fixed:
         msg = f"{', '.join(fixed)} of {server.name} cannot change while {server.pool.reserved_by} holds it"

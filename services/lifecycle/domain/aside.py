@@ -11,8 +11,8 @@ from services.kernel.events import Event
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.brake import Held
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Server
 from services.lifecycle.domain.states import Trigger
 from services.lifecycle.domain.walk import Change

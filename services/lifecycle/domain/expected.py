@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.kinds import IntentKind
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kernel.errors import WrongState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.server import Power, Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName

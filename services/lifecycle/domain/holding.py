@@ -15,8 +15,8 @@ from services.kernel.events import Event
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.findings import IN_USE
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import ATTACHES, MOVES, IntentKind
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, MOVES, IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import Intent, PortClass, Power, Server

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from services.kernel.errors import InvalidField, WrongState
-from services.lifecycle.domain.plans import MOVES
+from services.lifecycle.domain.kinds import MOVES
 from services.lifecycle.domain.server import Move, Port, Server
 from services.lifecycle.domain.step import StepName
 

@@ -9,70 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.states import Trigger
 from services.lifecycle.domain.step import OnFailure, Step, StepName
 
-
-class IntentKind(StrEnum):
-    """What somebody wants done to a server."""
-
-    PROVIDE = "provide"
-    DEPLOY = "create"
-    DEPLOY_NOVA = "create_nova"
-    PLACE_ANEW = "create_anew"
-    RELEASE = "delete"
-    RELEASE_SILENT = "delete_silent"
-    RELEASE_FOUND = "delete_found"
-    STOP = "stop"
-    START = "start"
-    REBOOT = "reboot"
-    REBUILD = "rebuild"
-    RESCUE = "rescue"
-    UNRESCUE = "unrescue"
-    ATTACH = "attach"
-    ATTACH_RESTART = "attach_restart"
-    DETACH = "detach"
-    PUT_BACK = "put_back"
-    REPLUG = "replug"
-    MOVE = "move"
-    MOVE_QUIET = "move_quiet"
-    MOVE_STOPPED = "move_stopped"
-    MOVE_FREE = "move_free"
-    MOVE_ASIDE = "move_aside"
-    STAND_BACK = "stand_back"
-    QUARANTINE = "quarantine"
-    RECOVER = "recover"
-    CLEAN = "clean"
-    CLEAN_ENROLLED = "clean_enrolled"
-    CLEAN_QUARANTINED = "clean_quarantined"
-    SWITCH_ON = "power_on"
-    SWITCH_OFF = "power_off"
-    SWITCH_REBOOT = "power_reboot"
-    UNDO = "undo"
-    CLOSE = "close"
-    ADOPT = "adopt"
-    UNADOPT = "unadopt"
-    FORCE_RELEASE = "force_release"
-    FORCE_AVAILABLE = "force_available"
-    SKIP_CLEAN = "skip_clean"
-    ATTEST = "attest_power_off"
-
-    @property
-    def verb(self) -> str:
-        """The verb that people know it by."""
-        for suffix in _VARIANTS:
-            if self.value.endswith(suffix):
-                return self.value.removesuffix(suffix)
-        return self.value
-
-
-_VARIANTS = (
-    *("_silent", "_found", "_restart", "_enrolled", "_quarantined", "_nova", "_anew"),
-    *("_quiet", "_stopped", "_free", "_aside"),
-)
-"""What tells plans of one verb from each other."""
 _MINUTE = timedelta(minutes=1)
 _N, _F = StepName, OnFailure
 
@@ -186,6 +127,7 @@ def _to_new_links(fails: OnFailure) -> tuple[Step, ...]:
 
 
 _NOT_OFFERED = Step(_N.REPORT, "tell inventory that it is not offered", None, weight=1, on_failure=_F.STAY)
+_OFFERED_AGAIN = replace(_AVAILABLE, enter=None)
 
 _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.PROVIDE: (*_ONBOARD, *_inspect(Trigger.VERIFIED), *_clean(enter=Trigger.INSPECTED), *_OFFERED),
@@ -242,14 +184,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.COOL_ADDRESSES, "addresses into cool-down", None),
         _UNRESERVE,
         Step(_N.END_INSTANCE, "let the instance go", None, weight=1),
-        Step(
-            _N.REPORT,
-            "tell inventory that it is available",
-            None,
-            weight=1,
-            enter=Trigger.UNRESERVE,
-            on_failure=_F.STAY,
-        ),
+        replace(_AVAILABLE, enter=Trigger.UNRESERVE),
     ),
     IntentKind.REBUILD: (
         _power_off(),
@@ -294,7 +229,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.REPLUG: (
         _NOT_OFFERED,
         _detach_all(),
-        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
+        _OFFERED_AGAIN,
     ),
     # An instance's server to other switch ports. Powered off once more before its ports return: people were at it.
     IntentKind.MOVE: (
@@ -314,7 +249,7 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
     IntentKind.MOVE_FREE: (
         _NOT_OFFERED,
         *_to_new_links(_F.STAY),
-        Step(_N.REPORT, "tell inventory that it is available", None, weight=1, on_failure=_F.STAY),
+        _OFFERED_AGAIN,
     ),
     # Enrolled, or in quarantine, where it stays.
     IntentKind.MOVE_ASIDE: _to_new_links(_F.STAY),
@@ -384,20 +319,6 @@ _PLANS: dict[IntentKind, tuple[Step, ...]] = {
         Step(_N.CLOSE, "forget its ports and hardware, close its log, tell inventory", None),
     ),
 }
-
-
-DEPLOYS = (IntentKind.DEPLOY, IntentKind.DEPLOY_NOVA)
-"""The kinds that bring an instance onto a server."""
-
-ATTACHES = (IntentKind.ATTACH, IntentKind.ATTACH_RESTART)
-"""The kinds that bring an instance onto one more network."""
-
-
-MOVES = (
-    *(IntentKind.MOVE, IntentKind.MOVE_QUIET, IntentKind.MOVE_STOPPED),
-    *(IntentKind.MOVE_FREE, IntentKind.MOVE_ASIDE),
-)
-"""The kinds that bring a server to other switch ports."""
 
 
 def plan_of(kind: IntentKind) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.kernel.errors import BmsError
 from services.lifecycle.domain.instance import Instance
-from services.lifecycle.domain.plans import MOVES, IntentKind
+from services.lifecycle.domain.kinds import MOVES, IntentKind
 from services.lifecycle.domain.server import Intent, Server, Wait
 
 

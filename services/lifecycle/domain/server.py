@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.kernel.events import DiskSeen, Head
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.nodes import Policy, Trouble
-from services.lifecycle.domain.plans import IntentKind, percent, plan_of
+from services.lifecycle.domain.plans import percent, plan_of
 from services.lifecycle.domain.states import LIMITS, State, Trigger, after
 from services.lifecycle.domain.step import Step, StepName
 from services.lifecycle.ports import CleanStep, HardwareFacts, Marks

@@ -14,9 +14,10 @@ from datetime import datetime
 from services.kernel.errors import BmsError, OperationFailed
 from services.kernel.events import Event
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import ATTACHES, DEPLOYS, MOVES, IntentKind
 from services.lifecycle.domain.lateness import late_at
 from services.lifecycle.domain.notes import LIFECYCLE, note
-from services.lifecycle.domain.plans import ATTACHES, DEPLOYS, MOVES, IntentKind, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.progress import OF_SERVERS, Progress, progress_of
 from services.lifecycle.domain.runbook import anchor
 from services.lifecycle.domain.server import TAKEN, Intent, Power, Server, Wait

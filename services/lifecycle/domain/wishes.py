@@ -8,8 +8,8 @@ from datetime import datetime
 
 from services.kernel.events import DiskSeen, Event, Evidence
 from services.lifecycle.domain.instance import Instance, InstanceState, lay_out
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import asked, note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Port, PortClass, Server, Tag
 from services.lifecycle.domain.step import StepName
 

@@ -9,7 +9,7 @@ from services.kernel.calls import Call
 from services.kernel.errors import InvalidField, WrongState
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.operations.beginning import Beginnings, not_at_work

@@ -11,8 +11,8 @@ from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.errors import Busy, OperationFailed
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.server import Intent, Server
 from services.lifecycle.domain.step import StepName

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.lifecycle.domain import walk
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.plugging import cut_anew, replugged, unread, wiring
 from services.lifecycle.domain.server import Intent, Port, Server
 from services.lifecycle.domain.states import State

@@ -14,8 +14,8 @@ from services.kernel.names import FORCED_ACTION
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.forced import ForcedAction, ForcedKind, ForcedState, check, portrait
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress, progress_of
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import Trigger

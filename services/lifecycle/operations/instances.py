@@ -10,7 +10,7 @@ from services.kernel.calls import Call
 from services.kernel.errors import Busy, OperationFailed, WrongState
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState, NetworkWish, lay_out
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import PortClass, Server
 from services.lifecycle.domain.states import State, Trigger

@@ -11,9 +11,10 @@ from services.kernel.errors import InvalidField, WrongState
 from services.kernel.names import PORT
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import MOVES, IntentKind
 from services.lifecycle.domain.moving import NewLink, is_aimed_anew, moves_to, told
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import MOVES, IntentKind, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Move, Power, Server
 from services.lifecycle.domain.states import State

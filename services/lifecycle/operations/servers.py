@@ -9,8 +9,8 @@ from services.kernel.calls import Call
 from services.kernel.errors import WrongState
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance, InstanceState
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.progress import Progress
 from services.lifecycle.domain.server import Server
 from services.lifecycle.domain.states import State, Trigger

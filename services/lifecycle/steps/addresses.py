@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale
 from services.kernel.events import AddressSeen, Event, Evidence
 from services.lifecycle.domain.instance import Instance, Interface, NetworkWish, mac_address_on
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note, project_of
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Lease, PortClass, Server
 from services.lifecycle.peers import Addresses, Cooling, DetachProof, Networks, Reading
 from services.lifecycle.steps.attaching import port_seen

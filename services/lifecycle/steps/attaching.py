@@ -10,8 +10,8 @@ from datetime import timedelta
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable, Stale, WrongState
 from services.kernel.events import Evidence, PortSeen
 from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note, project_of
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.plugging import replugged
 from services.lifecycle.domain.server import Oddity, Port, PortClass, Server, Tag, isolated
 from services.lifecycle.domain.step import StepName
@@ -44,7 +44,7 @@ class AttachingSteps:
     networks: Networks
     inventory: Inventory
     hardware: Hardware
-    look_every: timedelta = timedelta(minutes=15)
+    look_every: timedelta
 
     def register_ports(self, ctx: Context) -> Outcome:
         """Network knows every port that is plugged in, and every one was read in quarantine; so does the controller."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from services.kernel.errors import BmsError, DeadlineExceeded, PeerUnavailable
 from services.kernel.events import Evidence
 from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.kinds import DEPLOYS
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import DEPLOYS
 from services.lifecycle.domain.server import Power, Server
 from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.peers import Inventory

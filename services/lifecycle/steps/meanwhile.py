@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from services.kernel.errors import PeerUnavailable
 from services.kernel.events import Evidence
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Power
 from services.lifecycle.peers import Inventory
 from services.lifecycle.ports import Hardware, Target

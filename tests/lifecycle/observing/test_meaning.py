@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.nodes import NodeSeen, Policy, Trouble
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.server import Intent, Power, Server
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.waits import BLOCKERS

@@ -11,8 +11,8 @@ import pytest
 
 from services.kernel.events import Event, Evidence
 from services.lifecycle.domain import plans, states
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.step import Step, StepName
 from services.lifecycle.steps.outcomes import Context, Done, Outcome

@@ -15,7 +15,7 @@ from services.lifecycle.domain.server import Port, PortClass, Power
 from services.lifecycle.domain.states import State
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.steps.outcomes import Context, Done, Outcome, Waiting
-from tests.lifecycle.fakes import SHA
+from tests.lifecycle.fake_inventory import SHA
 from tests.lifecycle.rig import BLUE, WEB, Rig
 from tests.support.wire import admin
 from tests.verifier.mutants.mutant import Act, Found, Mutant, told

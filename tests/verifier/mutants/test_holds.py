@@ -14,8 +14,9 @@ from services.kernel.calls import Call
 from services.kernel.events import AddressSeen, Event, Evidence, PortSeen
 from services.lifecycle.domain import walk
 from services.lifecycle.domain.instance import Instance
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.notes import note
-from services.lifecycle.domain.plans import IntentKind, plan_of
+from services.lifecycle.domain.plans import plan_of
 from services.lifecycle.domain.server import Intent, PortClass, Server, Tag
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.step import StepName

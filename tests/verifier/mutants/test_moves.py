@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.events import Event, Evidence, PortSeen
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.server import Power
 from services.lifecycle.domain.step import StepName
 from services.lifecycle.steps.outcomes import Context, Done, Outcome

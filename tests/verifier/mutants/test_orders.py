@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from bms.lifecycle.v1 import instance_pb2, server_status_pb2
-from services.lifecycle.domain.plans import IntentKind
+from services.lifecycle.domain.kinds import IntentKind
 from services.lifecycle.domain.states import State, Trigger
 from services.lifecycle.domain.step import StepName
 from tests.lifecycle.rig import BLUE, GREEN, WEB

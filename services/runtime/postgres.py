@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal, LiteralString, TypeVar, cast
 
@@ -100,35 +101,25 @@ class _PostgresTransaction:
 
     def many(self, sql: str, params: Iterable[Sequence[object]]) -> None:
         self.flush()
-        with effect(self._label), self._connection.cursor() as cursor:
-            try:
-                cursor.executemany(placeholders(sql), params)
-            except pg.UniqueViolation as error:
-                raise UniqueViolation(error.diag.constraint_name or "") from error
+        with self._sending(sql), self._connection.cursor() as cursor:
+            cursor.executemany(placeholders(sql), params)
 
     def each(self, sql: str, params: Sequence[Sequence[object]]) -> list[Row | None]:
         self.flush()
-        with effect(self._label), self._connection.cursor() as cursor:
+        with self._sending(sql), self._connection.cursor() as cursor:
             if not params:
                 return []
-            try:
-                # All are sent before the first is answered.
-                cursor.executemany(placeholders(sql), params, returning=True)
-            except pg.UniqueViolation as error:
-                raise UniqueViolation(error.diag.constraint_name or "") from error
+            # All are sent before the first is answered.
+            cursor.executemany(placeholders(sql), params, returning=True)
             return [answered.fetchone() for answered in cursor.results()]
 
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         self.flush()
-        told = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()
-        with effect(self._label), self._connection.cursor() as cursor:
-            try:
-                with cursor.copy(told) as copy:
-                    copy.set_types(list(columns.values()))
-                    for row in rows:
-                        copy.write_row(row)
-            except pg.UniqueViolation as error:
-                raise UniqueViolation(error.diag.constraint_name or "") from error
+        told = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+        with self._sending(told), self._connection.cursor() as cursor, cursor.copy(told.encode()) as copy:
+            copy.set_types(list(columns.values()))
+            for row in rows:
+                copy.write_row(row)
 
     def later(self, sql: str, params: Sequence[object] = ()) -> None:
         if sql in self._waiting:
@@ -152,13 +143,19 @@ class _PostgresTransaction:
         return self._send(sql, params)
 
     def _send(self, sql: str, params: Sequence[object]) -> psycopg.Cursor[dict[str, Any]]:
+        with self._sending(sql):
+            # Always the same one: what it answered before was fetched before.
+            return self._cursor.execute(placeholders(sql), params)
+
+    @contextmanager
+    def _sending(self, sql: str) -> Iterator[None]:
+        """One effect, of a statement that may be sent; a key that exists is told in our words."""
         if self._alone:
             only_reading(sql, again=self._begun)
             self._begun = True
         with effect(self._label):
             try:
-                # Always the same one: what it answered before was fetched before.
-                return self._cursor.execute(placeholders(sql), params)
+                yield
             except pg.UniqueViolation as error:
                 raise UniqueViolation(error.diag.constraint_name or "") from error
 

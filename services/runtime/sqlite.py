@@ -58,6 +58,7 @@ class _SqliteTransaction:
             return [dict(zip(names, row, strict=True)) for row in rows]
 
     def many(self, sql: str, params: Iterable[Sequence[object]]) -> None:
+        self._begin(sql)
         with effect(self._label):
             try:
                 self._connection.executemany(sql, cast("Iterable[tuple[str, ...]]", params))
@@ -88,10 +89,13 @@ class _SqliteTransaction:
         cursor.close()  # an unfinished statement would forbid to release the savepoint
         return None if row is None else {column[0]: value for column, value in zip(names, row, strict=True)}
 
-    def _run(self, sql: str, params: Sequence[object]) -> sqlite3.Cursor:
+    def _begin(self, sql: str) -> None:
         if self._alone:
             only_reading(sql, again=self._begun)
             self._begun = True
+
+    def _run(self, sql: str, params: Sequence[object]) -> sqlite3.Cursor:
+        self._begin(sql)
         try:
             return self._connection.execute(sql, cast("tuple[str, ...]", params))
         except sqlite3.IntegrityError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from services.kernel.errors import WrongState
 from tests.cli.conftest import Shell
 from tests.cli.fakes import World
 
@@ -147,3 +148,7 @@ def test_cables_are_told_of(bms: Shell, world: World) -> None:
     assert "bms server cabled a" in said.out + said.err
     assert "where they shall be" in bms("server cabled a").out
     assert [each.name for each in world.asked("ConfirmServerMove")] == [record.name]
+
+    world.refusals["MoveServer"] = WrongState("leaf2 xe-1 is where another port is plugged in", remedy="Look.")
+    refused = bms("server", "move", "a", "--yes", "--reason", "x", "--port", "eth0=leaf2/xe-1")
+    assert (refused.code, "bms server cabled" in refused.out + refused.err) == (1, False)

@@ -149,6 +149,8 @@ def test_a_read_of_one_statement(database: Database) -> None:
         database.read_one(lambda tx: (tx.one(select, ("old",)), tx.all(select, ("old",))))
     with pytest.raises(RuntimeError, match="one SELECT"):
         database.read_one(lambda tx: tx.execute(_CHANGE, ("sly", "old")))
+    with pytest.raises(RuntimeError, match="one SELECT"):
+        database.read_one(lambda tx: tx.many(_CHANGE, [("sly", "old")]))
     assert notes(database) == {"old": "before"}
 
 

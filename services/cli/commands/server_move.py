@@ -79,11 +79,12 @@ def move(
     def ask(target: str, plan: bool) -> Operation:
         request = session.fill(MoveServerRequest(name=target, ports=ports, reason=reason, cabled=cabled))
         request.validate_only |= plan
-        return session.lifecycle.MoveServer(request)
+        operation = session.lifecycle.MoveServer(request)
+        if not (plan or cabled or session.screen.structured):
+            session.screen.note(f"It waits for its cables: bms server cabled {record.display_name}")
+        return operation
 
     question = f"Take {record.display_name} off its networks, power it off if it runs, and move it?"
-    if not (cabled or session.screen.structured or session.options.validate_only):
-        session.screen.note(f"It waits for its cables: bms server cabled {record.display_name}")
     return carry_out(session, [record], ask, question, wait=wait, limit=timeout, erases=False)
 
 

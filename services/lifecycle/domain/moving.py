@@ -64,7 +64,10 @@ def moves_to(server: Server, links: Iterable[NewLink]) -> tuple[Move, ...]:
     for link in wanted.values():
         port = ports[link.port]
         same = port.switch_name == link.switch_name
-        left = (*(before[port.name].left if port.name in before else ()), *((_where(port),) if port.linked else ()))
+        left = before[port.name].left if port.name in before else ()
+        # Nothing but quarantine was ever asked of a link that was named before and never read: nothing is left there.
+        if port.linked and (port.name not in before or port.read_time is not None):
+            left = (*left, _where(port))
         made.append(
             Move(port.name, *link.where, link.switch_id or (port.switch_id if same else ""), tuple(dict.fromkeys(left)))
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import prefix_pb2
 from tests.ipam.rig import DEMO, OTHER, Rig, creation, verify
+from tests.ipam.test_concurrency import served
 from tests.ipam.test_tuning import change, ranges, update
 from tests.support.judging import judged
 from tests.support.wire import reader
@@ -63,6 +65,23 @@ def test_a_prefix_tells_its_life(rig: Rig) -> None:
     ]  # fmt: skip
     verify(rig.events())
     assert not [report.findings for report in judged("ipam", rig.events()).values() if report.findings]
+
+
+def test_changes_at_the_same_moment_follow_one_another(rig: Rig) -> None:
+    """
+    Each tells what was there when its turn came; none is lost, and the stream has no fork.
+    """
+    rig.prefix(domain="d.org")
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda one: served(rig, "UpdatePrefix", update("domain", domain=f"d{one}.org")), range(24)):
+            pass
+
+    _, *changes = told(rig)
+    assert [number for _, number, _ in changes] == list(range(2, 26))
+    after = [facts["domain"] for _, _, facts in changes]
+    assert [facts["domain_before"] for _, _, facts in changes] == ["d.org", *after[:-1]]
+    verify(rig.events())
 
 
 def test_a_name_that_is_given_again_is_another_stream(rig: Rig) -> None:

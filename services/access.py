@@ -131,6 +131,9 @@ IPAM: dict[str, Rule] = {
     "/bms.ipam.v1.IpamService/ReleaseLease": members("name"),
     "/bms.ipam.v1.IpamService/GetLease": readers("name"),
     "/bms.ipam.v1.IpamService/ListLeases": readers("parent"),
+    "/bms.ipam.v1.IpamService/ListLeftovers": SITE_READERS,
+    "/bms.ipam.v1.IpamService/GetLeftover": SITE_READERS,
+    "/bms.ipam.v1.IpamService/RemoveLeftover": ADMIN_OR_SERVICE,
     "/bms.ipam.v1.IpamService/ListEvents": SIGNED_IN,
 }
 

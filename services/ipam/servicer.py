@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from bms.event.v1 import event_pb2
-from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, prefix_pb2
+from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, leftover_pb2, prefix_pb2
 from services.ipam import wire
+from services.ipam.clearing import Clearing
 from services.ipam.domain.addresses import Network
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.gathering import Gathering
@@ -64,6 +65,7 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
         self._leasing = Leasing(ids, kept=plane is not None)
         self._patience = Patience(database, self.store)
         self.gathering = Gathering(database, self.store, writer, ids, self._patience)
+        self._clearing = Clearing(database, self.store, plane)
         self.controller: Controller | None = None
         self._granting: Granting | None = None
         if plane is not None:
@@ -224,6 +226,40 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
             leases=[wire.lease_message(lease) for lease in found.rows],
             next_page_token=self._tokens.next(found.next_after, call, request.parent, request.filter),
         )
+
+    def ListLeftovers(
+        self, request: leftover_pb2.ListLeftoversRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.ListLeftoversResponse:
+        """See the contract."""
+        call = current_call()
+        found, examined, following = self._clearing.page(self._tokens.request(request, call).after)
+        return leftover_pb2.ListLeftoversResponse(
+            leftovers=[wire.leftover_message(one) for one in found],
+            next_page_token=self._tokens.next(following, call),
+            examined_count=examined,
+        )
+
+    def GetLeftover(
+        self, request: leftover_pb2.GetLeftoverRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.Leftover:
+        """See the contract."""
+        return wire.leftover_message(self._clearing.find(request.name))
+
+    def RemoveLeftover(
+        self, request: leftover_pb2.RemoveLeftoverRequest, context: grpc.ServicerContext
+    ) -> leftover_pb2.Leftover:
+        """See the contract."""
+        call = current_call()
+        before = self._writer.earlier(call, request)
+        if before is not None:
+            return cast("leftover_pb2.Leftover", before)
+        removed = self._clearing.remove(call, request.name, request.etag)
+
+        def told(tx: Transaction) -> leftover_pb2.Leftover:
+            self._clearing.record(tx, call, removed)
+            return wire.leftover_message(removed)
+
+        return self._writer.once(call, request, told)
 
     def ListEvents(
         self, request: event_pb2.ListEventsRequest, context: grpc.ServicerContext

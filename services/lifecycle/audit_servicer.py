@@ -16,7 +16,7 @@ from services.kernel.errors import InvalidField, NotFound
 from services.kernel.names import SERVER
 from services.lifecycle import wire
 from services.lifecycle.audits.leaks import Kind, Leak
-from services.lifecycle.audits.leftovers import FabricLeftovers, Removals
+from services.lifecycle.audits.leftovers import LeftoverShelf, Removals, sources
 from services.lifecycle.audits.node_shelf import NodeHolds
 from services.lifecycle.audits.releases import Releases
 from services.lifecycle.audits.remedies import REMEDIES, commands
@@ -82,8 +82,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         if holds is not None:
             books["node_holds"] = NodeHolds(database, holds)
             releases = Releases(database, store, clock, holds, hardware)
-        books["fabric_leftovers"] = FabricLeftovers(database, stores)
-        removals = Removals(database, store, stores)
+        left = sources(stores)
+        books |= {book: LeftoverShelf(database, source) for book, source in left.items()}
+        removals = Removals(database, store, left)
         sweep = Sweep(books, clock, pause)
         repairs = Repairs(database, store, sweep, stores, networks, addresses, removals, releases)
         return cls(database, writer, sweep, repairs, page_tokens)

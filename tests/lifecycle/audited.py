@@ -11,8 +11,7 @@ from bms.lifecycle.v1 import audit_service_pb2
 from services.kernel.effect import effect
 from services.kernel.errors import NotFound, PeerUnavailable, Stale
 from services.lifecycle.audit_servicer import AuditServicer
-from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen
-from services.lifecycle.audits.stores import Portion
+from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen, Portion
 from services.lifecycle.ports import HoldSeen, NotNow
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
@@ -29,9 +28,7 @@ class FakeStores:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.left: dict[str, LeftoverSeen] = {}
-        self.removed: list[tuple[str, str]] = []
-        self.fabric_away = False
+        self.fabric, self.addresses = FakeLeftovers("fabric"), FakeLeftovers("address")
 
     def leases(self, token: str, size: int) -> Portion[LeaseSeen]:
         with effect("audit.leases"):
@@ -66,31 +63,6 @@ class FakeStores:
     def attachments_of(self, server: str) -> Sequence[AttachmentSeen]:
         return [one for one in self._attachments() if one.server == server]
 
-    def fabric_leftovers(self, token: str, size: int) -> Portion[LeftoverSeen]:
-        with effect("audit.fabric_leftovers"):
-            self._present()
-            return _portion([self.left[name] for name in sorted(self.left)], token, size)
-
-    def fabric_leftover(self, name: str) -> LeftoverSeen | None:
-        self._present()
-        return self.left.get(name)
-
-    def remove_fabric_leftover(self, name: str, etag: str, request_id: str, *, check: bool) -> None:
-        self._present()
-        found = self.left.get(name)
-        if found is None:
-            raise NotFound(name)
-        if etag != found.etag:
-            raise Stale(name)
-        if not check:
-            self.removed.append((name, request_id))
-            del self.left[name]
-
-    def _present(self) -> None:
-        if self.fabric_away:
-            msg = "the fabric's controller does not answer"
-            raise PeerUnavailable(msg)
-
     def _attachments(self) -> list[AttachmentSeen]:
         ports = sorted(self.world.networks.ports.items())
         return [
@@ -103,6 +75,41 @@ def _portion(rows: Sequence[T], token: str, size: int) -> Portion[T]:
     start = int(token or 0)
     shown = rows[start : start + size]
     return Portion(shown, len(shown), str(start + size) if start + size < len(rows) else "")
+
+
+class FakeLeftovers:
+    """What a service finds left over at its controller."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.left: dict[str, LeftoverSeen] = {}
+        self.removed: list[tuple[str, str]] = []
+        self.away = False
+
+    def page(self, token: str, size: int) -> Portion[LeftoverSeen]:
+        with effect(f"audit.{self.what}_leftovers"):
+            self._present()
+            return _portion([self.left[name] for name in sorted(self.left)], token, size)
+
+    def one(self, name: str) -> LeftoverSeen | None:
+        self._present()
+        return self.left.get(name)
+
+    def remove(self, name: str, etag: str, request_id: str, *, check: bool) -> None:
+        self._present()
+        found = self.left.get(name)
+        if found is None:
+            raise NotFound(name)
+        if etag != found.etag:
+            raise Stale(name)
+        if not check:
+            self.removed.append((name, request_id))
+            del self.left[name]
+
+    def _present(self) -> None:
+        if self.away:
+            msg = f"the {self.what} controller does not answer"
+            raise PeerUnavailable(msg)
 
 
 class FakeHolds:

@@ -27,7 +27,7 @@ def audit(rig: Rig) -> Auditor:
 
 def leave(audit: Auditor, server: str, *, removable: bool = True) -> LeftoverSeen:
     seen = LeftoverSeen(NAME, server, "an interface is at nothing", START, removable, '"1"')
-    audit.stores.left[NAME] = seen
+    audit.stores.fabric.left[NAME] = seen
     return seen
 
 
@@ -43,7 +43,7 @@ def test_a_leftover_is_removed_and_told(rig: Rig, audit: Auditor) -> None:
     before = len(rig.types(uuid))
 
     assert "removed" in audit.wire.ok("RepairLeak", audit.request(leak)).done
-    assert [name for name, _ in audit.stores.removed] == [NAME]
+    assert [name for name, _ in audit.stores.fabric.removed] == [NAME]
     assert rig.types(uuid)[before:] == ["audit.repair_requested", "audit.repaired"]
     assert audit.kinds() == []
     assert findings("lifecycle", stored_events(rig.database, rig.log)) == []
@@ -69,7 +69,7 @@ def test_what_may_be_another_managers_is_told_and_not_removed(rig: Rig, audit: A
     (leak,) = audit.leaks()
 
     assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.FAILED_PRECONDITION
-    assert audit.stores.removed == []
+    assert audit.stores.fabric.removed == []
 
 
 def test_what_has_changed_is_left(rig: Rig, audit: Auditor) -> None:
@@ -79,11 +79,11 @@ def test_what_has_changed_is_left(rig: Rig, audit: Auditor) -> None:
     uuid = rig.available()
     seen = leave(audit, uuid)
     (leak,) = audit.leaks()
-    audit.stores.left[NAME] = replace(seen, etag='"2"')
+    audit.stores.fabric.left[NAME] = replace(seen, etag='"2"')
     before = rig.types(uuid)
 
     assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.ABORTED
-    assert audit.stores.removed == []
+    assert audit.stores.fabric.removed == []
     assert rig.types(uuid) == before
 
 
@@ -107,7 +107,7 @@ def test_a_rehearsal_removes_nothing(rig: Rig, audit: Auditor) -> None:
     before = rig.types(uuid)
 
     assert audit.wire.ok("RepairLeak", audit.request(leak, validate_only=True)).done
-    assert audit.stores.removed == []
+    assert audit.stores.fabric.removed == []
     assert rig.types(uuid) == before
 
 
@@ -116,6 +116,27 @@ def test_a_controller_that_is_away_is_said_to_be(rig: Rig, audit: Auditor) -> No
     Its part is UNAVAILABLE, after all others were answered.
     """
     rig.available()
-    audit.stores.fabric_away = True
+    audit.stores.fabric.away = True
     with pytest.raises(AssertionError, match="does not answer"):
         audit.leaks()
+
+
+ADDRESS = "projects/demo/prefixes/p1/leftovers/00000009-0000-4000-8000-00000000000a"
+
+
+def test_an_address_that_is_left_over_is_removed(rig: Rig, audit: Auditor) -> None:
+    """
+    It is no server's; ipam's log tells of it. What is in doubt is told alone.
+    """
+    left = audit.stores.addresses.left
+    left[ADDRESS] = LeftoverSeen(ADDRESS, "", "nothing uses it", None, removable=True, etag='"1"')
+    assert audit.kinds() == [("address_leftover", ADDRESS)]
+    (leak,) = audit.leaks()
+
+    assert "rests" in audit.wire.ok("RepairLeak", audit.request(leak)).done
+    assert [name for name, _ in audit.stores.addresses.removed] == [ADDRESS]
+    assert audit.kinds() == []
+    left[ADDRESS] = LeftoverSeen(ADDRESS, "", "a host uses it", None, removable=False, etag='"2"')
+    (leak,) = audit.leaks()
+    assert audit.kinds() == [("address_leftover_in_doubt", ADDRESS)]
+    assert audit.wire.call("RepairLeak", audit.request(leak)).code is grpc.StatusCode.FAILED_PRECONDITION

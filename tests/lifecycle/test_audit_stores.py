@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.inventory.v1 import server_pb2
 from bms.ipam.v1 import lease_pb2
+from bms.ipam.v1 import leftover_pb2 as ipam_leftover_pb2
 from bms.ipam.v1.lease_pb2 import AddressLease, Owner
 from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2
 from services.kernel.errors import NotFound, PeerUnavailable
@@ -142,16 +143,36 @@ def test_what_is_left_at_the_fabrics_controller(others: Others) -> None:
     expected = LeftoverSeen(name, UUID, "at nothing", START, removable=True, etag='"1"')
     page = leftover_pb2.ListLeftoversResponse(leftovers=[left], examined_count=4, next_page_token="next")
 
-    found, (request,) = others.network.answers(
-        lambda: others.stores.fabric_leftovers("here", 7), ("ListLeftovers", page)
-    )
+    found, (request,) = others.network.answers(lambda: others.stores.fabric.page("here", 7), ("ListLeftovers", page))
     assert (request.page_size, request.page_token) == (7, "here")
     assert (list(found.rows), found.read, found.token) == ([expected], 4, "next")
-    one, _ = others.network.answers(lambda: others.stores.fabric_leftover(name), ("GetLeftover", left))
+    one, _ = others.network.answers(lambda: others.stores.fabric.one(name), ("GetLeftover", left))
     assert one == expected
-    gone, _ = others.network.answers(lambda: others.stores.fabric_leftover(name), ("GetLeftover", NotFound("gone")))
+    gone, _ = others.network.answers(lambda: others.stores.fabric.one(name), ("GetLeftover", NotFound("gone")))
     assert gone is None
     _, (asked,) = others.network.answers(
-        lambda: others.stores.remove_fabric_leftover(name, '"1"', UUID, check=True), ("RemoveLeftover", left)
+        lambda: others.stores.fabric.remove(name, '"1"', UUID, check=True), ("RemoveLeftover", left)
     )
     assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (name, '"1"', UUID, True)
+
+
+def test_what_is_left_at_the_controller_of_addresses(others: Others) -> None:
+    """
+    The same of ipam's: of no server, and nobody says since when.
+    """
+    name = f"projects/demo/prefixes/p1/leftovers/{UUID}"
+    left = ipam_leftover_pb2.Leftover(name=name, lease=LEASE, why="nothing uses it", removable=True, etag='"1"')
+    expected = LeftoverSeen(name, "", "nothing uses it", None, removable=True, etag='"1"')
+    page = ipam_leftover_pb2.ListLeftoversResponse(leftovers=[left], examined_count=4, next_page_token="next")
+
+    found, (request,) = others.ipam.answers(lambda: others.stores.addresses.page("here", 7), ("ListLeftovers", page))
+    assert (request.page_size, request.page_token) == (7, "here")
+    assert (list(found.rows), found.read, found.token) == ([expected], 4, "next")
+    one, _ = others.ipam.answers(lambda: others.stores.addresses.one(name), ("GetLeftover", left))
+    assert one == expected
+    gone, _ = others.ipam.answers(lambda: others.stores.addresses.one(name), ("GetLeftover", NotFound("gone")))
+    assert gone is None
+    _, (asked,) = others.ipam.answers(
+        lambda: others.stores.addresses.remove(name, '"1"', UUID, check=False), ("RemoveLeftover", left)
+    )
+    assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (name, '"1"', UUID, False)

@@ -33,7 +33,7 @@ from services.ipam.backends.contrail_words import (
     subnets_of,
 )
 from services.ipam.domain.addresses import Address, Network
-from services.ipam.domain.holding import Holder, Realm, Taken
+from services.ipam.domain.holding import Holder, Marked, Realm, Taken
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
 from services.kernel.errors import Exhausted, NotFound, WrongState
@@ -158,6 +158,27 @@ class ContrailPlane:
         found = self._holders([one for one in listed if (has := address_in(one)) is not None and has in inside])
         server = place.server()
         return [*sorted(found, key=lambda one: not one.lease), *([server] if server else [])]
+
+    def marked(self, ref: str, cidr: Network) -> Marked | None:
+        """See `AddressPlane`. The UUID follows from the lease's name, so that no mark can be copied."""
+        found = self._api().get("instance-ip", ref)
+        address = address_in(found) if found is not None else None
+        if found is None or address is None or address not in cidr or not lease_in(found):
+            return None
+        interfaces = sorted(str(one["uuid"]) for one in refs_of(found, "virtual-machine-interface"))
+        used = f"interface {', '.join(interfaces)}" if interfaces else ""
+        return Marked(self._holders([found])[0], used)
+
+    def remove(self, marked: Marked, cidr: Network) -> bool:
+        """See `AddressPlane`."""
+        ref = marked.holder.ref
+        if self.marked(ref, cidr) != marked:
+            return False
+        try:
+            self._api().delete("instance-ip", ref)
+        except Refused as error:
+            _refuse(error, f"that instance-ip {ref} goes")
+        return True
 
     def _network(self, network: str) -> Resource:
         found = find_network(self._api(), network, *_SUBNETS)

@@ -22,7 +22,7 @@ from services.ipam.backends.neutron_words import (
     realm_of,
 )
 from services.ipam.domain.addresses import Address, Network
-from services.ipam.domain.holding import UNSURE, Holder, MacTaken, Realm, Taken, mac_of
+from services.ipam.domain.holding import UNSURE, Holder, MacTaken, Marked, Realm, Taken, mac_of
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
 from services.kernel.errors import Exhausted, NotFound, WrongState
@@ -32,6 +32,9 @@ from services.runtime.openstack import Refused
 _TRIES = 3
 _TAKEN = ("IpAddressAlreadyAllocated", "IpAddressInUse")
 _MAC_TAKEN = "MacAddressInUse"
+
+_USES = {"binding:host_id": "host", "device_id": "device", "trunk_details": "trunk"}
+"""What shows that somebody uses a port."""
 
 NOBODY = "nobody"
 """Who has an address that Neutron takes for allocated though no port has it; it forgets to free some."""
@@ -117,6 +120,28 @@ class NeutronPlane:
             raise NotFound(msg, remedy="It is looked for by its range, or made again.", name=subnet)
         ports = self._api().every("ports", fixed_ips=[f"subnet_id={subnet}"], fields=list(_SHOWN))
         return [holder_of(port, address) for port in ports for address in addresses_of(port, subnet)]
+
+    def marked(self, ref: str, cidr: Network) -> Marked | None:
+        """See `AddressPlane`."""
+        port = self._api().get("ports", ref)
+        address = next((one for one in addresses_of(port) if one in cidr), None) if port is not None else None
+        if port is None or address is None or not is_ours(port, LEASE):
+            return None
+        uses = [f"{word} {port[key]}" for key, word in _USES.items() if port.get(key)]
+        others = [str(one) for one in addresses_of(port) if one != address]
+        used = ", ".join([*uses, *(f"address {one}" for one in others)])
+        return Marked(holder_of(port, address), used, repr(port.get("binding:profile")))
+
+    def remove(self, marked: Marked, cidr: Network) -> bool:
+        """See `AddressPlane`."""
+        ref = marked.holder.ref
+        if self.marked(ref, cidr) != marked:
+            return False
+        try:
+            self._api().delete("ports", ref)
+        except Refused as error:
+            _refuse(error, f"that port {ref} goes")
+        return True
 
     def _network(self, network: str) -> Resource:
         found = find_network(self._api(), network)

@@ -58,6 +58,20 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """What the controller has that says it is there for a lease of ours, as it was read.
+
+    Attributes:
+        used: what uses it, for people; "" if nothing does.
+        says: what else counts of it: two that are equal are as they were.
+    """
+
+    holder: Holder
+    used: str
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Realm:
     """A range of addresses as the controller has it.
 

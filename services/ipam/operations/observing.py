@@ -38,8 +38,10 @@ def observe(store: Store, prefix: Prefix, holder: Holder, now: datetime) -> bool
     return True
 
 
-def unobserve(store: Store, prefix: Prefix, address: Address, now: datetime) -> bool:
-    """Whoever else had the address has it no more; False if nobody was known to.
+def unobserve(
+    store: Store, prefix: Prefix, address: Address, now: datetime, *, actor: str = ACTOR, request_id: str = ""
+) -> bool:
+    """Whoever else had the address has it no more; False if nobody was known to. *actor*: who saw to that.
 
     It is not chosen for anybody before the prefix's cool-down is over: neighbours may still look for the old owner.
     """
@@ -50,13 +52,22 @@ def unobserve(store: Store, prefix: Prefix, address: Address, now: datetime) -> 
     store.forget_holder(prefix.vrf, address)
     if row.state is AddressState.EXTERNAL:
         freed = replace(row, state=AddressState.FREE, free_time=now + prefix.tuning.cool_down)
-        _tell(store, row, freed, known, "address.unobserved", now)
+        _tell(store, row, freed, known, "address.unobserved", now, actor, request_id)
     elif row.state in (AddressState.LEASED, AddressState.COOLING):
-        _tell(store, row, row, known, "address.uncontested", now)
+        _tell(store, row, row, known, "address.uncontested", now, actor, request_id)
     return True
 
 
-def _tell(store: Store, row: AddressRow, after: AddressRow, holder: Holder, event_type: str, now: datetime) -> None:
+def _tell(
+    store: Store,
+    row: AddressRow,
+    after: AddressRow,
+    holder: Holder,
+    event_type: str,
+    now: datetime,
+    actor: str = ACTOR,
+    request_id: str = "",
+) -> None:
     lease = store.lease(row.lease) if row.state in (AddressState.LEASED, AddressState.COOLING) else None
     facts = {**holder.facts, "owner_kind": "external"}
     if lease is not None and lease.project != holder.project:
@@ -68,7 +79,8 @@ def _tell(store: Store, row: AddressRow, after: AddressRow, holder: Holder, even
         stream=stream_of(row.vrf, row.address),
         type=event_type,
         time=now,
-        actor=ACTOR,
+        actor=actor,
+        request_id=request_id,
         state_before=row.state.value,
         state_after=after.state.value,
         project=lease.project if lease is not None else holder.project,

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from services.ipam.domain.addresses import Address, Network, Version
 from services.ipam.domain.allocation import Frontier
-from services.ipam.domain.holding import Holder, Realm
+from services.ipam.domain.holding import Holder, Marked, Realm
 from services.ipam.domain.leases import AddressRow, Holding, Lease
 from services.ipam.domain.prefixes import Prefix
 from services.kernel.events import Event, Head
@@ -245,6 +245,10 @@ class HoldStore(Protocol):
         """Has these leases looked at *when*."""
         ...
 
+    def was_freed(self, stream: str, lease: str) -> bool:
+        """Whether the log of an address says that the lease of this name ended, and its address became free."""
+        ...
+
     def set_realm(self, uid: str, realm: str) -> None:
         """Keeps what the controller calls the range of a prefix."""
         ...
@@ -342,5 +346,22 @@ class AddressPlane(Protocol):
         Raises:
             NotFound: the controller has no such range any more.
             PeerUnavailable: it does not answer; nothing is known then, not even a part.
+        """
+        ...
+
+    def marked(self, ref: str, cidr: Network) -> Marked | None:
+        """What the controller calls *ref*, read now; None if it says nothing of a lease, or has no address in *cidr*.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+        """
+        ...
+
+    def remove(self, marked: Marked, cidr: Network) -> bool:
+        """Removes it, if it is still exactly so; False if it is not.
+
+        Raises:
+            PeerUnavailable: it does not answer.
+            WrongState: it will not, and says why.
         """
         ...

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from bms.event.v1 import event_pb2
 from services.ipam.domain.addresses import Address, from_key, key
 from services.ipam.domain.holding import Holder
 from services.ipam.domain.leases import Lease
@@ -16,6 +17,9 @@ from services.runtime.database import Row
 from services.runtime.times import from_micros, to_micros
 
 _COLUMNS = "address, ref, lease, kind, device, project, mac_address"
+
+_LOOKED_AT = 1000
+"""So many events of one address are looked at, the last first."""
 
 
 class HoldTables(Tables):
@@ -34,6 +38,17 @@ class HoldTables(Tables):
 
     def settle_at(self, names: Sequence[str], when: datetime) -> None:
         self._tx.many("UPDATE leases SET settle_at = ? WHERE name = ?", [(to_micros(when), name) for name in names])
+
+    def was_freed(self, stream: str, lease: str) -> bool:
+        rows = self._tx.all(
+            "SELECT header, body FROM events WHERE stream = ? ORDER BY sequence DESC LIMIT ?", (stream, _LOOKED_AT)
+        )
+        for row in rows:
+            if event_pb2.EventHeader.FromString(bytes(row["header"])).type == "address.freed":
+                seen = event_pb2.EventBody.FromString(bytes(row["body"])).evidence.addresses
+                if any(one.lease == lease for one in seen):
+                    return True
+        return False
 
     def set_realm(self, uid: str, realm: str) -> None:
         self._tx.execute("UPDATE prefixes SET realm = ? WHERE uid = ?", (realm, uid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from services.ipam.wire.filters import lease_conditions, lease_name, prefix_conditions, prefix_name, project_of
 from services.ipam.wire.leases import detached, fence, lease_message, leases_message, wanted, wanted_of_each_version
+from services.ipam.wire.leftovers import leftover_message
 from services.ipam.wire.prefixes import changed_tuning, new_prefix, part_of, prefix_message, version_of
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "lease_message",
     "lease_name",
     "leases_message",
+    "leftover_message",
     "new_prefix",
     "part_of",
     "prefix_conditions",

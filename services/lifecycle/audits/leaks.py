@@ -58,6 +58,8 @@ class Kind(StrEnum):
     NODE_HELD_ELSEWHERE = "node_held_elsewhere"
     FABRIC_LEFTOVER = "fabric_leftover"
     FABRIC_LEFTOVER_OF_STRANGER = "fabric_leftover_of_stranger"
+    ADDRESS_LEFTOVER = "address_leftover"
+    ADDRESS_LEFTOVER_IN_DOUBT = "address_leftover_in_doubt"
 
 
 REPAIRABLE = frozenset(
@@ -69,6 +71,7 @@ REPAIRABLE = frozenset(
         Kind.OFFER_DIFFERS,
         Kind.NODE_HOLD_OF_NOBODY,
         Kind.FABRIC_LEFTOVER,
+        Kind.ADDRESS_LEFTOVER,
     }
 )
 """What can be given back, or told again, without harm to whoever may hold it."""

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.kernel.calls import Call
 from services.kernel.errors import Busy, Stale
-from services.kernel.names import LEFTOVER, stable_uuid
+from services.kernel.names import LEASE_LEFTOVER, LEFTOVER, Pattern, stable_uuid
 from services.lifecycle.audits import rows
 from services.lifecycle.audits.leaks import Kind, Leak, mark_of
+from services.lifecycle.audits.left import Leftovers
 from services.lifecycle.audits.seen import LeftoverSeen, ServerRow
 from services.lifecycle.audits.shelves import Look
 from services.lifecycle.audits.stores import Stores
@@ -22,35 +23,64 @@ from services.runtime.database import Database, Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class FabricLeftovers:
-    """`services.lifecycle.audits.shelves.Shelf` over what network finds at the fabric's controller."""
+class Source:
+    """One service's leftovers.
+
+    Attributes:
+        pattern: of their names.
+        kind: of those that it would remove; *doubtful*: of the others.
+        done: what a repair did, for people.
+    """
+
+    left: Leftovers
+    pattern: Pattern
+    kind: Kind
+    doubtful: Kind
+    done: str
+
+    def leaks(self, seen: LeftoverSeen, row: ServerRow | None, now: datetime) -> Iterator[Leak]:
+        """What *seen* leaks: nothing while its server is worked on."""
+        if row is not None and row.server.intent is not None:
+            return
+        kind = self.kind if seen.removable else self.doubtful
+        mark = f"{seen.etag} {mark_of(row.server if row else None)}"
+        yield Leak(kind, seen.name, seen.why, seen.since or now, mark, server=seen.server)
+
+
+def sources(stores: Stores) -> dict[str, Source]:
+    """Whoever has a controller, by the name of its book."""
+    fabric = Source(
+        stores.fabric, LEFTOVER, Kind.FABRIC_LEFTOVER, Kind.FABRIC_LEFTOVER_OF_STRANGER,
+        "it is removed from the fabric's controller",
+    )  # fmt: skip
+    addresses = Source(
+        stores.addresses, LEASE_LEFTOVER, Kind.ADDRESS_LEFTOVER, Kind.ADDRESS_LEFTOVER_IN_DOUBT,
+        "it is removed from the controller of addresses, and its address rests",
+    )  # fmt: skip
+    return {"fabric_leftovers": fabric, "address_leftovers": addresses}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoverShelf:
+    """`services.lifecycle.audits.shelves.Shelf` over the leftovers of *source*."""
 
     database: Database
-    stores: Stores
+    source: Source
 
     def look(self, token: str, size: int, now: datetime) -> Look:
         """See Shelf."""
-        found = self.stores.fabric_leftovers(token, size)
+        found = self.source.left.page(token, size)
         return Look(self._judge(found.rows, now), found.read, found.token)
 
     def again(self, resource: str, now: datetime) -> tuple[Leak, ...]:
         """See Shelf."""
-        LEFTOVER.parse(resource, "resource")
-        seen = self.stores.fabric_leftover(resource)
+        self.source.pattern.parse(resource, "resource")
+        seen = self.source.left.one(resource)
         return self._judge([seen], now) if seen is not None else ()
 
     def _judge(self, seen: Sequence[LeftoverSeen], now: datetime) -> tuple[Leak, ...]:
         known = self.database.read(lambda tx: rows.servers(tx, {one.server for one in seen}))
-        return tuple(leak for one in seen for leak in of_leftover(one, known.get(one.server), now))
-
-
-def of_leftover(seen: LeftoverSeen, row: ServerRow | None, now: datetime) -> Iterator[Leak]:
-    """What *seen* leaks: nothing while its server is worked on."""
-    if row is not None and row.server.intent is not None:
-        return
-    kind = Kind.FABRIC_LEFTOVER if seen.removable else Kind.FABRIC_LEFTOVER_OF_STRANGER
-    mark = f"{seen.etag} {mark_of(row.server if row else None)}"
-    yield Leak(kind, seen.name, seen.why, seen.since or now, mark, server=seen.server)
+        return tuple(leak for one in seen for leak in self.source.leaks(one, known.get(one.server), now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +89,30 @@ class Removals:
 
     database: Database
     store: Store
-    stores: Stores
+    sources: Mapping[str, Source]
 
-    def remove(self, call: Call, leak: Leak) -> Repair:
-        """Has network remove what *leak* is about, which looks at it again itself.
+    def remove(self, call: Call, book: str, leak: Leak) -> Repair:
+        """Has the service of *book* remove what *leak* is about, which looks at it again itself.
 
         Raises:
             Busy: somebody is at work on its server.
             NotFound: it is no leak any more.
             Stale: it is not as it was a moment ago.
-            WrongState: network does not remove it.
+            WrongState: the service does not remove it.
         """
-        seen = self.stores.fabric_leftover(leak.resource)
+        source = self.sources[book]
+        seen = source.left.one(leak.resource)
         row = self.database.read(lambda tx: rows.servers(tx, {leak.server})).get(leak.server)
-        if seen is None or leak.mark not in {one.mark for one in of_leftover(seen, row, call.now)}:
+        if seen is None or leak.mark not in {one.mark for one in source.leaks(seen, row, call.now)}:
             msg = f"{leak.resource} is not as it was a moment ago"
             raise Stale(msg, remedy="Audit again.", name=leak.resource)
-        # Of a server that is not ours, or not any more, network's log alone tells.
+        # Of a server that is not ours, or not any more, the other service's log alone tells.
         followed = row is not None and not row.server.closed
         if followed and not call.validate_only:
             self.database.transact(lambda tx: self._ask(tx, call, leak), label="audit.repair_requested")
         identity = stable_uuid("audit", call.request_id or call.correlation, leak.resource)
-        self.stores.remove_fabric_leftover(leak.resource, seen.etag, identity, check=call.validate_only)
-        done = "it is removed from the fabric's controller"
-        return Repair(leak, leak.server if followed else "", done)
+        source.left.remove(leak.resource, seen.etag, identity, check=call.validate_only)
+        return Repair(leak, leak.server if followed else "", source.done)
 
     def _ask(self, tx: Transaction, call: Call, leak: Leak) -> None:
         server = self.store.server(tx, leak.server, lock=True)

@@ -91,6 +91,10 @@ REMEDIES: dict[Kind, Remedy] = {
     Kind.FABRIC_LEFTOVER_OF_STRANGER: Remedy(
         "Remove it at the fabric's controller, if no other manager works there: it is of no server that we ever had.",
     ),
+    Kind.ADDRESS_LEFTOVER: Remedy("Repair it: it is removed from the controller, and its address rests.", _REPAIR),
+    Kind.ADDRESS_LEFTOVER_IN_DOUBT: Remedy(
+        "Find out who uses the address; remove it at the controller if nobody does. ipam gives it to nobody meanwhile.",
+    ),
 }
 """Every kind has one."""
 

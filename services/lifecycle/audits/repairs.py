@@ -5,8 +5,8 @@ Inventory is told again how a server stands: a report says no more than lifecycl
 nothing. An address goes into its cool-down only if each server on which its owner ever ended is read off its network
 now, or is another instance's by now, which it became only clean; and only under a fence from before the owner was seen
 to be gone: if it came back meanwhile, and asked for its address, ipam refuses the older fence. What a controller
-holds for nobody is let go under a claim on the server: releases.py; what is left at the fabric's
-controller is removed by network: leftovers.py.
+holds for nobody is let go under a claim on the server: releases.py; what is left at other controllers
+is removed by network and ipam: leftovers.py.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Repairs:
             Stale: it is not as *etag* says.
             WrongState: it cannot be shown that the repair is safe.
         """
-        _, leak = self.sweep.again(kind, resource)
+        book, leak = self.sweep.again(kind, resource)
         if etag and etag != leak.etag:
             msg = f"{resource} has changed since it was looked at: its etag is {leak.etag}"
             raise Stale(msg, remedy="Audit again.", name=resource)
@@ -77,8 +77,8 @@ class Repairs:
             return self._lease(call, leak)
         if kind is Kind.NODE_HOLD_OF_NOBODY and self.releases is not None:
             return self.releases.release(call, leak)
-        if kind is Kind.FABRIC_LEFTOVER:
-            return self.removals.remove(call, leak)
+        if book in self.removals.sources:
+            return self.removals.remove(call, book, leak)
         return Repair(leak, leak.server, "inventory is told again how the server stands", tell=True)
 
     def record(self, tx: Transaction, call: Call, repair: Repair) -> None:

@@ -3,11 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from services.lifecycle.domain.instance import Instance
 from services.lifecycle.domain.server import PortClass, Server, Tag
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Portion(Generic[T]):
+    """Some rows of another service, how many were read for them, and where to go on; "" at the end."""
+
+    rows: Sequence[T]
+    read: int
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +83,10 @@ class AttachmentSeen:
 
 @dataclass(frozen=True, slots=True)
 class LeftoverSeen:
-    """What another service finds left over at its controller: `bms.network.v1.Leftover`.
+    """What another service finds left over at its controller: `bms.network.v1.Leftover`, `bms.ipam.v1.Leftover`.
 
     Attributes:
-        name: ``leftovers/{uuid}``.
+        name: as that service names it.
         server: the UUID of the server that it says it is for; "" if it says none.
         since: when it was made there; None if nobody says.
         removable: the service would remove it.

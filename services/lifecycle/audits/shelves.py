@@ -15,8 +15,16 @@ from typing import Protocol, TypeVar
 from services.kernel.names import LEASE, PORT, SERVER
 from services.lifecycle.audits import leaks, rows
 from services.lifecycle.audits.leaks import Kind, Leak
-from services.lifecycle.audits.seen import AttachmentSeen, InstanceRow, LeaseSeen, OperationSeen, PoolSeen, ServerRow
-from services.lifecycle.audits.stores import Portion, Stores
+from services.lifecycle.audits.seen import (
+    AttachmentSeen,
+    InstanceRow,
+    LeaseSeen,
+    OperationSeen,
+    PoolSeen,
+    Portion,
+    ServerRow,
+)
+from services.lifecycle.audits.stores import Stores
 from services.runtime.database import Database, Transaction
 
 T = TypeVar("T")
@@ -255,6 +263,7 @@ KINDS: dict[str, frozenset[Kind]] = {
         }
     ),
     "fabric_leftovers": frozenset({Kind.FABRIC_LEFTOVER, Kind.FABRIC_LEFTOVER_OF_STRANGER}),
+    "address_leftovers": frozenset({Kind.ADDRESS_LEFTOVER, Kind.ADDRESS_LEFTOVER_IN_DOUBT}),
 }
 """Which kinds are found in which book; the books in the order in which they are looked through, if there."""
 

@@ -8,36 +8,22 @@ DeadlineExceeded when the service does not answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.inventory.v1 import inventory_service_pb2_grpc, server_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2
-from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2, network_service_pb2_grpc
+from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2_grpc
 from services.kernel.errors import NotFound
 from services.kernel.names import PORT, SERVER
-from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen
+from services.lifecycle.audits.left import AddressLeftovers, FabricLeftovers, Leftovers
+from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, PoolSeen, Portion
 from services.lifecycle.domain.server import PortClass, Tag
 from services.runtime.outbound import Peer
 
-T = TypeVar("T")
-
-_LISTING = 25.0
-"""Seconds: a controller is listed, or asked several times, for one answer."""
-
 _CLASSES = {network_pb2.PortClass.Value(f"PORT_CLASS_{one.name}"): one for one in PortClass}
-
-
-@dataclass(frozen=True, slots=True)
-class Portion(Generic[T]):
-    """Some rows of another service, how many were read for them, and where to go on; "" at the end."""
-
-    rows: Sequence[T]
-    read: int
-    token: str
 
 
 class Stores(Protocol):
@@ -67,22 +53,14 @@ class Stores(Protocol):
         """The ports of one server that network knows."""
         ...
 
-    def fabric_leftovers(self, token: str, size: int) -> Portion[LeftoverSeen]:
-        """What network finds left over at the fabric's controller; PeerUnavailable also while that is away."""
+    @property
+    def fabric(self) -> Leftovers:
+        """What network finds at the fabric's controller."""
         ...
 
-    def fabric_leftover(self, name: str) -> LeftoverSeen | None:
-        """One of them as it is now; None if there is none of this name."""
-        ...
-
-    def remove_fabric_leftover(self, name: str, etag: str, request_id: str, *, check: bool) -> None:
-        """Has network remove it, if it is as *etag* says. *check*: nothing is removed.
-
-        Raises:
-            NotFound: it is not left over any more.
-            Stale: it has changed.
-            WrongState: network does not remove it.
-        """
+    @property
+    def addresses(self) -> Leftovers:
+        """What ipam finds at the controller of addresses."""
         ...
 
 
@@ -94,6 +72,8 @@ class StoreClients:
         self._servers = inventory_service_pb2_grpc.InventoryServiceStub(inventory.channel)
         self._addresses = ipam_service_pb2_grpc.IpamServiceStub(ipam.channel)
         self._ports = network_service_pb2_grpc.NetworkServiceStub(network.channel)
+        self.fabric: Leftovers = FabricLeftovers(network)
+        self.addresses: Leftovers = AddressLeftovers(ipam)
 
     def leases(self, token: str, size: int) -> Portion[LeaseSeen]:
         """See Stores."""
@@ -137,25 +117,6 @@ class StoreClients:
         request = attachment_pb2.ListPortAttachmentsRequest(page_size=64, filter=f"server = {SERVER.format(server)}")
         return [_attachment(one) for one in self._network.call(self._ports.ListPortAttachments, request).attachments]
 
-    def fabric_leftovers(self, token: str, size: int) -> Portion[LeftoverSeen]:
-        """See Stores."""
-        request = leftover_pb2.ListLeftoversRequest(page_size=size, page_token=token)
-        found = self._network.call(self._ports.ListLeftovers, request, deadline=_LISTING)
-        return Portion([_leftover(one) for one in found.leftovers], found.examined_count, found.next_page_token)
-
-    def fabric_leftover(self, name: str) -> LeftoverSeen | None:
-        """See Stores."""
-        request = leftover_pb2.GetLeftoverRequest(name=name)
-        try:
-            return _leftover(self._network.call(self._ports.GetLeftover, request))
-        except NotFound:
-            return None
-
-    def remove_fabric_leftover(self, name: str, etag: str, request_id: str, *, check: bool) -> None:
-        """See Stores."""
-        request = leftover_pb2.RemoveLeftoverRequest(name=name, etag=etag, request_id=request_id, validate_only=check)
-        self._network.call(self._ports.RemoveLeftover, request, deadline=_LISTING)
-
 
 def _is_bare_metal(lease: lease_pb2.AddressLease) -> bool:
     return lease.owner.kind == lease_pb2.Owner.KIND_BARE_METAL_INSTANCE
@@ -195,17 +156,6 @@ def _attachment(found: attachment_pb2.PortAttachment) -> AttachmentSeen:
         networks=tuple(Tag(tag.network, tag.vlan_tag) for tag in found.requested.networks),
         settled=found.settled,
         since=_moment(found.request_time),
-    )
-
-
-def _leftover(found: leftover_pb2.Leftover) -> LeftoverSeen:
-    return LeftoverSeen(
-        name=found.name,
-        server=SERVER.parse(found.server)[0] if found.server else "",
-        why=found.why,
-        since=_moment(found.create_time) if found.HasField("create_time") else None,
-        removable=found.removable,
-        etag=found.etag,
     )
 
 

@@ -20,6 +20,7 @@ from services.runtime.neutron import LEASE, PORT
 from tests.network import contrail_rig, test_neutron_ports
 from tests.network.conftest import OTHER, SERVER, Site, link, wish
 from tests.network.contrail_rig import furnished, ok
+from tests.support.clocks import SequentialIds
 from tests.support.neutron import FakeNeutron
 from tests.support.wire import Reply, auditor, member, reason, service
 
@@ -392,3 +393,38 @@ def test_without_a_controller_nothing_is_left(database: Database, tmp_path: Path
     request = lo.GetLeftoverRequest(name=f"leftovers/{STRANGER}")
     assert site.wire.call("GetLeftover", request, caller=service()).code is grpc.StatusCode.NOT_FOUND
     site.close()
+
+
+def test_what_another_process_asks_for_in_that_moment_is_made_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It met what was about to be removed, and took it for its own: the wish is sent once more, and comes true.
+    """
+    fake = FakeNeutron()
+    place = InNeutron(test_neutron_ports.Cloud(database, tmp_path, fake))
+    (tmp_path / "other").mkdir()
+    other = test_neutron_ports.Cloud(database, tmp_path / "other", fake)
+    monkeypatch.setattr(other.log, "_ids", SequentialIds("other"))
+    place.site.network(BLUE)
+    ok(place.site.register(link(0)))
+    ok(place.site.read())
+    for site in (place.site, other):
+        site.clock.advance(GRACE.total_seconds() + 1)
+    ident = place.leave()
+    (found,) = listed_there(place)
+    delete = place.cloud.api.delete
+
+    def late(collection: str, which: str) -> None:
+        ok(other.attach(wish(0, "tenant", BLUE), project=DEMO))
+        assert place.cloud.by_name(BLUE)["id"] == fake.ports[ident]["network_id"]
+        delete(collection, which)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(place.cloud.api, "delete", late)
+        ok(remove(place, found))
+
+    assert ident not in place.there()
+    assert place.site.classes() == ["tenant"]
+    for site in (place.site, other):
+        site.close()

@@ -94,11 +94,11 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     ) -> audit_service_pb2.AuditLeaksResponse:
         """See the contract."""
         call = current_call()
-        page = self._pages.request(request, call)
-        part = self._sweep.part(page.after, page.size, _settle(request))
+        page = self._pages.request(request, call, request.book)
+        part = self._sweep.part(page.after, page.size, _settle(request), request.book)
         return audit_service_pb2.AuditLeaksResponse(
             leaks=[_leak(leak) for leak in part.leaks],
-            next_page_token=self._pages.next(part.following, call),
+            next_page_token=self._pages.next(part.following, call, request.book),
             book=part.book,
             examined_count=part.examined,
         )

@@ -111,7 +111,8 @@ def test_leaks_of_all_parts_are_told(bms: Shell, leaking: Audits) -> None:
     assert kinds == ["KIND", "lease_of_ended_owner", "port_not_in_quarantine"]
     assert "bms server quarantine x" in said.err
     assert [request.settle.seconds for request in leaking.audited] == [3, 3, 3]
-    found = json.loads(bms("audit", "leaks", "-o", "json").out)
+    found = json.loads(bms("audit", "leaks", "-o", "json", "--book", "ports").out)
+    assert {request.book for request in leaking.audited[3:]} == {"ports"}
     assert [one["resource"] for one in found] == [LEASE, PORT]
 
 

@@ -8,15 +8,16 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from bms.lifecycle.v1 import server_status_pb2
+from bms.lifecycle.v1 import audit_service_pb2, server_status_pb2
 from services.lifecycle.audits.seen import LeftoverSeen
 from tests.lifecycle.audited import Auditor
 from tests.lifecycle.rig import Rig
 from tests.support.clocks import START
 from tests.support.judging import findings, stored_events
-from tests.support.wire import admin
+from tests.support.wire import admin, fields
 
 NAME = "leftovers/00000009-0000-4000-8000-00000000000a"
+ADDRESS = "projects/demo/prefixes/p1/leftovers/00000009-0000-4000-8000-00000000000a"
 STRANGER = "000000ff-0000-4000-8000-000000000000"
 
 
@@ -121,7 +122,24 @@ def test_a_controller_that_is_away_is_said_to_be(rig: Rig, audit: Auditor) -> No
         audit.leaks()
 
 
-ADDRESS = "projects/demo/prefixes/p1/leftovers/00000009-0000-4000-8000-00000000000a"
+def test_one_book_may_be_asked_for(rig: Rig, audit: Auditor) -> None:
+    """
+    While a controller is away, the books after its own are looked through by name; one that is not kept is refused.
+    """
+    rig.available()
+    audit.stores.fabric.away = True
+    audit.stores.addresses.left[ADDRESS] = LeftoverSeen(ADDRESS, "", "nothing", None, removable=True, etag='"1"')
+    found = audit.wire.ok("AuditLeaks", audit_service_pb2.AuditLeaksRequest(book="address_leftovers"))
+    assert ([leak.resource for leak in found.leaks], found.next_page_token) == ([ADDRESS], "")
+
+    token = audit.wire.ok("AuditLeaks", audit_service_pb2.AuditLeaksRequest()).next_page_token
+    for request in (
+        audit_service_pb2.AuditLeaksRequest(book="x"),
+        audit_service_pb2.AuditLeaksRequest(book="ports", page_token=token),
+    ):
+        reply = audit.wire.call("AuditLeaks", request)
+        assert reply.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert fields(reply.status) == (["page_token"] if request.page_token else ["book"])
 
 
 def test_an_address_that_is_left_over_is_removed(rig: Rig, audit: Auditor) -> None:

@@ -47,15 +47,16 @@ COLUMNS: Sequence[Column[Leak]] = (
 @click.option(
     "--settle", type=Span(), metavar="TIME", help="The time between the two looks, at most 10s.  [default: 2s]"
 )
+@click.option("--book", default="", metavar="NAME", help="Only this part of the books, such as fabric_leftovers.")
 @changes
-def leaks(session: Session, repair: bool, settle: timedelta | None) -> ExitCode:
+def leaks(session: Session, repair: bool, settle: timedelta | None, book: str) -> ExitCode:
     """Find what leaked between the services; the exit code is 1 if anything is left."""
     import grpc
 
     found: list[Leak] = []
     screen = session.screen
     try:
-        found.extend(_found(session, settle))
+        found.extend(_found(session, settle, book))
     except grpc.RpcError:
         # What was found is told, and that nothing is known of the rest; never that there are no leaks.
         if found:
@@ -84,11 +85,11 @@ def leaks(session: Session, repair: bool, settle: timedelta | None) -> ExitCode:
     return ExitCode.REFUSED if left or session.options.validate_only else ExitCode.OK
 
 
-def _found(session: Session, settle: timedelta | None) -> Iterator[Leak]:
+def _found(session: Session, settle: timedelta | None, book: str) -> Iterator[Leak]:
     """Every leak, part by part."""
     from bms.lifecycle.v1.audit_service_pb2 import AuditLeaksRequest
 
-    request = AuditLeaksRequest(page_size=PAGE)
+    request = AuditLeaksRequest(page_size=PAGE, book=book)
     if settle is not None:
         request.settle.FromTimedelta(settle)
     with Counter() as counter:

@@ -43,16 +43,18 @@ class Sweep:
     clock: Clock
     pause: Pause
 
-    def part(self, place: str, size: int, settle: timedelta) -> Part:
-        """The part at *place* ("" is the beginning), of at most *size* entries.
+    def part(self, place: str, size: int, settle: timedelta, only: str = "") -> Part:
+        """The part at *place* ("" is the beginning), of at most *size* entries; of the book *only* ("": of all).
 
         Raises:
-            InvalidField: there is no such place.
+            InvalidField: there is no such place, or book.
             Busy: too many wait for their second look.
         """
-        names = list(self.shelves)
+        if only and only not in self.shelves:
+            raise InvalidField("book", "is none that is kept here", remedy=f"Give one of {', '.join(self.shelves)}.")
+        names = [only] if only else list(self.shelves)
         book, _, token = place.partition(":") if place else (names[0], "", "")
-        if book not in self.shelves:
+        if book not in names:
             raise InvalidField("page_token", "names no book", remedy="Start again without a page_token.")
         look = self.shelves[book].look(token, size, self.clock.now())
         found = self._confirmed(book, look.leaks, settle) if look.leaks else ()

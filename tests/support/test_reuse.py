@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -18,7 +19,7 @@ TOLD = "INSERT INTO log (what) VALUES ('told') RETURNING number"
 @pytest.fixture
 def template(postgres_server: str) -> Iterator[str]:
     """A database with rows of its own, a key between tables and a number that counts."""
-    name = "template_of_this_test"
+    name = f"template_{uuid.uuid4().hex}"  # all workers of a run share the server
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     with psycopg.connect(at(postgres_server, name)) as connection:

@@ -5,12 +5,25 @@ from __future__ import annotations
 
 import re
 import uuid as _uuid
+from functools import cache
 from typing import NamedTuple
 
 from services.kernel.errors import InvalidField
 
-_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+@cache
+def _form(text: str) -> re.Pattern[str]:
+    """What names of a form look like; one group for each variable."""
+
+    def part(want: str) -> str:
+        if not want.startswith("{"):
+            return re.escape(want)
+        return f"({_UUID if want[1:-1].endswith('uuid') else _ID})"
+
+    return re.compile("/".join(part(want) for want in text.split("/")))
 
 
 class Pattern(NamedTuple):
@@ -27,20 +40,10 @@ class Pattern(NamedTuple):
         Raises:
             InvalidField: *name* is not of this form; *field* is the request's field that held it.
         """
-        expected, given = self.text.split("/"), name.split("/")
-        if len(expected) != len(given):
+        found = _form(self.text).fullmatch(name)
+        if found is None:
             raise self._refused(name, field)
-        values = []
-        for want, got in zip(expected, given, strict=True):
-            if not want.startswith("{"):
-                if want != got:
-                    raise self._refused(name, field)
-                continue
-            pattern = _UUID if want[1:-1].endswith("uuid") else _ID
-            if not pattern.fullmatch(got):
-                raise self._refused(name, field)
-            values.append(got)
-        return tuple(values)
+        return found.groups()
 
     def format(self, *values: str) -> str:
         """The name whose variables are *values*, in order."""
@@ -82,7 +85,7 @@ def new_id(value: str, field: str) -> str:
     Raises:
         InvalidField: it is not 1 to 63 lower-case letters, digits, ``-``, ``_`` or ``.``.
     """
-    if _ID.fullmatch(value):
+    if re.fullmatch(_ID, value):
         return value
     shown = value if len(value) <= 80 else value[:77] + "..."
     raise InvalidField(

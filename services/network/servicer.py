@@ -20,14 +20,15 @@ from services.kernel.names import SERVER
 from services.network import wire
 from services.network.clearing import Clearing
 from services.network.controlled import Controlled
+from services.network.gathering import Gathering, Recorded, Request
 from services.network.operations import attachments
 from services.network.operations import leftovers as left
-from services.network.operations.attachments import Sending
 from services.network.operations.networks import Networks
 from services.network.operations.store import Store
+from services.network.operations.together import Asked
 from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.store import SqlStore
-from services.network.switching import Switching
+from services.network.switching import Switching, ToRead
 from services.runtime import etags
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction, UniqueViolation
@@ -61,6 +62,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self._networks = Networks(ids)
         self._controlled = Controlled(database, writer, self._networks, controller, self.store) if controller else None
         self._switching = Switching(database, self.store, fabric, controller)
+        self.gathering = Gathering(database, self.store, writer, self._switching, controlled=controller is not None)
         self._mirror = mirror
         self._clearing = Clearing(database, self.store, self._switching, leftovers)
 
@@ -154,29 +156,31 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         if self._controlled is not None:
             self._controlled.check(server, asked)
 
-        recorded: list[tuple[Message, Sending]] = []
+        recorded: list[Recorded] = []
 
         def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
             found, meant = attachments.attach(self.store(tx), call, server, asked, project, fence)
-            message = attachment_pb2.AttachPortsResponse(attachments=[wire.attachment_message(one) for one in found])
-            recorded.append((message, meant))
-            return message
+            recorded.append(Recorded(wire.attached(found), meant))
+            return recorded[-1].response
+
+        def alone() -> Recorded:
+            response = self._once(call, request, verb)
+            # What a request that was answered before recorded may be old by now, and is sent again all the same: the
+            # sending may have failed.
+            return next((one for one in recorded if one.response is response), Recorded(response))
 
         with self._switching.turn(server):
-            response = self._once(call, request, verb)
-            if asked and not call.validate_only:
-                # What a request that was answered before recorded may be old by now, and is sent again all the same:
-                # the sending may have failed.
-                meant = next((meant for message, meant in recorded if message is response), None)
-                self._switching.send(server, list(asked), request_id=call.request_id, meant=meant)
-        return response
+            done = self.gathering.attach(Request(request, Asked(call, server, asked, project, fence)), alone)
+            if asked and not call.validate_only and not done.sent:
+                self._switching.send(server, list(asked), request_id=call.request_id, meant=done.sending)
+        return done.response
 
     def ReadServerPorts(
         self, request: attachment_pb2.ReadServerPortsRequest, context: grpc.ServicerContext
     ) -> attachment_pb2.ReadServerPortsResponse:
         """See the contract."""
         server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
-        readings = self._switching.read(current_call(), server, fence)
+        readings = self.gathering.read(ToRead(current_call(), server, fence))
         return attachment_pb2.ReadServerPortsResponse(
             readings=[wire.reading_message(port, reading) for port, reading in readings]
         )

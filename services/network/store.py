@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import orjson
 
@@ -48,7 +48,13 @@ _SAME = (
     " AND switch = ? AND switch_port = ? AND asked = ? AND seen_asked = ? AND seen_class = ? AND seen_tags = ?"
     " AND seen_time <= ?"
 )
+_READ = (
+    "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
+    " seen_asked = ?, seen_setup = ?, seen_breach = ?, settled = ? WHERE port = ?"
+)
 _NO_FENCE = 2**63 - 1
+_FEW = 8
+"""So many ports are kept by one statement; more by one each, all sent at once: text that long is parsed every time."""
 _SAVED = (
     "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
     " switch_port = excluded.switch_port, port_group = excluded.port_group, switch_id = excluded.switch_id,"
@@ -60,6 +66,17 @@ _SAVED = (
     " seen_breach = excluded.seen_breach,"
     " wish_purpose = excluded.wish_purpose, settled = excluded.settled"
 )
+
+
+def _save(ports: int) -> str:
+    """The statement that keeps so many."""
+    rows = ", ".join(f"({', '.join('?' * 22)})" for _ in range(ports))
+    return (
+        "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
+        " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
+        " seen_asked, seen_setup, seen_breach, wish_purpose, settled)"
+        f" VALUES {rows} ON CONFLICT (port) DO UPDATE SET {_SAVED}"
+    )
 
 
 class SqlStore:
@@ -161,6 +178,21 @@ class SqlStore:
     def save_server_head(self, server: str, head: Head) -> None:
         self._tx.later("UPDATE servers SET sequence = ? WHERE server = ?", (head.sequence, server))
 
+    def lock_servers(self, servers: Sequence[str]) -> dict[str, tuple[int, Head]]:
+        # In one order, so that two who lock several do not wait for each other.
+        rows = self._tx.all(
+            f"SELECT server, fence, sequence FROM servers WHERE server IN ({', '.join('?' * len(servers))})"
+            f" ORDER BY server{self._for_update}",
+            servers,
+        )
+        return {row["server"]: (row["fence"], Head(row["sequence"])) for row in rows}
+
+    def save_servers(self, servers: Mapping[str, tuple[int, Head]]) -> None:
+        self._tx.many(
+            "UPDATE servers SET fence = ?, sequence = ? WHERE server = ?",
+            [(fence, head.sequence, server) for server, (fence, head) in servers.items()],
+        )
+
     def attachments(self, server: str) -> list[Attachment]:
         return [_attachment(row) for row in self._tx.all(f"{_PORT} WHERE server = ? ORDER BY port", (server,))]
 
@@ -177,14 +209,11 @@ class SqlStore:
         return "" if row is None else str(row["port"])
 
     def save(self, changes: Sequence[tuple[Attachment, Attachment | None]]) -> None:
-        rows = ", ".join(f"({', '.join('?' * 22)})" for _ in changes)
-        self._tx.later(
-            "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
-            " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
-            " seen_asked, seen_setup, seen_breach, wish_purpose, settled)"
-            f" VALUES {rows} ON CONFLICT (port) DO UPDATE SET {_SAVED}",
-            [value for new, _ in changes for value in _values(new)],
-        )
+        values = [_values(new) for new, _ in changes]
+        if len(values) <= _FEW:
+            self._tx.later(_save(len(values)), [value for row in values for value in row])
+        else:
+            self._tx.many(_save(1), values)
         left, joined = [], []
         for new, old in changes:
             port, before = new.link.port, old.networks if old else frozenset()
@@ -193,12 +222,11 @@ class SqlStore:
         self._on(left, joined)
 
     def save_readings(self, attachments: Sequence[Attachment]) -> None:
-        for one in attachments:
-            self._tx.later(
-                "UPDATE ports SET seen_class = ?, seen_tags = ?, seen_time = ?, seen_digest = ?, seen_detail = ?,"
-                " seen_asked = ?, seen_setup = ?, seen_breach = ?, settled = ? WHERE port = ?",
-                (*_seen(one.observed), int(one.settled), one.link.port),
-            )
+        values = [(*_seen(one.observed), int(one.settled), one.link.port) for one in attachments]
+        if len(values) == 1:
+            self._tx.later(_READ, values[0])
+        else:
+            self._tx.many(_READ, values)
 
     def attachments_of(self, servers: Sequence[str]) -> list[Attachment]:
         marks = ", ".join("?" * len(servers))
@@ -235,6 +263,9 @@ class SqlStore:
 
     def append(self, event: Event, head: Head) -> Head:
         return self._log.append(self._tx, event, head, later=True)
+
+    def append_each(self, events: Sequence[tuple[Event, Head]]) -> list[Head]:
+        return self._log.append_each(self._tx, events)
 
     def end_of(self, stream: str) -> Head:
         row = self._tx.one("SELECT max(sequence) AS sequence FROM events WHERE stream = ?", (stream,))

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import NamedTuple
 
 from services.kernel.calls import Call
-from services.kernel.errors import Busy, Stale
+from services.kernel.errors import BmsError, Busy, Stale
 from services.network.domain import Attachment, Link, Network, Reading
 from services.network.operations.attachments import (
     Sending,
     asked_of,
+    asked_of_each,
+    by_server,
     check_fence,
     observe,
     reading_of,
@@ -23,11 +27,25 @@ from services.network.operations.attachments import (
 )
 from services.network.operations.looking import keep_same, record
 from services.network.operations.store import Store
+from services.network.operations.together import MOST_PORTS, Asked, Seen, awaits, observe_together
 from services.network.ports import Controller, Fabric, Plug, PortFact
 from services.runtime.database import Database, Transaction
+from services.runtime.writing import impatient
 
 _LOCKS = 1024
 _ROUNDS = 4
+
+
+class ToRead(NamedTuple):
+    """A server whose ports somebody wants read."""
+
+    call: Call
+    server: str
+    fence: int
+
+
+Readings = list[tuple[str, Reading]]
+"""Of the ports of a server, by port."""
 
 
 class Switching:
@@ -81,6 +99,26 @@ class Switching:
         msg = f"others keep changing what the ports of servers/{server} shall be"
         raise Busy(msg, remedy="Send the same request again.", name=f"servers/{server}")
 
+    def send_each(self, asked: Sequence[tuple[Asked, Sending]]) -> list[bool]:
+        """`send` of what was just recorded for several servers, each in its turn: whether it was sent.
+
+        What was not is to be sent by `send`, whose refusal is its own.
+        """
+        sent = [self._written(one, meant) for one, meant in asked]
+        of_server = {one.server: one.wishes for (one, _), was in zip(asked, sent, strict=True) if was}
+        if not of_server:
+            return sent
+        now = self._database.read_one(lambda tx: asked_of_each(self._store_of(tx), of_server))
+        return [was and now[one.server] == meant.asked for (one, meant), was in zip(asked, sent, strict=True)]
+
+    def _written(self, one: Asked, meant: Sending) -> bool:
+        try:
+            if meant.orders:
+                self._fabric.write(one.server, meant.orders, request_id=one.call.request_id)
+        except BmsError:
+            return False  # he is told when he sends by himself
+        return True
+
     def read(self, call: Call, server: str, fence: int) -> list[tuple[str, Reading]]:
         """Reads every port of *server* from the fabric now, and records it; one reading by port.
 
@@ -96,6 +134,34 @@ class Switching:
         return self._database.transact(
             lambda tx: record(self._store_of(tx), call, server, pairs, fence, highest), label="network.observe"
         )
+
+    def read_each(self, wanted: Sequence[ToRead]) -> list[Readings | None]:
+        """`read` of several servers, of which a port each was asked to be something since it was last read.
+
+        None for whoever must go alone: nothing of his was recorded. Whatever it raises, nothing was; or, if the
+        database stopped answering, nothing or everything.
+
+        Raises:
+            PeerUnavailable: the controller of the fabric does not answer at all.
+        """
+        servers = sorted({one.server for one in wanted})
+        known = by_server(self._database.read_one(lambda tx: self._store_of(tx).attachments_of(servers)))
+        ports = [port for mine in known.values() if len(mine) <= MOST_PORTS and awaits(mine) for port in mine]
+        facts: dict[str, list[tuple[Attachment, PortFact]]] = defaultdict(list)
+        for port, fact in zip(ports, self._facts(ports), strict=True):
+            facts[port.server].append((port, fact))
+        seen = {
+            place: Seen(one.call, one.server, facts[one.server], one.fence)
+            for place, one in enumerate(wanted)
+            if one.server in facts
+        }
+
+        def recorded(tx: Transaction) -> dict[int, Readings]:
+            impatient(tx)
+            return observe_together(self._store_of(tx), seen)
+
+        found = self._database.transact(recorded, label="network.observe.together") if seen else {}
+        return [found.get(place) for place in range(len(wanted))]
 
     def look_at(self, server: str, links: Sequence[Link]) -> list[tuple[str, Reading]]:
         """Reads the switch ports of *links* for *server*, and who is registered at each; nothing is recorded.

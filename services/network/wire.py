@@ -294,6 +294,11 @@ def network_message(network: Network, ports: int) -> network_pb2.Network:
     )
 
 
+def attached(ports: Iterable[Attachment]) -> attachment_pb2.AttachPortsResponse:
+    """All ports of a server, as they are then."""
+    return attachment_pb2.AttachPortsResponse(attachments=[attachment_message(one) for one in ports])
+
+
 def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
     """The contract's form of a port."""
     link, seen = attachment.link, attachment.observed

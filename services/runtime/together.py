@@ -2,8 +2,9 @@
 """Callers who wait at the same moment are served as one.
 
 Few callers are served at once, each by himself and in his own thread. Whoever comes while so many are being served
-waits for the first of them to end; then the first who waits leads, and all who wait by then are served together. So
-nobody waits in the hope that others come, and no thread stands between a caller and his answer.
+waits for the first of them to end; then the first who waits leads, and all who wait by then are served together. One
+leads at a time: while he does, those who come are the next to be led. So nobody waits in the hope that others come, and
+no thread stands between a caller and his answer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 AT_ONCE = 2
-"""How many are served, or lead others, at once: one is in the database while another computes."""
+"""How many are served at once, of whom one may lead others: one is in the database while another computes."""
 MOST = 64
 """How many are served together at most, so that the first of them is not held up without bound."""
 _PATIENCE_SECONDS = 1.0
@@ -56,11 +57,12 @@ class Together(Generic[Q, A]):
         self._mutex = threading.Lock()
         self._queue: deque[_Place[Q, A]] = deque()
         self._busy = 0
+        self._led = False
 
     def ask(self, question: Q, alone: Callable[[], A]) -> A:
         """The answer to *question*: given together with others', or by *alone*, which raises what is to be raised."""
         with self._mutex:
-            free = self._busy < AT_ONCE
+            free = self._busy < AT_ONCE and not self._led and not self._queue
             if free:
                 self._busy += 1
             else:
@@ -72,16 +74,17 @@ class Together(Generic[Q, A]):
         if place.leads:
             with self._mutex:
                 others = [self._queue.popleft() for _ in range(min(len(self._queue), MOST - 1))]
-            if not others:
-                return self._by_himself(alone)
-            self._lead(place, others)
+            if others:
+                self._lead(place, others)
+            else:
+                return self._by_himself(alone, leads=True)
         return alone() if place.answer is None else place.answer
 
-    def _by_himself(self, alone: Callable[[], A]) -> A:
+    def _by_himself(self, alone: Callable[[], A], *, leads: bool = False) -> A:
         try:
             return alone()
         finally:
-            self._hand_on()
+            self._hand_on(leads=leads)
 
     def _wait(self, place: _Place[Q, A]) -> None:
         if place.turn.acquire(timeout=_PATIENCE_SECONDS):
@@ -103,14 +106,20 @@ class Together(Generic[Q, A]):
         finally:
             for place in others:
                 place.turn.release()
-            self._hand_on()
+            self._hand_on(leads=True)
 
-    def _hand_on(self) -> None:
-        """Has the first who waits lead; if nobody waits, one less is being served."""
+    def _hand_on(self, *, leads: bool) -> None:
+        """Has the first who waits lead, if nobody else does; if nobody waits, one less is being served.
+
+        Args:
+            leads: whoever ends has led.
+        """
         with self._mutex:
-            if self._queue:
+            if leads:
+                self._led = False
+            if self._queue and not self._led:
                 first = self._queue.popleft()
-                first.leads = True
+                first.leads = self._led = True
                 first.turn.release()
             else:
                 self._busy -= 1

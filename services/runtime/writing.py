@@ -234,8 +234,7 @@ class Writer:
     ) -> list[M | None]:
         """Runs *verb* for several requests of one method in one transaction, with all of their answers.
 
-        What one of them brings with it undoes all: whoever asks then runs each by `once`. Nothing that others have
-        locked is waited for longer than `_IMPATIENT` says, so that nobody waits for what he has no part in.
+        What one of them brings with it undoes all: whoever asks then runs each by `once`. It is `impatient`.
 
         Args:
             asked: at least one, none of them with ``validate_only``.
@@ -250,8 +249,7 @@ class Writer:
         """
 
         def run(tx: Transaction) -> Mapping[int, M]:
-            if tx.dialect == "postgresql":
-                tx.one(_IMPATIENT)
+            impatient(tx)
             calls = [call for call, _ in asked]
             new = [place for place in self._replies.unanswered(tx, calls) if calls[place].awaited()]
             answers = verb(tx, new)
@@ -262,6 +260,15 @@ class Writer:
 
         answers = self._database.transact(run, label=f"{asked[0][0].method.rpartition('/')[2]}.together")
         return [answers.get(place) for place in range(len(asked))]
+
+
+def impatient(tx: Transaction) -> None:
+    """Has *tx* wait for nothing that others have locked for longer than `_IMPATIENT` says: it then fails.
+
+    So nobody who is served together with others waits for what he has no part in.
+    """
+    if tx.dialect == "postgresql":
+        tx.one(_IMPATIENT)
 
 
 def _require_awaited(call: Call) -> None:

@@ -10,8 +10,8 @@ pair changes what is asked and what is seen, and tells of both in the log. Each 
 First what is exact: statements and transactions of an attachment, of its reading, and of readings that show nothing
 new, counted at the effect points; and how often the client waits for PostgreSQL. Then rates, slice by slice in turn,
 as shares of a bare durable insert of one row (at the operations: the servicer without gRPC) and of an empty method
-over gRPC; and the processor time that a pair takes of the process that serves it. Client, service and database share
-the machine.
+over gRPC; and the processor time that a pair takes of the process that serves it, for one caller and for many. Client,
+service and database share the machine.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,6 +255,19 @@ class Taken:
         self._seconds += self._clock() - before
         self._times += times
 
+    def around_all(self, work: Work, callers: int, times: int) -> None:
+        """Does it so often, by each of several callers."""
+
+        def run(caller: int) -> None:
+            for turn in range(times):
+                work(caller, turn)
+
+        with ThreadPoolExecutor(callers) as pool:
+            before = self._clock()
+            list(pool.map(run, range(callers)))
+            self._seconds += self._clock() - before
+            self._times += times * callers
+
     @property
     def milliseconds(self) -> float:
         """Of one piece of work."""
@@ -273,9 +287,10 @@ def at_the_operations(url: str, ports: int) -> dict[str, float]:
             ours.database.transact(lambda tx: tx.execute("INSERT INTO bare VALUES (?)", row), label="bench.bare")
 
         ours.log.start_sealer()
-        taken, least = Taken(time.process_time), Taken(time.process_time)
+        taken, many, least = Taken(time.process_time), Taken(time.process_time), Taken(time.process_time)
         for _ in range(ROUNDS):
             taken.around(fleet.pair(1), SERVERS // 2)
+            many.around_all(fleet.pair(CALLERS), CALLERS, 2 * SERVERS // CALLERS)
             least.around(bare, SERVERS // 2)
         rates = compared(
             {
@@ -287,7 +302,7 @@ def at_the_operations(url: str, ports: int) -> dict[str, float]:
             rounds=ROUNDS,
             seconds=SECONDS,
         )
-        return rates | {"cpu": taken.milliseconds, "cpu bare": least.milliseconds}
+        return rates | {"cpu": taken.milliseconds, "cpu many": many.milliseconds, "cpu bare": least.milliseconds}
 
 
 def over_the_wire(url: str, ports: int) -> dict[str, float]:
@@ -318,8 +333,9 @@ def over_the_wire(url: str, ports: int) -> dict[str, float]:
 
                 fleet = Fleet(ask, ports)
                 fleet.bring_in()
-                taken = Taken(service.cpu_seconds)
+                taken, many = Taken(service.cpu_seconds), Taken(service.cpu_seconds)
                 taken.around(fleet.pair(1), 2 * SERVERS)
+                many.around_all(fleet.pair(CALLERS), CALLERS, 8 * SERVERS // CALLERS)
                 rates = compared(
                     {
                         "empty 1": (lambda: nothing, 1),
@@ -330,7 +346,7 @@ def over_the_wire(url: str, ports: int) -> dict[str, float]:
                     rounds=ROUNDS,
                     seconds=SECONDS,
                 )
-                return rates | {"cpu rpc": taken.milliseconds}
+                return rates | {"cpu rpc": taken.milliseconds, "cpu rpc many": many.milliseconds}
     finally:
         mine.send("stop")
         nobody.join()
@@ -350,8 +366,9 @@ def report(rates: dict[str, float]) -> None:
     ratio(f"{CALLERS} callers of one, at the operations", "pair", "pair 1")
     ratio(f"{CALLERS} callers of one, over gRPC", "rpc", "rpc 1")
     for name, where in (("cpu", "at the operations"), ("cpu rpc", "over gRPC")):
-        taken, bare = rates[name], rates["cpu bare"]
-        say(f"  processor time of whoever serves one, {where}: {taken:.2f} ms, of a bare insert's {taken / bare:.1f}")
+        for callers, taken in (("one caller", rates[name]), (f"{CALLERS} callers", rates[f"{name} many"])):
+            of = taken / rates["cpu bare"]
+            say(f"  processor time of whoever serves {callers} {where}: {taken:.2f} ms, of a bare insert's {of:.1f}")
     best = max(rates[name] for name in ("pair 1", "pair", "rpc 1", "rpc"))
     say(f"  the most here: {best:,.0f} a second; wished for: {WISHED}")
 

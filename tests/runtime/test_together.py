@@ -162,6 +162,41 @@ def test_trouble_makes_everybody_go_alone(error: BaseException) -> None:
     assert counter.together._busy == 0
 
 
+def test_one_leads_at_a_time() -> None:
+    """
+    Who comes while others are led waits for their end, also if nobody else is served, and is led next.
+    """
+    counter = Counter()
+    serving, go = threading.Event(), threading.Event()
+    genuine = counter.serve
+
+    def slow(numbers: Sequence[int]) -> list[str | None]:
+        serving.set()
+        assert go.wait(20)
+        return genuine(numbers)
+
+    counter.together._serve = slow
+    with ThreadPoolExecutor(5) as pool:
+        with gathered(counter, [1, 2]):
+            go.set()
+        go.clear()
+        serving.clear()
+        counter.together._busy = AT_ONCE  # held by nobody who ends
+        led = [pool.submit(counter.ask, number) for number in (3, 4)]
+        until(lambda: counter.waits(2))
+        for _ in range(AT_ONCE):
+            counter.together._hand_on(leads=False)
+        assert serving.wait(20)
+        late = [pool.submit(counter.ask, number) for number in (5, 6)]
+        until(lambda: counter.waits(2))
+        go.set()
+        assert [one.result(20) for one in led] == ["3 together", "4 together"]
+        assert [one.result(20) for one in late] == ["5 together", "6 together"]
+    assert counter.groups[0] == [1, 2]
+    assert sorted(map(sorted, counter.groups[1:])) == [[3, 4], [5, 6]]
+    assert (counter.together._busy, counter.together._led) == (0, False)
+
+
 def test_a_group_has_a_limit() -> None:
     """
     The first who waits is not held up by ever so many: the others are served after him.
@@ -171,7 +206,7 @@ def test_a_group_has_a_limit() -> None:
     with ThreadPoolExecutor(MOST + 2) as pool:
         found = [pool.submit(counter.ask, number) for number in range(MOST + 2)]
         until(lambda: counter.waiting() == MOST + 2)
-        counter.together._hand_on()
+        counter.together._hand_on(leads=False)
         answers = [one.result(20) for one in found]
 
     assert sorted(len(group) for group in counter.groups) == [2, MOST]

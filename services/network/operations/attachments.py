@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.kernel.calls import Call
@@ -119,13 +119,45 @@ def attach(
         WrongState: a port may not go to a tenant's network from where it is.
     """
     head = _claimed(store, server, fence)
-    before = {attachment.link.port: attachment for attachment in store.attachments(server)}
+    before = store.attachments(server)
+    networks = store.hold_networks(networks_of(wishes))
+    asked = asked_for(call, before, wishes, networks, project)
+    if asked.changed:
+        store.save(asked.changed)
+        new = [new for new, _ in asked.changed]
+        head = _recorded(store, call, server, "port.requested", new, fence, head)
+        store.save_server_head(server, head)
+    return asked.ports, asked.sending
+
+
+def networks_of(wishes: Mapping[str, Wish]) -> set[str]:
+    """The names of the networks that *wishes* name."""
+    return {tag.network for wish in wishes.values() for tag in wish.tags}
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """What follows from wishes: all ports of the server then, those that change with what they were, what is sent."""
+
+    ports: list[Attachment]
+    changed: Sequence[tuple[Attachment, Attachment]]
+    sending: Sending
+
+
+def asked_for(
+    call: Call, ports: Sequence[Attachment], wishes: Mapping[str, Wish], networks: Mapping[str, Network], project: str
+) -> AskedFor:
+    """What follows from *wishes* for the *ports* of a server; see `attach`.
+
+    Raises:
+        InvalidField, NotFound, WrongState: as `attach` says.
+    """
+    before = {one.link.port: one for one in ports}
     for port in wishes:
         if port not in before:
             msg = f"{port} is not registered"
             raise NotFound(msg, remedy="Register the server's ports first.", name=port)
-    wanted = spread(wishes, (attachment.link for attachment in before.values()))
-    networks = store.hold_networks({tag.network for wish in wanted.values() for tag in wish.tags})
+    wanted = spread(wishes, (one.link for one in ports))
     changed = []
     for port, wish in wanted.items():
         _check_networks(wish, networks, project)
@@ -136,11 +168,9 @@ def attach(
             new = replace(old, wish=wish, project=owner, request_time=call.now, asked=max(old.asked, 1) + 1)
             changed.append((new, old))
     after = before | {new.link.port: new for new, _ in changed}
-    if changed:
-        store.save(changed)
-        head = _recorded(store, call, server, "port.requested", [new for new, _ in changed], fence, head)
-        store.save_server_head(server, head)
-    return list(after.values()), _sending([one for port, one in after.items() if port in wanted], networks)
+    return AskedFor(
+        list(after.values()), changed, _sending([one for port, one in after.items() if port in wanted], networks)
+    )
 
 
 def sending(store: Store, server: str, ports: Sequence[str]) -> Sending:
@@ -154,7 +184,24 @@ def asked_of(store: Store, server: str, ports: Sequence[str]) -> Mapping[str, in
     return {one.link.port: one.asked for one in _meant(store.attachments(server), ports)}
 
 
-def _meant(attachments: Sequence[Attachment], ports: Sequence[str]) -> list[Attachment]:
+def asked_of_each(store: Store, ports: Mapping[str, Collection[str]]) -> dict[str, Mapping[str, int]]:
+    """As `asked_of` of the ports of several servers; one statement."""
+    found = by_server(store.attachments_of(sorted(ports)))
+    return {
+        server: {one.link.port: one.asked for one in _meant(found.get(server, ()), those)}
+        for server, those in ports.items()
+    }
+
+
+def by_server(attachments: Iterable[Attachment]) -> dict[str, list[Attachment]]:
+    """*attachments* of several servers, apart."""
+    found: dict[str, list[Attachment]] = {}
+    for one in attachments:
+        found.setdefault(one.server, []).append(one)
+    return found
+
+
+def _meant(attachments: Sequence[Attachment], ports: Collection[str]) -> list[Attachment]:
     """Those of *ports* and of the members of their groups that were asked anything."""
     groups = {one.link.port_group for one in attachments if one.link.port in ports} - {""}
     return [one for one in attachments if one.asked and (one.link.port in ports or one.link.port_group in groups)]
@@ -186,7 +233,28 @@ def observe(store: Store, call: Call, server: str, read: Sequence[tuple[Attachme
         Stale: *fence* is lower than one seen before.
     """
     head = _claimed(store, server, fence)
-    now = {attachment.link.port: attachment for attachment in store.attachments(server)}
+    news = news_of(store.attachments(server), read)
+    if news.moved:
+        store.save(news.moved)
+    if news.stayed:
+        store.save_readings(news.stayed)
+    if news.changed:
+        head = _recorded(store, call, server, "port.observed", news.changed, fence, head)
+        store.save_server_head(server, head)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What readings say: ports that are on other networks with what they were, those that are not, and what is told."""
+
+    moved: Sequence[tuple[Attachment, Attachment]]
+    stayed: Sequence[Attachment]
+    changed: Sequence[Attachment]
+
+
+def news_of(ports: Sequence[Attachment], read: Sequence[tuple[Attachment, Reading]]) -> News:
+    """What was *read* says of the *ports* of a server as they are recorded now; see `observe`."""
+    now = {one.link.port: one for one in ports}
     changed, stayed, moved = [], [], []
     for asked, reading in read:
         old = now.get(asked.link.port)
@@ -202,13 +270,7 @@ def observe(store: Store, call: Call, server: str, read: Sequence[tuple[Attachme
             moved.append((new, old))
         if seen is None or shown(seen) != shown(reading):
             changed.append(new)
-    if moved:
-        store.save(moved)
-    if stayed:
-        store.save_readings(stayed)
-    if changed:
-        head = _recorded(store, call, server, "port.observed", changed, fence, head)
-        store.save_server_head(server, head)
+    return News(moved, stayed, changed)
 
 
 def shown(reading: Reading) -> tuple[object, ...]:
@@ -283,9 +345,14 @@ def _recorded(
     store: Store, call: Call, server: str, kind: str, ports: Sequence[Attachment], fence: int, head: Head
 ) -> Head:
     """Appends one event that tells of *ports*; answers the end of the server's stream."""
+    return store.append(told(call, server, kind, ports, fence), head)
+
+
+def told(call: Call, server: str, kind: str, ports: Sequence[Attachment], fence: int) -> Event:
+    """The event that tells of *ports*."""
     observed = kind == "port.observed"
     projects = {one.project for one in ports} - {""}
-    event = Event(
+    return Event(
         stream=SERVER.format(server),
         type=kind,
         time=call.now,
@@ -306,7 +373,6 @@ def _recorded(
             if value
         },
     )
-    return store.append(event, head)
 
 
 def _asked(attachment: Attachment) -> PortSeen:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,14 @@ class AttachmentStore(Protocol):
         """Keeps the end of a server's stream."""
         ...
 
+    def lock_servers(self, servers: Sequence[str]) -> dict[str, tuple[int, Head]]:
+        """As `claim` of each of *servers* that was ever claimed, but raises no fence: `save_servers` does."""
+        ...
+
+    def save_servers(self, servers: Mapping[str, tuple[int, Head]]) -> None:
+        """Keeps fences and the ends of streams of servers that are locked."""
+        ...
+
     def attachments(self, server: str) -> list[Attachment]:
         """The ports of a server, by name."""
         ...
@@ -139,6 +147,10 @@ class Store(NetworkStore, AttachmentStore, Protocol):
 
     def append(self, event: Event, head: Head) -> Head:
         """Appends to the log; answers the stream's new end, which the caller keeps on the row."""
+        ...
+
+    def append_each(self, events: Sequence[tuple[Event, Head]]) -> list[Head]:
+        """As `append`, for several streams at once."""
         ...
 
     def end_of(self, stream: str) -> Head:

@@ -21,6 +21,7 @@ from services.runtime.database import Transaction
 from telemetry import restored
 from telemetry.events import Followed
 from telemetry.known import DELETED, learn
+from telemetry.pace import Pace
 from telemetry.patience import patiently
 from telemetry.peers import Log
 from telemetry.store import Store, bridge, places
@@ -32,13 +33,11 @@ PAGE: Final = 500
 PAGES_AHEAD: Final = 4
 """How many pages may be read and not kept; then reading waits. `telemetry.restored.LEAP` is more."""
 WAIT_SECONDS: Final = 20
-SHORTEST_REST: Final = 0.04
-LONGEST_REST: Final = 0.2
-REST: Final = 3.0
-"""How long it rests after it read news that somebody waits for, as a multiple of what it worked for them, within the
-two bounds above (seconds): in a burst events come by the dozen meanwhile, and share a call. See docs/decisions/0066."""
 PACE: Final = 0.25
-"""Seconds it rests where nobody waits, and between two transactions."""
+"""Seconds it rests where nobody waits, and between two transactions; where somebody does, `telemetry.pace` says."""
+BURST: Final = 10
+"""After an answer with so many news there will be others when it has rested. It then asks without waiting, and from the
+event on that was read last: one answer has the news and shows whether the log still stands."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 GAP_LOOKS: Final = 3
@@ -130,11 +129,6 @@ def _learn(tx: Transaction, service: str, events: Sequence[Followed]) -> frozens
     return frozenset(changed)
 
 
-def rest(worked: float) -> float:
-    """How long to let news come together after *worked* seconds for those before; both in seconds."""
-    return min(LONGEST_REST, max(SHORTEST_REST, REST * worked))
-
-
 def sift(position: int, events: Sequence[Followed]) -> tuple[list[Followed], list[Gap]]:
     """Those of *events* that are new behind *position*, in order, and where positions are missing between them."""
     fresh: list[Followed] = []
@@ -184,6 +178,8 @@ class Follower:
         self._unkept = asyncio.Event()  # there are some
         self._room = asyncio.Event()  # there may be more of them
         self._room.set()
+        self._burst = False
+        self._pace = Pace()
         self._reachable: bool | None = None
         self._noted: bool | None = None  # what the store says of it
         self._failures = 0
@@ -210,14 +206,19 @@ class Follower:
         if self._place is None:
             self._place = await self._store.read(lambda tx: places.place(tx, self.service))
         front = self._front(self._place)
-        asked = self._clock()
+        begun = asked = self._clock()
+        burst, self._burst = self._burst and bool(front.last), False
         # Whether it answers at all is known at once only if it is not asked to wait.
-        wait = WAIT_SECONDS if self._reachable else 0
+        wait = WAIT_SECONDS if self._reachable and not burst else 0
         try:
-            answer = await self._peer.list(front.at, limit=PAGE, wait=wait)
-            came = self._clock()
-            # After the answer: what it holds is of the log that this looks at, or of one before.
-            stands = await restored.stands(self._peer, front)
+            if burst:
+                answer = await self._peer.list(front.at - 1, limit=PAGE + 1, wait=0)
+                stands = restored.holds(answer, front)
+            else:
+                answer = await self._peer.list(front.at, limit=PAGE, wait=wait)
+                begun = self._clock()
+                # After the answer: what it holds is of the log that this looks at, or of one before.
+                stands = await restored.stands(self._peer, front)
         except BmsError as error:
             return await self._unreachable(error)
         self._failures = 0
@@ -241,9 +242,10 @@ class Follower:
         self._complain(gaps)
         self._tell(reachable=True)
         awaited = self._pass_on(self._place)
-        if len(answer) >= PAGE:
+        self._burst = len(fresh) >= BURST
+        if len(fresh) >= PAGE:
             return 0.0
-        return rest((self._clock() - came) / 1_000_000) if awaited else PACE
+        return self._pace.rest((self._clock() - begun) / 1_000_000) if awaited else PACE
 
     async def keep(self) -> float:
         """Keeps what was read; answers how many seconds to let more come together before the next time."""

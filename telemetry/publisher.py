@@ -30,6 +30,8 @@ from telemetry.underway import Sent, Underway
 from telemetry.wording import level
 
 BATCH: Final = 200
+TURN: Final = 10
+"""After how many of them others have a turn: each is put into bytes on the event loop, and watchers wait for it too."""
 LOG_PACE: Final = 0.2
 """Seconds between two looks at the outbox, unless more waits than one look takes or the window was full."""
 UVE_PACE: Final = 0.25
@@ -176,13 +178,15 @@ class Publisher:
         self._full = len(self.underway) + len(unsent) > self._window
         self._more = len(unsent) >= BATCH
         went = False
-        for message in unsent[: max(0, self._window - len(self.underway))]:
+        for number, message in enumerate(unsent[: max(0, self._window - len(self.underway))], 1):
             now = self._clock()
             if await self._deliver(message) != session:
                 self._more = True  # in the session that took it
                 break
             self.underway.add(message.id, message.event_id, now)
             went = True
+            if number % TURN == 0:
+                await asyncio.sleep(0)
         return went
 
     async def oldest_unsent(self) -> int | None:

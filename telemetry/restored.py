@@ -18,7 +18,7 @@ import orjson
 from bms.event.v1 import event_pb2
 from services.kernel.names import stable_uuid
 from services.runtime.database import Transaction
-from telemetry.events import server_of
+from telemetry.events import Followed, server_of
 from telemetry.peers import Log
 from telemetry.refold import TELLING, refold
 from telemetry.standing import Cause, Verdict, worsened
@@ -67,7 +67,11 @@ async def stands(log: Log, place: Place) -> bool:
     """
     if not place.last:
         return True
-    answer = await log.list(place.at - 1, limit=1, wait=0)
+    return holds(await log.list(place.at - 1, limit=1, wait=0), place)
+
+
+def holds(answer: Sequence[Followed], place: Place) -> bool:
+    """Whether *answer*, which a log gave, has the event that was read last."""
     return any(event.position == place.at and _same(event.stored, place.last) for event in answer)
 
 

@@ -22,6 +22,9 @@ from telemetry.sandesh.reception import Announcement, Received
 from telemetry.store import Store, analytics, server_states
 
 BATCH: Final = 500
+TURN: Final = 10
+"""After how many messages others have a turn. Each is read on the event loop, and watchers wait for it too; where many
+come at once, neither the socket nor the queue makes anybody pause."""
 ROOM: Final = 2000
 """Messages that may wait for their transaction; generators wait when there are more."""
 PACE: Final = 0.1
@@ -93,6 +96,7 @@ class StoreSink:
         self._waiting: asyncio.Queue[_Job] = asyncio.Queue(ROOM)
         self._refused: set[Identity] = set()
         self._over = False
+        self._taken = 0
         self._expired_at = 0
         self.committed: Callable[[], None] = lambda: None
 
@@ -151,6 +155,9 @@ class StoreSink:
             raise SinkFailedError(msg)
         expire_time = message.time + self._keep
         await self._waiting.put(_Job(message.generator, (message, expire_time)))
+        self._taken += 1
+        if self._taken % TURN == 0:
+            await asyncio.sleep(0)
 
     async def tell(self, teller: Identity, messages: Sequence[Received]) -> None:
         """Changes the UVEs that *messages* of *teller* are of; the messages are not kept. Not once `run` has ended."""

@@ -33,6 +33,23 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+class Turns:
+    """Counts how often the loop does something else, from now on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._task = asyncio.create_task(self._take())
+
+    async def _take(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.count += 1
+
+    def end(self) -> None:
+        """Counts no more."""
+        self._task.cancel()
+
+
 class FakeLog:
     """A service's event log."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -272,99 +271,6 @@ def test_an_answer_without_news_at_once_is_not_asked_for_in_a_loop(sqlite_store:
     asyncio.run(play())
 
 
-def test_in_a_burst_events_share_an_answer(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    After news it lets some more come before it asks again, and before it keeps them; a full page says that they are
-    there already. Where nobody waits for them it lets more come.
-    """
-    monkeypatch.setattr(module, "PAGE", 2)
-
-    async def play() -> None:
-        await prepared(sqlite_store)
-        log, listener = FakeLog("lifecycle", some(3)), FakeListener()
-        one = follower(log, sqlite_store, listener)
-
-        assert await one.read() == await one.keep() == 0.0
-        assert await one.read() == module.SHORTEST_REST
-        assert await one.keep() == module.PACE
-        assert await positions_kept(sqlite_store) == [1, 2, 3]
-        listener.awaits = False
-        log.append(*some(1, first=4))
-        assert await one.read() == module.PACE
-
-    asyncio.run(play())
-
-
-class Hours:
-    """A clock in a test's hands, in microseconds, as everything here has it that takes time."""
-
-    def __init__(self) -> None:
-        self.now = T0
-
-    def __call__(self) -> int:
-        return self.now
-
-    async def pass_(self, seconds: float) -> None:
-        self.now += round(seconds * 1_000_000)
-
-
-class Busy(FakeLog):
-    """A log with an event in each millisecond, that takes *seconds* to answer."""
-
-    def __init__(self, hours: Hours, seconds: float) -> None:
-        super().__init__("ipam", some(1, "ipam"))
-        self.hours, self.seconds = hours, seconds
-
-    async def list(self, after: int, *, limit: int, wait: int) -> Sequence[Followed]:
-        await self.hours.pass_(self.seconds)
-        there = 1 + (self.hours.now - T0) // 1000
-        self.append(*some(there - len(self.events), "ipam", len(self.events) + 1))
-        return await super().list(after, limit=limit, wait=wait)
-
-
-async def busy(store: Store, answer: float, seconds: float) -> tuple[list[float], list[float]]:
-    """Reads a busy log for *seconds*; how long it rested each time, and the seconds from one telling to the next."""
-    await prepared(store, "ipam")
-    hours, rests, told = Hours(), list[float](), list[int]()
-
-    one = Stepping("ipam", Busy(hours, answer), store, FakeListener(), hours, no_pause)
-    while hours.now < T0 + seconds * 1_000_000:
-        rests.append(await one.read())
-        told.append(hours.now)
-        await one.keep()
-        await hours.pass_(rests[-1])
-    return rests, [(later - earlier) / 1e6 for earlier, later in pairwise(told)]
-
-
-def test_what_is_cheap_is_passed_on_soon(sqlite_store: Store) -> None:
-    """
-    At a thousand events a second and a service that answers in five milliseconds no event waits long to be told.
-    """
-
-    async def play() -> None:
-        rests, ages = await busy(sqlite_store, 0.005, 1.0)
-
-        assert max(ages) < 0.06
-        assert set(rests) == {module.SHORTEST_REST}
-
-    asyncio.run(play())
-
-
-def test_where_calls_are_dear_there_are_few_of_them(sqlite_store: Store) -> None:
-    """
-    A machine that has all it can do is asked as seldom as with the longest rest.
-    """
-
-    async def play() -> None:
-        rests, ages = await busy(sqlite_store, 0.1, 1.5)
-
-        # Of the first answer nothing is known yet that it should be looked at beside.
-        assert set(rests[1:]) == {module.LONGEST_REST}
-        assert min(ages[1:]) >= 0.1 + module.LONGEST_REST
-
-    asyncio.run(play())
-
-
 class Held(Store):
     """A store whose transactions end when they may."""
 
@@ -434,14 +340,6 @@ def test_while_the_store_is_away_little_more_is_told(sqlite_store: Store, monkey
         assert listener.told == await positions_kept(sqlite_store) == list(range(1, 34))
 
     asyncio.run(play())
-
-
-@pytest.mark.parametrize("worked", [-3600.0, 0.0, 0.02, 0.05, 3600.0])
-def test_rests_are_bounded_whatever_the_clock_says(worked: float) -> None:
-    """
-    Works a quarter of the time at most, and never rests for long, even if the clock was set meanwhile.
-    """
-    assert module.rest(worked) == min(0.2, max(0.04, 3 * worked))
 
 
 def test_a_gap_is_looked_at_again_before_it_is_believed(sqlite_store: Store) -> None:

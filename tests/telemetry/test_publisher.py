@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from telemetry import publisher as publisher_module
 from telemetry.enricher import Enricher
 from telemetry.known import Facts, Known
 from telemetry.publisher import Publisher
+from telemetry.sandesh.encode import Values
+from telemetry.sandesh.schema import Message
 from telemetry.store import Store, bridge
 from telemetry.translate import object_log
 from tests.telemetry.builders import OTHER, SERVER, event_id, followed
-from tests.telemetry.fakes import FakeInventory, FakeSender, until
+from tests.telemetry.fakes import FakeInventory, FakeSender, Turns, until
 
 
 async def queued(store: Store, *positions: int) -> None:
@@ -51,6 +54,30 @@ def test_towards_our_own_store_nothing_leaves_the_outbox_by_sending(sqlite_store
         assert not await publisher.step()
         assert [log["event_id"] for log in sender.logs] == [event_id("lifecycle", position) for position in (1, 2, 3)]
         assert len(await waiting(sqlite_store)) == 3
+
+    asyncio.run(play())
+
+
+def test_while_much_is_sent_others_have_a_turn(sqlite_store: Store) -> None:
+    """
+    A session that takes all at once makes nobody wait; watchers are told in between all the same.
+    """
+
+    async def play() -> None:
+        at: list[int] = []
+
+        class Noting(FakeSender):
+            async def deliver(self, message: Message, values: Values) -> int:
+                at.append(turns.count)
+                return await super().deliver(message, values)
+
+        await queued(sqlite_store, *range(1, publisher_module.BATCH + 1))
+        turns = Turns()
+        assert await Publisher(Noting(), sqlite_store, acknowledged=True).step()
+        turns.end()
+
+        assert len(at) == publisher_module.BATCH
+        assert max(Counter(at).values()) <= publisher_module.TURN
 
     asyncio.run(play())
 

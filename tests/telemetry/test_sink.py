@@ -19,7 +19,7 @@ from telemetry.sink import SinkFailedError, StoreSink
 from telemetry.store import Store, analytics
 from telemetry.uves import Filters, one
 from tests.telemetry.builders import OTHER, SENDER, SERVER, T0, received
-from tests.telemetry.fakes import until
+from tests.telemetry.fakes import Turns, until
 
 T = TypeVar("T")
 RIVAL = Identity("host-2", "bms-telemetry", "Config", "0")
@@ -108,6 +108,23 @@ def test_what_comes_within_a_moment_is_one_transaction(sqlite_store: Store, monk
         assert await kept(sqlite_store) == 21
         assert await driver_of(sqlite_store, SERVER) == "driver-19"
         assert counted.writes == 3
+
+    asyncio.run(play())
+
+
+def test_while_a_generator_sends_much_others_have_a_turn(sqlite_store: Store) -> None:
+    """
+    Messages that are there already are taken without waiting for anything; watchers are told in between all the same.
+    """
+
+    async def play() -> None:
+        sink, turns = StoreSink(sqlite_store, "c", 60, lambda: T0), Turns()
+        for _ in range(20 * sink_module.TURN):
+            await sink.store(node(SERVER, "ipmi"))
+
+        turns.end()
+
+        assert turns.count >= 20 - 1
 
     asyncio.run(play())
 

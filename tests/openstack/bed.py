@@ -142,7 +142,7 @@ def _configure(folder: Path, found: Path, port: int, password: str, *, login: bo
     )  # fmt: skip
     own: dict[str, dict[str, object]] = {
         "api": {"host_ip": "127.0.0.1", "port": port},
-        "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
+        "database": {"connection": parts.sqlite(folder / "ironic.sqlite")},
         "oslo_concurrency": {"lock_path": folder / "locks"},
         # Off on purpose: the product asks for cleaning itself, whatever the site's default is.
         "conductor": {"automated_clean": False, "sync_power_state_interval": 5},

@@ -134,7 +134,7 @@ def running_faulty(
     base = ironic.settings(folder, hardware="redfish", interfaces=INTERFACES, **options)
     own: dict[str, dict[str, object]] = {
         "api": {"host_ip": "127.0.0.1", "port": port},
-        "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
+        "database": {"connection": parts.sqlite(folder / "ironic.sqlite")},
         "oslo_concurrency": {"lock_path": folder / "locks"},
         "conductor": {
             "automated_clean": False, "sync_power_state_interval": 3600, "check_provision_state_interval": 2,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.openstack.bed import _start
-from tests.openstack.cloud.parts import answers, free_port, run, write_ini
+from tests.openstack.cloud.parts import answers, free_port, run, sqlite, write_ini
 from tests.openstack.cloud.programs import programs
 
 # Its own policies are made for tokens, and there is no Keystone.
@@ -97,7 +97,7 @@ def _configure(folder: Path, found: Path, fetched_from: int) -> Path:
         # It fetches nothing from a loopback that nobody named.
         "import_filtering_opts": {"allowed_hosts": "[127.0.0.1]", "allowed_ports": f"[{fetched_from}]"},
         "paste_deploy": {"flavor": "keystone", "config_file": paste},
-        "database": {"connection": f"sqlite:///{folder}/glance.sqlite"},
+        "database": {"connection": sqlite(folder / "glance.sqlite")},
         "oslo_policy": {"policy_file": policy, "enforce_scope": False, "enforce_new_defaults": False},
         "oslo_concurrency": {"lock_path": folder / "locks"},
     }

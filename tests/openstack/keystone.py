@@ -21,7 +21,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from tests.openstack.bed import _start
-from tests.openstack.cloud.parts import answers, free_port, run
+from tests.openstack.cloud.parts import answers, free_port, run, sqlite
 from tests.openstack.cloud.programs import programs
 
 PEOPLE = {
@@ -119,7 +119,7 @@ def _configure(folder: Path, token_seconds: int) -> Path:
         for number in "01":
             (folder / name / number).write_bytes(Fernet.generate_key())
     sections: dict[str, dict[str, object]] = {
-        "database": {"connection": f"sqlite:///{folder}/keystone.sqlite"},
+        "database": {"connection": sqlite(folder / "keystone.sqlite")},
         "token": {"expiration": token_seconds},
         "fernet_tokens": {"key_repository": folder / "fernet"},
         # It makes none here; without them it does not even start.

@@ -101,7 +101,7 @@ def running_ironic(folder: Path, broker: Broker) -> Iterator[SharedIronic]:
     )  # fmt: skip
     own: dict[str, dict[str, Any]] = {
         "api": {"host_ip": "127.0.0.1", "port": port},
-        "database": {"connection": f"sqlite:///{folder}/ironic.sqlite"},
+        "database": {"connection": parts.sqlite(folder / "ironic.sqlite")},
         "oslo_concurrency": {"lock_path": folder / "locks"},
         "oslo_messaging_notifications": {"driver": "messagingv2"},
         "conductor": {

@@ -127,20 +127,20 @@ def test_a_broker_that_goes_while_a_server_is_deployed(fleet: Fleet, ironic: Fau
     The deploy ends well, what somebody did to another node meanwhile is found when the broker is back, and from then
     on notifications come again: the listing, once an hour, has no part in either.
     """
-    ironic.steer(fleet.bmcs["worked"].port, deploy="sleep:10")
+    ironic.steer(fleet.bmcs["worked"].port, deploy="sleep:30")
     fleet.create("worked")
-    wait_for("it is deployed", lambda: fleet.node("worked")["provision_state"] == "deploying", 60)
+    wait_for("it is deployed", lambda: fleet.node("worked")["provision_state"] == "deploying", 300)
     broker.down()
     maintenance = f"/nodes/{fleet.uuid('watched')}/maintenance"
     ironic.api.call("PUT", maintenance, Deadline(), {"reason": "a fan"})
-    wait_for("it is away", lambda: "notifications.away" in fleet.site.log("lifecycle"), 60)
+    wait_for("it is away", lambda: "notifications.away" in fleet.site.log("lifecycle"), 300)
     assert fleet.diagnosis("watched").blocked_on == ""
     broker.up()
 
-    wait_for("it is told", lambda: fleet.diagnosis("watched").blocked_on == "CONTROLLER_MAINTENANCE", 120)
+    wait_for("it is told", lambda: fleet.diagnosis("watched").blocked_on == "CONTROLLER_MAINTENANCE", 300)
     fleet.moved("worked", ACTIVE)
     ironic.api.call("DELETE", maintenance, Deadline())
-    wait_for("it is over", lambda: fleet.diagnosis("watched").blocked_on == "", 120)
+    wait_for("it is over", lambda: fleet.diagnosis("watched").blocked_on == "", 300)
     fleet.delete("worked")
     fleet.moved("worked", AVAILABLE)
 

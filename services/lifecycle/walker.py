@@ -83,8 +83,7 @@ class Walker:
         started = self._clock.now()
         server = self._database.read(lambda tx: self._store.find_server(tx, claim.key))
         if server is None or server.fence != claim.fence:
-            msg = f"the claim on servers/{claim.key} was taken over"
-            raise Stale(msg)
+            raise _overtaken(claim.key)
         self._walked(server.uuid)
         stepped = False
         if claim.taken_over:
@@ -279,15 +278,33 @@ class Walker:
         self._database.transact(conclude, label="step.rest")
 
     def _instance_of(self, server: Server) -> Instance | None:
-        return (
-            self._database.read(lambda tx: self._store.find_instance(tx, server.instance)) if server.instance else None
-        )
+        """The instance that holds *server*.
+
+        Raises:
+            Stale: the claim was taken over, and the instance ended since; its name may be another's by now.
+        """
+        if not server.instance:
+            return None
+
+        def find(tx: Transaction) -> Instance | None:
+            instance = self._store.find_instance(tx, server.instance)
+            if instance is None or instance.server != server.uuid:
+                kept = self._store.find_server(tx, server.uuid)
+                if kept is None or kept.fence != server.fence:
+                    raise _overtaken(server.uuid)
+            return instance
+
+        return self._database.read(find)
 
     def _commit(self, change: Change, now: datetime, *, due: datetime | None, fence: int, release: bool) -> Change:
         label = change.server.intent.step.name.value if change.server.intent else "rest"
         return self._database.transact(
             lambda tx: self._store.write(tx, change, now, due=due, fence=fence, release=release), label=f"step.{label}"
         )
+
+
+def _overtaken(uuid: str) -> Stale:
+    return Stale(f"the claim on servers/{uuid} was taken over")
 
 
 def _together(due: datetime, beat: timedelta) -> datetime:

@@ -17,7 +17,7 @@ from services.lifecycle.domain.server import PortClass, Report
 from services.lifecycle.domain.states import State
 from services.runtime.loop import Loop, Pool
 from tests.lifecycle.rig import BLUE, WEB, Crash, Rig
-from tests.lifecycle.test_crashes import At, kill
+from tests.lifecycle.test_crashes import At, kill, quarantine
 from tests.support.clocks import FakeClock
 from tests.support.wire import admin
 
@@ -94,6 +94,43 @@ def test_an_overtaken_worker_writes_nothing_and_lets_go(rig: Rig) -> None:
     rig.clock.advance(130)
     rig.settle()
     assert rig.server(uuid).state is State.ACTIVE
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another's"])
+def test_a_worker_that_slept_until_the_instance_was_gone_lets_go(rig: Rig, *, again: bool) -> None:
+    """
+    Stopped after it had read the server: by the time it reads the instance others have ended that, and one of the same
+    name may have another server.
+    """
+    uuid = rig.available()
+    rig.hardware.machine(uuid).slow = True
+    rig.create(BLUE)
+    rig.pass_time(60)
+    rig.hardware.machine(uuid).slow = False
+    rig.clock.advance(600)
+    now = rig.clock.now()
+    (mine,) = rig.database.transact(lambda tx: claim(tx, "servers", now, now + timedelta(seconds=60), 1), label="claim")
+    reads: list[str] = []
+
+    def sleep(label: str, when: str) -> None:
+        if (label, when) != ("db.read", "after"):
+            return
+        reads.append(label)
+        if len(reads) == 1:
+            rig.clock.advance(61)
+            rig.ok("DeleteInstance", instance_pb2.DeleteInstanceRequest(name=WEB))
+            rig.settle()
+            assert rig.instance() is None
+            if again:
+                quarantine(rig, uuid)
+                other = rig.available(2)
+                rig.create(BLUE)
+                rig.settle()
+                assert rig.server(other).instance == WEB
+
+    with observed(sleep), pytest.raises(Stale):
+        rig.worker._walker.walk(mine)
+    assert rig.server(uuid).instance == ""
 
 
 def test_a_peer_that_has_seen_a_newer_fence_stops_an_old_worker(rig: Rig) -> None:

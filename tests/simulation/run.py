@@ -18,10 +18,11 @@ from typing import Any
 import structlog
 
 from services.kernel.effect import observed
-from services.lifecycle.claims import next_due
+from services.lifecycle.looks import CALM, NO_INTENT
+from services.runtime.database import Transaction
 from services.runtime.migrations import migrate
 from services.simulated import control
-from tests.simulation import admins, analytics, audit, brownfield, handyman, leaks, verdicts
+from tests.simulation import admins, analytics, audit, brownfield, handyman, leaks, movers, verdicts
 from tests.simulation.brownfield import Adopter
 from tests.simulation.engine import Simulation, Stuck
 from tests.simulation.expectations import tainted_since
@@ -40,6 +41,8 @@ LIVES = 3
 """Instances that every server has in its life."""
 _REST = 86400.0
 """Seconds in which everything must have come to rest once nothing goes wrong any more."""
+_SOON = 120_000_000
+"""Microseconds for which nothing may be due where all is at rest."""
 _ROUNDS = 3
 _LATE = frozenset({"calls late", "stop", "calls slow", "slow effects"})
 """Faults by which a call may be served after its caller gave up."""
@@ -189,6 +192,9 @@ def _lives(outcome: Outcome, site: Site, projects: int, clean: float, standing: 
     if weather.has(handyman.CLASS):
         worker = handyman.Handyman(Person(site, "admin", "handyman", quick), servers)
         sim.spawn("handyman", lambda: worker.work(each * 2))
+    if weather.has(movers.CLASS):
+        mover = movers.Mover(Person(site, "admin", "mover", quick), servers)
+        sim.spawn("mover", lambda: mover.work(each * 2))
     forcers = Forcers(Person(site, "admin", "asks", quick), Person(site, "second", "approves", quick), ledger)
     sim.spawn("forcers", lambda: forcers.work(each))
     admins.provide(admin, [server for server in servers if server not in {one.server for one in brown}])
@@ -237,8 +243,15 @@ def _rest(site: Site, admin: Person, mender: admins.Mender) -> bool:
     mender.round(takes=True)
     if not admins.available(admin) or audit.unended(admin):
         return False
-    due = site.databases["lifecycle"].read(next_due)
-    return due is None or due > site.sim.micros + 120_000_000
+    return not site.databases["lifecycle"].read(lambda tx: _busy(tx, site.sim.micros + _SOON))
+
+
+def _busy(tx: Transaction, soon: int) -> bool:
+    """Whether anything but a round by a server at rest is due: those are spread, and of many one is always next."""
+    return bool(
+        tx.all(f"SELECT 1 FROM servers WHERE due <= ? AND NOT ({CALM}) LIMIT 1", (soon, NO_INTENT))
+        or tx.all("SELECT 1 FROM instances WHERE due <= ? LIMIT 1", (soon,))
+    )
 
 
 def _until(sim: Simulation, reached: Any, every: float, seconds: float, what: str) -> None:
@@ -256,9 +269,14 @@ def _standing(admin: Person) -> str:
     lines = audit.unended(admin)
     lines += [
         f"{status.server[8:16]} {status.state} {status.operation} {status.instance} {status.wait.code}"
-        f" {status.wait.reason} {status.fault}"
+        f" {status.wait.reason} {status.fault}{' in maintenance' if status.maintenance else ''}"
         for status in admins.statuses(admin)
-        if status.operation or status.instance or status.fault or not status.isolated or status.HasField("wait")
+        if status.operation
+        or status.instance
+        or status.fault
+        or not status.isolated
+        or status.HasField("wait")
+        or status.maintenance
     ]
     return "; ".join(lines)
 

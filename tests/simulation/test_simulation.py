@@ -69,6 +69,18 @@ def test_operators_work_on_servers(seed: int) -> None:
     assert outcome.counts["handyman"]
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+def test_servers_are_migrated(seed: int) -> None:
+    """
+    Servers go to other switch ports, to those that others have left too, with cables that are moved too early, late or
+    elsewhere, while processes are killed, switches lie and answers get lost: the logs prove isolation, the rack saw
+    nothing wrong, and every server comes back into the pool.
+    """
+    outcome = run(seed, 5, ("migrations", "kill", "switch", "answers lost"))
+    all_is_well(outcome)
+    assert outcome.counts["migrations"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "servers"), kept())
 def test_what_failed_once(seed: int, servers: int) -> None:

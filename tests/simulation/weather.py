@@ -70,7 +70,7 @@ CLASSES = (
 LATEST = 90.0
 """Seconds after which a call that its caller has given up may still arrive."""
 
-BY_NAME = ("others", "handyman")
+BY_NAME = ("others", "handyman", "migrations")
 """More of them, which no seed draws: drawn with the rest they would change what every kept seed plays."""
 
 _EFFECTS = ("kill", "stop", "database lost", "database away", "slow effects")

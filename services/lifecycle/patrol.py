@@ -29,7 +29,7 @@ from services.lifecycle.domain.waits import BLOCKERS
 from services.lifecycle.domain.walk import Change
 from services.lifecycle.peers import Networks, Reading
 from services.lifecycle.ports import Hardware, Target
-from services.lifecycle.steps.attaching import as_read, port_seen
+from services.lifecycle.steps.attaching import CUTTING, as_read, port_seen
 from services.lifecycle.steps.power import with_power
 from services.runtime.database import Transaction
 
@@ -166,7 +166,10 @@ def _with_ports(server: Server, readings: Sequence[Reading]) -> Server:
         else port
         for port in server.ports
     )
-    return replace(server, ports=ports, isolated=isolated(ports))
+    # Ports that are being cut were perhaps read one by one so far, and no event says that all were in quarantine: the
+    # step does, once it is through.
+    cutting = server.intent is not None and server.intent.step.name in CUTTING
+    return replace(server, ports=ports, isolated=isolated(ports) and (server.isolated or not cutting))
 
 
 def _unplanned(server: Server) -> tuple[str, str] | None:

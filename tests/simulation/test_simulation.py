@@ -69,7 +69,8 @@ def test_operators_work_on_servers(seed: int) -> None:
     assert outcome.counts["handyman"]
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+# 9 once led a server out of quarantine whose ports had been read one by one.
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4, 9))])
 def test_servers_are_migrated(seed: int) -> None:
     """
     Servers go to other switch ports, to those that others have left too, with cables that are moved too early, late or

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -261,9 +262,15 @@ class NetworkClient:
 
     def look_at(self, server: str, places: tuple[Port, ...]) -> tuple[PlaceReading, ...]:
         """See peers.Networks."""
-        request = attachment_pb2.ReadSwitchPortsRequest(server=SERVER.format(server), links=_links(places))
-        found = self._peer.call(self._stub.ReadSwitchPorts, request).readings
-        return tuple(PlaceReading(one.holder, _readings([one.reading])[0]) for one in found)
+        # Two ports may have left the same place, one after the other; network reads each place once.
+        once = {(place.switch_name, place.switch_port): place for place in places}
+        request = attachment_pb2.ReadSwitchPortsRequest(server=SERVER.format(server), links=_links(once.values()))
+        found = dict(zip(once, self._peer.call(self._stub.ReadSwitchPorts, request).readings, strict=True))
+        readings = [found[place.switch_name, place.switch_port] for place in places]
+        return tuple(
+            PlaceReading(one.holder, replace(_readings([one.reading])[0], port=place.name))
+            for place, one in zip(places, readings, strict=True)
+        )
 
     def look(self, servers: Mapping[str, int]) -> dict[str, tuple[Reading, ...]]:
         """See peers.Networks."""

@@ -460,6 +460,28 @@ def test_a_place_is_read_with_whoever_has_it(network: Other) -> None:
     assert (found.holder, found.reading.port_class) == ("servers/x/ports/y", PortClass.QUARANTINE)
 
 
+def test_a_place_that_two_ports_left_is_read_once(network: Other) -> None:
+    """
+    Network refuses one that is named twice; the reading is told of each of the two.
+    """
+    client = NetworkClient(network.peer)
+    names = (f"{SERVER}/ports/1", f"{SERVER}/ports/2", f"{SERVER}/ports/1")
+    ports = tuple(Port(name, "", "leaf1", at) for name, at in zip(names, ("xe-1", "xe-1", "xe-2"), strict=True))
+    classes = (network_pb2.PORT_CLASS_QUARANTINE, network_pb2.PORT_CLASS_UNKNOWN)
+    answer = attachment_pb2.ReadSwitchPortsResponse(
+        readings=[
+            attachment_pb2.SwitchPortReading(reading=attachment_pb2.PortReading(port="any", port_class=kind))
+            for kind in classes
+        ]
+    )
+    found, (request,) = network.answers(lambda: client.look_at(UUID, ports), ("ReadSwitchPorts", answer))
+
+    assert [(link.switch_name, link.switch_port) for link in request.links] == [("leaf1", "xe-1"), ("leaf1", "xe-2")]
+    read = [(one.reading.port, one.reading.port_class) for one in found]
+    cut, unknown = PortClass.QUARANTINE, PortClass.UNKNOWN
+    assert read == [(names[0], cut), (names[1], cut), (names[2], unknown)]
+
+
 def test_links_are_changed_by_the_etag_that_was_read(inventory: Other) -> None:
     """
     With its request id; a mere check writes nothing.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bms.network.v1 import attachment_pb2
 from services.network import wire
-from services.network.operations.attachments import Sending
+from services.network.operations.sending import Sending
 from services.network.operations.store import Store
 from services.network.operations.together import MOST_PORTS, Asked, attach_together
 from services.network.switching import Readings, Switching, ToRead

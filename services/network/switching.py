@@ -15,17 +15,13 @@ from services.kernel.calls import Call
 from services.kernel.errors import BmsError, Busy, Stale
 from services.network.domain import Attachment, Link, Network, Reading
 from services.network.operations.attachments import (
-    Sending,
-    asked_of,
-    asked_of_each,
-    by_server,
     check_fence,
     observe,
     reading_of,
     readings_of,
-    sending,
 )
 from services.network.operations.looking import keep_same, record
+from services.network.operations.sending import Sending, asked_of, asked_of_each, by_server, sending
 from services.network.operations.store import Store
 from services.network.operations.together import MOST_PORTS, Asked, Seen, awaits, observe_together
 from services.network.ports import Controller, Fabric, Plug, PortFact

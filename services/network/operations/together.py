@@ -18,13 +18,13 @@ from services.network.domain import Attachment, Reading, Wish
 from services.network.operations.attachments import (
     AskedFor,
     asked_for,
-    by_server,
     check_fence,
     networks_of,
     news_of,
     readings_of,
     told,
 )
+from services.network.operations.sending import by_server
 from services.network.operations.store import Store
 from services.network.ports import PortFact
 

@@ -43,31 +43,36 @@ class Account:
         self.lines = len(self._book)
 
     def wrongs(self) -> list[str]:
-        """Every line that must not be; empty if the rack saw nothing wrong."""
+        """Every line that must not be; empty if the rack saw nothing wrong.
+
+        Disks that are plugged in where a tenant's system was laid, whether it is still there or was taken out: whoever
+        did so brought them to him. Nobody looks into a server that a tenant uses, and the clean pass after him must
+        cover them too.
+        """
         found: list[str] = []
         before: dict[str, Witnessed] = {}
+        held: set[str] = set()
         brought: dict[str, set[str]] = {}
         for line in self._book:
             if line.server:
                 last = before.get(line.server)
                 his = brought.setdefault(line.server, set())
-                his |= self._brought(line, last)
-                if not self._owners_of(line, his) - {"unknown"}:
-                    # His own data has gone: from here on nothing that came with it is anybody's.
+                if line.cause.startswith("clean "):
+                    # Whatever was brought to him is to be erased with the rest.
+                    held.discard(line.server)
                     his.clear()
+                if last is not None and line.server in held:
+                    his |= line.disks.keys() - last.disks.keys()
+                if line.boot == "disk" or (self._is_laid(line, his) and not (last and self._is_laid(last, his))):
+                    held.add(line.server)
                 wrong = self._judge(line, last, his)
                 found += [f"{line.time} servers/{line.server} {line.cause}: {what}" for what in wrong]
                 before[line.server] = line
         return found
 
-    def _brought(self, line: Witnessed, before: Witnessed | None) -> set[str]:
-        """Disks that were plugged in where a tenant's system lay already: whoever did so brought them to him.
-
-        Nobody looks into a server that a tenant uses, and the clean pass after him must cover them too.
-        """
-        if before is None or not self._owners_of(before, set()) - {"unknown"}:
-            return set()
-        return set(line.disks.keys() - before.disks.keys())
+    def _is_laid(self, line: Witnessed, brought: set[str]) -> bool:
+        """Whether a tenant's system lies on it that was not *brought*."""
+        return bool(self._owners_of(line, brought) - {"unknown"})
 
     def _waived(self, line: Witnessed) -> bool:
         """Whether two administrators answer for what lies on its disks."""
@@ -92,7 +97,9 @@ class Account:
         if len(projects) > 1:
             wrong.append(f"it is on networks of {sorted(projects)} at once")
         running = {owner.split("/")[1] for owner in owners if owner.startswith("projects/")}
-        if projects and line.boot == "disk" and running != projects:
+        # Whoever plugs another's disk into a tenant's server, and takes his out, has that run there.
+        only_brought = not owners and bool(brought & line.disks.keys())
+        if projects and line.boot == "disk" and running != projects and not only_brought:
             wrong.append(f"{sorted(owners)} runs on networks of {sorted(projects)}")
         if "" in reached and line.boot == "disk" and f"servers/{line.server}" not in self._powered:
             wrong.append(f"{sorted(owners)} runs on a private network")

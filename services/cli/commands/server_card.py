@@ -97,7 +97,7 @@ def port_rows(machine: Machine) -> list[tuple[str, ...]]:
             (
                 port.mac_address,
                 port.label or "-",
-                f"{port.switch_name}:{port.switch_port}" if port.switch_name else "-",
+                f"{port.switch_name}/{port.switch_port}" if port.switch_name else "-",
                 "pxe" if port.pxe_enabled else "-",
                 port.port_group or "-",
                 f"{state.port_class}{change}" if state else "-",

@@ -119,7 +119,6 @@ def open_channel(
         ("grpc.max_metadata_size", 16 * 1024),
         # A service that starts, or starts again, is found at once.
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 250),
     ]
     if ca is None:

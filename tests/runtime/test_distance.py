@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -35,7 +36,8 @@ def test_what_is_far_away_is_reached(opened: Callable[[str], grpc.Channel]) -> N
     server.start()
     try:
         with far_from(port, 0.25) as far, opened(f"127.0.0.1:{far}") as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=30)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     finally:
         server.stop(None).wait()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import grpc
@@ -125,10 +126,7 @@ def serve(
     """
     # Before anybody is told that we serve: who then kills the parent must not be taken for it.
     parent = os.getppid()
-    if stop is None:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+    told = stop.wait if stop is not None else _told_by_signals()
     settings = bound.settings
     scrape = serve_metrics(bound.metrics, settings.metrics_port) if bound.metrics and settings.metrics_port else None
     settle()
@@ -138,7 +136,7 @@ def serve(
     _log.info("serving", port=bound.port, services=list(bound.names))
     if started is not None:
         started(bound.port)
-    _wait(stop, parent if settings.die_with_parent else 0)
+    _wait(told, parent if settings.die_with_parent else 0)
     _log.info("draining", grace=settings.grace)
     bound.health.enter_graceful_shutdown()
     stopped = bound.server.stop(settings.grace)
@@ -151,13 +149,33 @@ def serve(
     _log.info("stopped")
 
 
-def _wait(stop: threading.Event, parent: int) -> None:
-    """Until *stop*, or until the process *parent* is gone (0: whatever becomes of it)."""
+def _told_by_signals() -> Callable[[float | None], bool]:
+    """Waits up to so many seconds (None: for ever) for SIGTERM or SIGINT; answers whether one came.
+
+    An event would not do: the handler runs in the thread that waits, and if that has the event's lock just then, it
+    waits for itself for ever.
+    """
+    came: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: came.put(number))
+
+    def told(seconds: float | None) -> bool:
+        try:
+            came.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
+
+    return told
+
+
+def _wait(told: Callable[[float | None], bool], parent: int) -> None:
+    """Until *told* to stop, or until the process *parent* is gone (0: whatever becomes of it)."""
     if not parent:
-        stop.wait()
+        told(None)
         return
     # Looking is portable, and unlike PR_SET_PDEATHSIG it does not end us when a mere thread of the parent ends.
-    while not stop.wait(0.5):
+    while not told(0.5):
         if os.getppid() != parent:
             _log.warning("parent.gone")
             return

@@ -445,6 +445,28 @@ def test_signals_end_a_process_in_order(number: signal.Signals) -> None:
         assert process.wait(10) == 0
 
 
+_SIGNALLED = textwrap.dedent(
+    """
+    import os, signal, subprocess, sys, threading
+    from services.runtime.server import _told_by_signals
+    told = _told_by_signals()
+    flood = "import os, sys\\nfor _ in range(20000): os.kill(int(sys.argv[1]), 15)"
+    sending = subprocess.Popen([sys.executable, "-c", flood, str(os.getpid())])
+    while sending.poll() is None:
+        told(0.00001)
+    print("alive", flush=True)
+    """
+)
+
+
+def test_a_signal_at_any_moment_is_heard() -> None:
+    """
+    Also just as the process begins or ends to wait for one: it once waited for itself then, for ever.
+    """
+    done = subprocess.run([sys.executable, "-c", _SIGNALLED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "alive\n"
+
+
 def test_a_child_ends_with_its_parent() -> None:
     """
     Asked to, a service ends when the process that started it is killed.

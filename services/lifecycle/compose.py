@@ -15,7 +15,9 @@ from services.lifecycle.audits.stores import StoreClients
 from services.lifecycle.audits.sweep import Pause
 from services.lifecycle.bmc import RememberedCredentials
 from services.lifecycle.brakes import Brakes
-from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
+from services.lifecycle.clients.inventory import InventoryClient
+from services.lifecycle.clients.ipam import IpamClient
+from services.lifecycle.clients.network import NetworkClient
 from services.lifecycle.config_drive import config_drive
 from services.lifecycle.domain.brake import Policy
 from services.lifecycle.domain.instance import Instance

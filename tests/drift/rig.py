@@ -16,7 +16,8 @@ from google.protobuf.message import Message
 from bms.lifecycle.v1 import instance_pb2
 from bms.lifecycle.v1 import server_status_pb2 as srv
 from services.lifecycle.brakes import Brakes
-from services.lifecycle.clients import IpamClient, NetworkClient
+from services.lifecycle.clients.ipam import IpamClient
+from services.lifecycle.clients.network import NetworkClient
 from services.lifecycle.domain.server import Port
 from services.lifecycle.domain.states import State
 from services.lifecycle.judging.hearing import Hearing

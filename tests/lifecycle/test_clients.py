@@ -20,7 +20,9 @@ from bms.network.v1 import attachment_pb2, network_pb2, network_service_pb2
 from services.kernel.errors import BmsError, DeadlineExceeded, Exhausted, NotFound, PeerUnavailable, Stale
 from services.kernel.events import DiskSeen
 from services.lifecycle.bmc import Bmc
-from services.lifecycle.clients import InventoryClient, IpamClient, NetworkClient
+from services.lifecycle.clients.inventory import InventoryClient
+from services.lifecycle.clients.ipam import IpamClient
+from services.lifecycle.clients.network import NetworkClient
 from services.lifecycle.domain.server import Lease, Move, Port, PortClass, Report, Tag
 from services.lifecycle.peers import DetachProof, Heard, PortWish, Purpose
 from services.lifecycle.ports import HardwareFacts

@@ -14,11 +14,11 @@ from bms.network.v1 import network_pb2
 from services.kernel.calls import Call
 from services.kernel.errors import AlreadyExists, Forbidden, WrongState
 from services.kernel.names import SERVER
-from services.network import wire
 from services.network.domain import Wish
 from services.network.operations.networks import Networks, NewNetwork
 from services.network.operations.store import Store
 from services.network.ports import Controller
+from services.network.wire import networks as network_wire
 from services.runtime import etags
 from services.runtime.database import Database, Transaction
 from services.runtime.writing import Writer
@@ -54,7 +54,7 @@ class Controlled:
         segment = self._controller.make(new.name, new.display_name, new.network_class, new.vlan, dry=call.validate_only)
 
         def verb(tx: Transaction) -> network_pb2.Network:
-            return wire.network_message(self._networks.create_on(self._store_of(tx), call, new, segment), 0)
+            return network_wire.network_message(self._networks.create_on(self._store_of(tx), call, new, segment), 0)
 
         try:
             return self._writer.once(call, request, verb)

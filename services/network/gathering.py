@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bms.network.v1 import attachment_pb2
-from services.network import wire
 from services.network.operations.sending import Sending
 from services.network.operations.store import Store
 from services.network.operations.together import MOST_PORTS, Asked, attach_together
 from services.network.switching import Readings, Switching, ToRead
+from services.network.wire import attachments as attachment_wire
 from services.runtime.database import Database, Transaction
 from services.runtime.together import Together
 from services.runtime.writing import Writer
@@ -94,7 +94,7 @@ class Gathering:
         def verb(tx: Transaction, new: Sequence[int]) -> dict[int, attachment_pb2.AttachPortsResponse]:
             found = attach_together(self._store(tx), {place: requests[place].asked for place in new})
             sending.update((place, one.sending) for place, one in found.items())
-            return {place: wire.attached(one.ports) for place, one in found.items()}
+            return {place: attachment_wire.attached(one.ports) for place, one in found.items()}
 
         answers = self._writer.together([(one.asked.call, one.message) for one in requests], verb)
         there = [place for place, answer in enumerate(answers) if answer is not None]

@@ -17,7 +17,6 @@ from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2, network_se
 from services.kernel.calls import Call
 from services.kernel.clock import Ids
 from services.kernel.names import SERVER
-from services.network import wire
 from services.network.clearing import Clearing
 from services.network.controlled import Controlled
 from services.network.gathering import Gathering, Recorded, Request
@@ -29,6 +28,9 @@ from services.network.operations.together import Asked
 from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.store import SqlStore
 from services.network.switching import Switching, ToRead
+from services.network.wire import attachments as attachment_wire
+from services.network.wire import leftovers as leftover_wire
+from services.network.wire import networks as network_wire
 from services.runtime import etags
 from services.runtime.context import current_call
 from services.runtime.database import Database, Transaction, UniqueViolation
@@ -77,36 +79,36 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     ) -> network_pb2.Network:
         """See the contract."""
         call = current_call()
-        new = wire.new_network(request)
+        new = network_wire.new_network(request)
         if self._controlled is not None:
             return self._controlled.create(call, request, new)
         return self._writer.once(
-            call, request, lambda tx: wire.network_message(self._networks.create(self.store(tx), call, new), 0)
+            call, request, lambda tx: network_wire.network_message(self._networks.create(self.store(tx), call, new), 0)
         )
 
     def GetNetwork(self, request: network_pb2.GetNetworkRequest, context: grpc.ServicerContext) -> network_pb2.Network:
         """See the contract."""
-        name = wire.network_name(request.name)
-        return wire.network_message(*self._read(lambda store: self._networks.get(store, name)))
+        name = network_wire.network_name(request.name)
+        return network_wire.network_message(*self._read(lambda store: self._networks.get(store, name)))
 
     def ListNetworks(
         self, request: network_pb2.ListNetworksRequest, context: grpc.ServicerContext
     ) -> network_pb2.ListNetworksResponse:
         """See the contract."""
         call = current_call()
-        project = wire.project_of(request.parent)
-        where = wire.network_conditions(request.filter)
+        project = network_wire.project_of(request.parent)
+        where = network_wire.network_conditions(request.filter)
         page = self._tokens.request(request, call, request.parent, request.filter)
         found = self._read(lambda store: self._networks.list(store, project, page, where))
         return network_pb2.ListNetworksResponse(
-            networks=[wire.network_message(network, ports) for network, ports in found.rows],
+            networks=[network_wire.network_message(network, ports) for network, ports in found.rows],
             next_page_token=self._tokens.next(found.next_after, call, request.parent, request.filter),
         )
 
     def DeleteNetwork(self, request: network_pb2.DeleteNetworkRequest, context: grpc.ServicerContext) -> Empty:
         """See the contract."""
         call = current_call()
-        name = wire.network_name(request.name)
+        name = network_wire.network_name(request.name)
         if self._controlled is not None:
             self._controlled.remove(call, request, name)
 
@@ -125,13 +127,13 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     ) -> attachment_pb2.RegisterServerPortsResponse:
         """See the contract."""
         call = current_call()
-        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
-        links = wire.links(request)
+        server, fence = attachment_wire.server_uuid(request.server), attachment_wire.fence_of(request.fence)
+        links = attachment_wire.links(request)
 
         def verb(tx: Transaction) -> attachment_pb2.RegisterServerPortsResponse:
             found = attachments.register(self.store(tx), call, server, links, fence, as_found=request.as_found)
             return attachment_pb2.RegisterServerPortsResponse(
-                attachments=[wire.attachment_message(one) for one in found]
+                attachments=[attachment_wire.attachment_message(one) for one in found]
             )
 
         response = self._once(call, request, verb)
@@ -150,9 +152,9 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     ) -> attachment_pb2.AttachPortsResponse:
         """See the contract."""
         call = current_call()
-        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
-        asked = wire.wishes(request)
-        project = wire.tenant(request, asked)
+        server, fence = attachment_wire.server_uuid(request.server), attachment_wire.fence_of(request.fence)
+        asked = attachment_wire.wishes(request)
+        project = attachment_wire.tenant(request, asked)
         if self._controlled is not None:
             self._controlled.check(server, asked)
 
@@ -160,7 +162,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
 
         def verb(tx: Transaction) -> attachment_pb2.AttachPortsResponse:
             found, meant = attachments.attach(self.store(tx), call, server, asked, project, fence)
-            recorded.append(Recorded(wire.attached(found), meant))
+            recorded.append(Recorded(attachment_wire.attached(found), meant))
             return recorded[-1].response
 
         def alone() -> Recorded:
@@ -179,21 +181,23 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self, request: attachment_pb2.ReadServerPortsRequest, context: grpc.ServicerContext
     ) -> attachment_pb2.ReadServerPortsResponse:
         """See the contract."""
-        server, fence = wire.server_uuid(request.server), wire.fence_of(request.fence)
+        server, fence = attachment_wire.server_uuid(request.server), attachment_wire.fence_of(request.fence)
         readings = self.gathering.read(ToRead(current_call(), server, fence))
         return attachment_pb2.ReadServerPortsResponse(
-            readings=[wire.reading_message(port, reading) for port, reading in readings]
+            readings=[attachment_wire.reading_message(port, reading) for port, reading in readings]
         )
 
     def ReadSwitchPorts(
         self, request: attachment_pb2.ReadSwitchPortsRequest, context: grpc.ServicerContext
     ) -> attachment_pb2.ReadSwitchPortsResponse:
         """See the contract."""
-        links = wire.links(request)
-        found = self._switching.look_at(wire.server_uuid(request.server), links)
+        links = attachment_wire.links(request)
+        found = self._switching.look_at(attachment_wire.server_uuid(request.server), links)
         return attachment_pb2.ReadSwitchPortsResponse(
             readings=[
-                attachment_pb2.SwitchPortReading(holder=holder, reading=wire.reading_message(link.port, reading))
+                attachment_pb2.SwitchPortReading(
+                    holder=holder, reading=attachment_wire.reading_message(link.port, reading)
+                )
                 for link, (holder, reading) in zip(links, found, strict=True)
             ]
         )
@@ -202,12 +206,12 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self, request: attachment_pb2.BatchReadServerPortsRequest, context: grpc.ServicerContext
     ) -> attachment_pb2.BatchReadServerPortsResponse:
         """See the contract."""
-        found = self._switching.look(current_call(), wire.looks(request))
+        found = self._switching.look(current_call(), attachment_wire.looks(request))
         return attachment_pb2.BatchReadServerPortsResponse(
             servers=[
                 attachment_pb2.BatchReadServerPortsResponse.Reading(
                     server=SERVER.format(server),
-                    readings=[wire.reading_message(port, reading) for port, reading in readings],
+                    readings=[attachment_wire.reading_message(port, reading) for port, reading in readings],
                 )
                 for server, readings in found.items()
             ]
@@ -218,11 +222,11 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     ) -> attachment_pb2.ListPortAttachmentsResponse:
         """See the contract."""
         call = current_call()
-        where = wire.attachment_conditions(request.filter)
+        where = attachment_wire.attachment_conditions(request.filter)
         page = self._tokens.request(request, call, request.filter)
         found = self._read(lambda store: attachments.list_attachments(store, page, where))
         return attachment_pb2.ListPortAttachmentsResponse(
-            attachments=[wire.attachment_message(one) for one in found.rows],
+            attachments=[attachment_wire.attachment_message(one) for one in found.rows],
             next_page_token=self._tokens.next(found.next_after, call, request.filter),
         )
 
@@ -236,7 +240,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         page = self._tokens.request(request, call)
         found, examined, following = self._clearing.page(call, page.after, page.size)
         return leftover_pb2.ListLeftoversResponse(
-            leftovers=[wire.leftover_message(one) for one in found],
+            leftovers=[leftover_wire.leftover_message(one) for one in found],
             next_page_token=self._tokens.next(following, call),
             examined_count=examined,
         )
@@ -245,7 +249,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self, request: leftover_pb2.GetLeftoverRequest, context: grpc.ServicerContext
     ) -> leftover_pb2.Leftover:
         """See the contract."""
-        return wire.leftover_message(self._clearing.find(current_call(), request.name))
+        return leftover_wire.leftover_message(self._clearing.find(current_call(), request.name))
 
     def RemoveLeftover(
         self, request: leftover_pb2.RemoveLeftoverRequest, context: grpc.ServicerContext
@@ -259,7 +263,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
 
         def told(tx: Transaction) -> leftover_pb2.Leftover:
             left.tell(self.store(tx), call, removed, "leftover.removed")
-            return wire.leftover_message(removed)
+            return leftover_wire.leftover_message(removed)
 
         return self._writer.once(call, request, told)
 

@@ -15,11 +15,11 @@ import pytest
 from bms.network.v1 import attachment_pb2 as at
 from services.kernel.calls import Call
 from services.kernel.effect import observed
-from services.network import wire
 from services.network.gathering import Recorded, Request
 from services.network.operations.together import MOST_PORTS, Asked
 from services.network.ports import Plug, PortFact
 from services.network.switching import Readings, ToRead
+from services.network.wire import attachments as attachment_wire
 from services.runtime.context import current
 from services.simulated.state import Vlans
 from tests.network.conftest import Site, link, new_request, port, refusal, wish
@@ -65,9 +65,9 @@ def call_of(site: Site, method: str, request_id: str = "", awaited: Callable[[],
 def asked(site: Site, message: at.AttachPortsRequest, awaited: Callable[[], bool] = lambda: True) -> Request:
     """*message* as it waits to be served together with others."""
     call = call_of(site, "AttachPorts", message.request_id, awaited)
-    wishes = wire.wishes(message)
-    server = wire.server_uuid(message.server)
-    return Request(message, Asked(call, server, wishes, wire.tenant(message, wishes), message.fence))
+    wishes = attachment_wire.wishes(message)
+    server = attachment_wire.server_uuid(message.server)
+    return Request(message, Asked(call, server, wishes, attachment_wire.tenant(message, wishes), message.fence))
 
 
 def attached(site: Site, *messages: at.AttachPortsRequest) -> list[Recorded | None]:

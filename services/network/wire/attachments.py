@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract's messages to values, and back."""
+"""Ports of servers on the wire: where they are plugged in, what they are asked to be, and what was read of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2
+from bms.network.v1 import attachment_pb2
 from services.kernel.errors import InvalidField
 from services.kernel.names import NETWORK, PORT, PROJECT, SERVER, new_id
 from services.network.domain import (
@@ -14,39 +14,20 @@ from services.network.domain import (
     MAX_SERVERS,
     Attachment,
     Link,
-    Network,
     PortClass,
     Purpose,
     Reading,
     SwitchPort,
     Tag,
     Wish,
-    check_vlan,
     check_wish,
 )
-from services.network.operations.leftovers import Leftover
-from services.network.operations.networks import NewNetwork
 from services.network.operations.store import Condition
-from services.runtime.etags import etag
-from services.runtime.filters import parse
+from services.network.wire.fields import CLASS_NUMBERS, CLASSES, MAX_TEXT, conditions, printable
 from services.runtime.times import to_timestamp
 
-_ALL = "projects/-"
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
-_MAX_TEXT = 255
 _MAX_GROUP = 63
-
-_CLASSES: dict[int, PortClass] = {
-    network_pb2.PORT_CLASS_QUARANTINE: PortClass.QUARANTINE,
-    network_pb2.PORT_CLASS_PROVISIONING: PortClass.PROVISIONING,
-    network_pb2.PORT_CLASS_CLEANING: PortClass.CLEANING,
-    network_pb2.PORT_CLASS_RESCUE: PortClass.RESCUE,
-    network_pb2.PORT_CLASS_TENANT: PortClass.TENANT,
-    network_pb2.PORT_CLASS_UNKNOWN: PortClass.UNKNOWN,
-}
-_NUMBERS: dict[PortClass, network_pb2.PortClass.ValueType] = {
-    port_class: network_pb2.PortClass.Value(f"PORT_CLASS_{port_class.name}") for port_class in PortClass
-}
 
 _PURPOSES: dict[int, Purpose] = {
     attachment_pb2.WISH_PURPOSE_UNSPECIFIED: Purpose.STEP,
@@ -54,51 +35,6 @@ _PURPOSES: dict[int, Purpose] = {
     attachment_pb2.WISH_PURPOSE_CUT: Purpose.CUT,
     attachment_pb2.WISH_PURPOSE_RESTORE: Purpose.RESTORE,
 }
-
-# -- requests ----------------------------------------------------------------------------------------------------------
-
-
-def new_network(request: network_pb2.CreateNetworkRequest) -> NewNetwork:
-    """The network that *request* asks for.
-
-    Raises:
-        InvalidField: a field is malformed.
-    """
-    (project,) = PROJECT.parse(request.parent, "parent")
-    network_id = new_id(request.network_id, "network_id")
-    given = request.network
-    network_class = _CLASSES.get(given.network_class, PortClass.TENANT)
-    if network_class in {PortClass.QUARANTINE, PortClass.UNKNOWN}:
-        raise InvalidField(
-            field="network.network_class",
-            description=f"is {network_class}, which no network is",
-            remedy="Choose TENANT, PROVISIONING, CLEANING or RESCUE.",
-        )
-    return NewNetwork(
-        name=NETWORK.format(project, network_id),
-        display_name=_text(given.display_name, "network.display_name", _MAX_TEXT),
-        network_class=network_class,
-        vlan=check_vlan(given.vlan_id, "network.vlan_id") if given.vlan_id else 0,
-    )
-
-
-def network_name(name: str) -> str:
-    """*name*, if it is of the form of a network's.
-
-    Raises:
-        InvalidField: it is not.
-    """
-    NETWORK.parse(name)
-    return name
-
-
-def project_of(parent: str) -> str:
-    """The project of a listing's *parent*; "" for all.
-
-    Raises:
-        InvalidField: it is not of the form of a project's name.
-    """
-    return "" if parent == _ALL else PROJECT.parse(parent, "parent")[0]
 
 
 def server_uuid(name: str) -> str:
@@ -157,11 +93,11 @@ def links(
                 description=f"{given.mac_address[:40]!r} is not six pairs of lower-case hexadecimal digits with colons",
             )
         plug = SwitchPort(
-            _text(given.switch_name, f"{where}.switch_name", _MAX_TEXT),
-            _text(given.switch_port, f"{where}.switch_port", _MAX_TEXT),
+            printable(given.switch_name, f"{where}.switch_name", MAX_TEXT),
+            printable(given.switch_port, f"{where}.switch_port", MAX_TEXT),
         )
-        group = _text(given.port_group, f"{where}.port_group", _MAX_GROUP)
-        switch_id = _text(given.switch_id, f"{where}.switch_id", _MAX_GROUP)
+        group = printable(given.port_group, f"{where}.port_group", _MAX_GROUP)
+        switch_id = printable(given.switch_id, f"{where}.switch_id", _MAX_GROUP)
         found.append(Link(given.port, given.mac_address, plug, group, switch_id))
     if isinstance(request, attachment_pb2.RegisterServerPortsRequest):
         _distinct([link.port for link in found], "links", "port")
@@ -182,7 +118,7 @@ def wishes(request: attachment_pb2.AttachPortsRequest) -> dict[str, Wish]:
     for index, given in enumerate(request.wishes):
         where = f"wishes[{index}]"
         _own_port(given.port, server, f"{where}.port")
-        port_class = _CLASSES.get(given.port_class, PortClass.UNKNOWN)
+        port_class = CLASSES.get(given.port_class, PortClass.UNKNOWN)
         if port_class is PortClass.UNKNOWN:
             raise InvalidField(
                 field=f"{where}.port_class",
@@ -224,18 +160,6 @@ def tenant(request: attachment_pb2.AttachPortsRequest, asked: dict[str, Wish]) -
     return ""
 
 
-# -- filters -----------------------------------------------------------------------------------------------------------
-
-
-def network_conditions(text: str) -> list[Condition]:
-    """The filter *text* of a listing of networks.
-
-    Raises:
-        InvalidField: it is none.
-    """
-    return _conditions(text, {"network_class": _class_value, "vlan_id": _number, "display_name": str})
-
-
 def attachment_conditions(text: str) -> list[Condition]:
     """The filter *text* of a listing of attachments.
 
@@ -248,50 +172,13 @@ def attachment_conditions(text: str) -> list[Condition]:
         "switch_name": str,
         "settled": _flag,
     }
-    return _conditions(text, fields)
-
-
-def _conditions(text: str, fields: dict[str, Callable[[str], str | int]]) -> list[Condition]:
-    return [Condition(term.field, term.op == "=", fields[term.field](term.value)) for term in parse(text, fields)]
-
-
-def _class_value(value: str) -> str:
-    name = value.upper().removeprefix("PORT_CLASS_")
-    if name in PortClass.__members__:
-        return PortClass[name].value
-    known = ", ".join(f"PORT_CLASS_{one.name}" for one in PortClass)
-    raise InvalidField(field="filter", description="has an unknown network_class", remedy=f"Give one of {known}.")
-
-
-def _number(value: str) -> int:
-    if value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    raise InvalidField(field="filter", description="compares a number with what is none")
+    return conditions(text, fields)
 
 
 def _flag(value: str) -> int:
     if value in {"true", "false"}:
         return int(value == "true")
     raise InvalidField(field="filter", description="compares settled with neither true nor false")
-
-
-# -- responses ---------------------------------------------------------------------------------------------------------
-
-
-def network_message(network: Network, ports: int) -> network_pb2.Network:
-    """The contract's form of a network with *ports* ports on it."""
-    return network_pb2.Network(
-        name=network.name,
-        display_name=network.display_name or NETWORK.parse(network.name)[1],
-        network_class=_NUMBERS[network.network_class],
-        vrf=network.vrf,
-        vlan_id=network.segment.vlan,
-        vni=network.segment.vni,
-        create_time=to_timestamp(network.create_time),
-        update_time=to_timestamp(network.update_time),
-        etag=etag(network.version),
-        attached_port_count=ports,
-    )
 
 
 def attached(ports: Iterable[Attachment]) -> attachment_pb2.AttachPortsResponse:
@@ -314,7 +201,7 @@ def attachment_message(attachment: Attachment) -> attachment_pb2.PortAttachment:
         ),
         requested=attachment_pb2.PortWish(
             port=link.port,
-            port_class=_NUMBERS[attachment.wish.port_class],
+            port_class=CLASS_NUMBERS[attachment.wish.port_class],
             networks=_tags(attachment.wish.tags),
             purpose=attachment_pb2.WishPurpose.Value(f"WISH_PURPOSE_{attachment.wish.purpose.name}"),
         )
@@ -330,7 +217,7 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
     """The contract's form of what was read of *port*."""
     return attachment_pb2.PortReading(
         port=port,
-        port_class=_NUMBERS[reading.port_class],
+        port_class=CLASS_NUMBERS[reading.port_class],
         networks=_tags(reading.tags),
         read_time=to_timestamp(reading.read_time),
         reading_digest=reading.digest,
@@ -341,25 +228,8 @@ def reading_message(port: str, reading: Reading) -> attachment_pb2.PortReading:
     )
 
 
-def leftover_message(leftover: Leftover) -> leftover_pb2.Leftover:
-    """The contract's form of what is left over at the controller."""
-    marked = leftover.marked
-    return leftover_pb2.Leftover(
-        name=leftover.name,
-        kind=marked.kind,
-        server=SERVER.format(marked.server),
-        why=leftover.why,
-        create_time=to_timestamp(marked.create_time) if marked.create_time else None,
-        removable=leftover.removable,
-        etag=leftover.etag,
-    )
-
-
 def _tags(tags: Iterable[Tag]) -> list[attachment_pb2.NetworkTag]:
     return [attachment_pb2.NetworkTag(network=tag.network, vlan_tag=tag.vlan_tag) for tag in tags]
-
-
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 def _own_port(port: str, server: str, where: str) -> None:
@@ -380,11 +250,3 @@ def _distinct(values: Sequence[str], where: str, what: str) -> None:
                 field=f"{where}[{index}].{what}", description=f"is the same as that of {where}[{first[value]}]"
             )
         first[value] = index
-
-
-def _text(text: str, where: str, longest: int) -> str:
-    if len(text) > longest:
-        raise InvalidField(field=where, description=f"has {len(text)} characters", remedy=f"Give at most {longest}.")
-    if not text.isprintable():
-        raise InvalidField(field=where, description="has characters that cannot be printed", remedy="Leave them out.")
-    return text

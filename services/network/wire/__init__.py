@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between bms.network.v1 and the domain, both ways, and nothing else."""

@@ -130,7 +130,18 @@ def test_the_story_covers_what_it_promises() -> None:
 
     for verb in ("stop", "start", "reboot", "rebuild", "rescue", "unrescue", "attach", "detach", "delete"):
         assert f"instance {verb} " in text
-    for verb in ("import", "provide", "quarantine", "recover", "diagnose", "maintenance set", "delete", "set"):
+    for verb in (
+        "import",
+        "provide",
+        "quarantine",
+        "recover",
+        "diagnose",
+        "maintenance set",
+        "delete",
+        "set",
+        "move",
+        "cabled",
+    ):
         assert f"server {verb} " in text
     assert sum(line.code != 0 for line in LINES) >= 15
     assert "grpcurl" in text

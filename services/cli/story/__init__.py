@@ -10,8 +10,8 @@ from services.cli.story.faults import FAULTS
 from services.cli.story.proof import PROOF
 from services.cli.story.script import Line, Scene
 from services.cli.story.site import IMPORT, PROVIDE, SITE
-from services.cli.story.tenant import TENANT, VERBS
+from services.cli.story.tenant import MOVE, TENANT, VERBS
 
-STORY: tuple[Scene, ...] = (SITE, IMPORT, PROVIDE, CATALOGUE, TENANT, VERBS, FAULTS, ENDING, ANALYTICS, PROOF)
+STORY: tuple[Scene, ...] = (SITE, IMPORT, PROVIDE, CATALOGUE, TENANT, VERBS, MOVE, FAULTS, ENDING, ANALYTICS, PROOF)
 
 __all__ = ["STORY", "Line", "Scene"]

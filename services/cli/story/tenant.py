@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tenant gets a whole server by one call, and does to it what tenants do."""
+"""A tenant gets a whole server by one call, and does to it what tenants do; then it is moved under him."""
 
 from __future__ import annotations
 
@@ -116,6 +116,47 @@ VERBS = Scene(
         Line("bms {tenant} instance detach web blue --wait", note="Even its only network ...", says=("done",)),
         Line("bms server port list {server}", says=("quarantine",), never=("/networks/",)),
         Line("bms {tenant} instance attach web blue --wait", note="... and back.", says=("done",), never=("Error",)),
-        Line("bms {tenant} instance show web", says=("active", "10.1.0.", "connected")),
+        Line(
+            "bms {tenant} instance show web",
+            says=("active", "10.1.0.", "connected"),
+            keep={"address": r"(10\.1\.0\.\d+)"},
+        ),
+    ),
+)
+
+_MOVE = "bms server move {server} --port ens1f0=leaf12a/xe-0/0/%d --port ens2f0=leaf12b/xe-0/0/%d --reason 'rack R12'"
+
+MOVE = Scene(
+    "3c. To other switch ports, with its tenant on it",
+    (
+        Line(
+            f"{_MOVE % (1, 1)} --yes",
+            note="Another server is plugged in there: refused before anything is touched.",
+            code=1,
+            says=("r12-01", "Remedy:"),
+        ),
+        Line(
+            f"{_MOVE % (41, 41)} --yes",
+            note="Off, and cut where it is; no call moves a cable, so it waits for whoever does.",
+            keep={"move": r"(operations/lifecycle-[0-9a-f-]+)"},
+        ),
+        Line("bms server wait {server} --for wait=RECABLE --timeout 1m", says=("RECABLE",)),
+        Line(
+            "bms server diagnose {server}",
+            note="Nothing is left on the old ports, and on the new ones it is in quarantine.",
+            says=("off", "-> leaf12a xe-0/0/41", "-> leaf12b xe-0/0/41", "bms server cabled"),
+        ),
+        Line("bms server cabled {server}", note="The cables are there.", says=("where they shall be",)),
+        Line("bms operation wait {move} --timeout 1m", says=("done",), never=("Error",)),
+        Line(
+            "bms server port list {server}",
+            note="Read back from the new switches: on his network again ...",
+            says=("leaf12a/xe-0/0/41", "leaf12b/xe-0/0/41", "tenant", "/networks/blue"),
+        ),
+        Line(
+            "bms {tenant} instance show web",
+            note="... with the address that it had.",
+            says=("active", "{address}", "connected"),
+        ),
     ),
 )

@@ -27,7 +27,7 @@ from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.backends.neutron_observed import ObservedNeutron
 from services.network.backends.simulated import SimulatedFabric
 from services.network.compose import compose
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.ports import Controller, Fabric, Leftovers, Mirror
 from services.network.settings import ContrailSettings, NeutronSettings
 from services.network.settings import read as read_controller

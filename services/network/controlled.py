@@ -14,7 +14,7 @@ from bms.network.v1 import network_pb2
 from services.kernel.calls import Call
 from services.kernel.errors import AlreadyExists, Forbidden, WrongState
 from services.kernel.names import SERVER
-from services.network.domain import Wish
+from services.network.domain.wishes import Wish
 from services.network.operations.networks import Networks, NewNetwork
 from services.network.operations.store import Store
 from services.network.ports import Controller

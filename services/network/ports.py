@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.network.domain import NO_SETUP, Link, PortClass, PortConfig, PortSetup, Segment, SwitchPort, Wish
+from services.network.domain.attachments import Link
+from services.network.domain.networks import PortClass, Segment
+from services.network.domain.switch_ports import NO_SETUP, PortConfig, PortSetup, SwitchPort
+from services.network.domain.wishes import Wish
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.kernel.errors import InvalidField
-from services.network.domain import MAX_VLAN, MIN_VLAN
+from services.network.domain.networks import MAX_VLAN, MIN_VLAN
 from services.network.ports import DhcpOption
 from services.runtime.contrail_http import Access
 

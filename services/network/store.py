@@ -9,20 +9,10 @@ import orjson
 
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import (
-    NO_SETUP,
-    Attachment,
-    Link,
-    Network,
-    PortClass,
-    PortSetup,
-    Purpose,
-    Reading,
-    Segment,
-    SwitchPort,
-    Tag,
-    Wish,
-)
+from services.network.domain.attachments import Attachment, Link, Reading
+from services.network.domain.networks import Network, PortClass, Segment
+from services.network.domain.switch_ports import NO_SETUP, PortSetup, SwitchPort
+from services.network.domain.wishes import Purpose, Tag, Wish
 from services.network.operations.store import Condition
 from services.runtime.database import Row, Transaction
 from services.runtime.eventlog import EventLog

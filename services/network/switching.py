@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from services.kernel.calls import Call
 from services.kernel.errors import BmsError, Busy, Stale
-from services.network.domain import Attachment, Link, Network, Reading
+from services.network.domain.attachments import Attachment, Link, Reading
+from services.network.domain.networks import Network
 from services.network.operations.attachments import (
     check_fence,
     observe,

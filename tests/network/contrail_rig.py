@@ -16,7 +16,7 @@ from services.network.backends.contrail import ContrailFabric
 from services.network.backends.contrail_leftovers import ContrailLeftovers
 from services.network.backends.contrail_mirror import ContrailMirror
 from services.network.backends.contrail_networks import ContrailNetworks
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.ports import DhcpOption
 from services.runtime.contrail import MAC, Contrail, dashed, listed, network_uuid
 from services.runtime.database import Database

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.network.backends.contrail_reading import digest_of, judged, setup_of
-from services.network.domain import PortConfig, PortSetup
+from services.network.domain.switch_ports import PortConfig, PortSetup
 
 NET = ["default-domain", "demo", "blue"]
 PORT = {"uuid": "p1", "fq_name": ["default-global-system-config", "leaf1", "xe-0/0/1"]}

@@ -9,24 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.errors import InvalidField, WrongState
-from services.network.domain import (
-    QUARANTINE,
-    Attachment,
-    Link,
-    Network,
-    PortClass,
-    PortConfig,
-    Reading,
-    Segment,
-    SwitchPort,
-    Tag,
-    Wish,
-    check_change,
-    check_wish,
-    class_of,
-    config_of,
-    spread,
-)
+from services.network.domain.attachments import Attachment, Link, Reading, check_change, spread
+from services.network.domain.networks import Network, PortClass, Segment
+from services.network.domain.switch_ports import PortConfig, SwitchPort, class_of, config_of
+from services.network.domain.wishes import QUARANTINE, Tag, Wish, check_wish
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

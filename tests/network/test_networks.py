@@ -8,7 +8,7 @@ import pytest
 
 from bms.network.v1 import network_pb2 as net
 from services.kernel.clock import RandomIds
-from services.network.domain import CHOSEN_VLANS
+from services.network.domain.networks import CHOSEN_VLANS
 from services.network.operations.networks import Networks
 from tests.network.conftest import CLASSES, SERVER, Site, link, new_request, refusal, wish
 from tests.support.wire import auditor, member, reader, remedy, service

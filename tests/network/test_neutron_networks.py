@@ -16,7 +16,7 @@ from services.kernel.effect import observed
 from services.kernel.errors import Corrupt
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.runtime.database import Database
 from services.runtime.neutron import Neutron
 from tests.network.conftest import CLASSES, Site, refusal

@@ -15,7 +15,7 @@ import pytest
 from bms.network.v1 import network_pb2 as net
 from services.network.backends.neutron import NeutronFabric
 from services.network.backends.neutron_networks import NeutronNetworks
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.ports import DhcpOption
 from services.runtime.database import open_database
 from services.runtime.migrations import migrate

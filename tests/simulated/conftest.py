@@ -11,7 +11,7 @@ from services.lifecycle.backends.simulated import SimulatedHardware
 from services.lifecycle.bmc import Bmc
 from services.lifecycle.ports import ImageOrder, JobKind, JobOrder, Target
 from services.network.backends.simulated import SimulatedFabric
-from services.network.domain import PortConfig, SwitchPort
+from services.network.domain.switch_ports import PortConfig, SwitchPort
 from services.network.ports import Plug, PortOrder
 from services.simulated import control
 from services.simulated.rack import Rack

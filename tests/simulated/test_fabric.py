@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.errors import PeerUnavailable
-from services.network.domain import PortConfig, SwitchPort
+from services.network.domain.switch_ports import PortConfig, SwitchPort
 from services.network.ports import PortOrder
 from services.simulated import control
 from services.simulated.state import Vlans

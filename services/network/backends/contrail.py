@@ -42,7 +42,7 @@ from services.network.backends.contrail_words import (
     unit_of,
 )
 from services.network.backends.units import carry_out
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.contrail import MAC, Contrail, Resource, interface_name, pairs_of
 from services.runtime.contrail_networks import BACK_REFS, NATIVE_VLAN, open_to_others, vlan_of

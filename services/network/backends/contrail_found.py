@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import PeerUnavailable
 from services.network.backends.contrail_reading import ids, members
-from services.network.domain import SwitchPort
+from services.network.domain.switch_ports import SwitchPort
 from services.network.ports import PortOrder
 from services.runtime.contrail import Contrail, Resource, listed_name
 from services.runtime.openstack import Refused

@@ -13,7 +13,7 @@ import structlog
 
 from services.network.backends.contrail_reading import ids
 from services.network.backends.contrail_words import MARK, machine_uuid
-from services.network.domain import Link
+from services.network.domain.attachments import Link
 from services.runtime.contrail import CONFIG, Contrail, Resource, chosen, interface_name, listed, pairs_of
 from services.runtime.openstack import Refused
 

@@ -16,7 +16,8 @@ from services.kernel.errors import (
     StillInUse,
 )
 from services.kernel.names import NETWORK
-from services.network.domain import PortClass, Segment, Wish
+from services.network.domain.networks import PortClass, Segment
+from services.network.domain.wishes import Wish
 from services.runtime.contrail import (
     EXISTS,
     QUOTA,

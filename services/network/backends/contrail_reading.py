@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.network.domain import PortConfig, PortSetup
+from services.network.domain.switch_ports import PortConfig, PortSetup
 from services.runtime.contrail import Resource, pairs_of
 
 BINDINGS = "virtual_machine_interface_bindings"

@@ -29,7 +29,7 @@ from services.network.backends.neutron_found import (
 from services.network.backends.neutron_reading import digest_of, is_bound, judged, setup_at
 from services.network.backends.neutron_trunks import UNBOUND, fit_for_trunk, keep_trunk, without_trunk
 from services.network.backends.units import carry_out
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.ports import DhcpOption, Plug, PortFact, PortOrder
 from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
 from services.runtime.openstack import Refused

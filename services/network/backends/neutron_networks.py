@@ -17,7 +17,8 @@ from services.kernel.errors import (
     StillInUse,
 )
 from services.kernel.names import NETWORK
-from services.network.domain import PortClass, Segment, Wish
+from services.network.domain.networks import PortClass, Segment
+from services.network.domain.wishes import Wish
 from services.runtime.neutron import Neutron, Resource, age, find_network, is_ours, network_tag
 from services.runtime.openstack import Refused
 

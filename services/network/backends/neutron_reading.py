@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.network.domain import PortConfig, PortSetup, SwitchPort
+from services.network.domain.switch_ports import PortConfig, PortSetup, SwitchPort
 from services.network.ports import Plug
 from services.runtime.neutron import Resource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from services.kernel.clock import Clock
 from services.kernel.effect import effect
-from services.network.domain import PortConfig
+from services.network.domain.switch_ports import PortConfig
 from services.network.ports import Plug, PortFact, PortOrder
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans

@@ -11,21 +11,10 @@ from services.kernel.errors import AlreadyExists, InvalidField, NotFound, Stale,
 from services.kernel.events import Event, Evidence, Head, PortSeen
 from services.kernel.names import SERVER
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import (
-    FOUND,
-    QUARANTINE,
-    Attachment,
-    Link,
-    Network,
-    PortClass,
-    Purpose,
-    Reading,
-    Wish,
-    breach_of,
-    check_change,
-    class_of,
-    spread,
-)
+from services.network.domain.attachments import Attachment, Link, Reading, check_change, spread
+from services.network.domain.networks import Network, PortClass
+from services.network.domain.switch_ports import breach_of, class_of
+from services.network.domain.wishes import FOUND, QUARANTINE, Purpose, Wish
 from services.network.operations.networks import missing
 from services.network.operations.sending import Sending, sending_of
 from services.network.operations.store import Condition, Store

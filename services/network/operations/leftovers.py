@@ -12,7 +12,8 @@ from services.kernel.calls import Call
 from services.kernel.errors import NotFound, Stale, WrongState
 from services.kernel.events import Event
 from services.kernel.names import LEFTOVER, SERVER
-from services.network.domain import Attachment, Network
+from services.network.domain.attachments import Attachment
+from services.network.domain.networks import Network
 from services.network.operations.store import Store
 from services.network.ports import Marked
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.kernel.calls import Call
-from services.network.domain import Attachment, Reading
+from services.network.domain.attachments import Attachment, Reading
 from services.network.operations.attachments import observe, readings_of, shown
 from services.network.operations.store import Store
 from services.network.ports import PortFact

@@ -11,7 +11,7 @@ from services.kernel.clock import Ids
 from services.kernel.errors import AlreadyExists, Exhausted, Forbidden, NotFound, StillInUse
 from services.kernel.events import Event
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import CHOSEN_VLANS, Network, PortClass, Segment
+from services.network.domain.networks import CHOSEN_VLANS, Network, PortClass, Segment
 from services.network.operations.store import Condition, Store
 
 _ROUNDS = 8

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.network.domain import Attachment, Network, Purpose, config_of
+from services.network.domain.attachments import Attachment
+from services.network.domain.networks import Network
+from services.network.domain.switch_ports import config_of
+from services.network.domain.wishes import Purpose
 from services.network.operations.store import Store
 from services.network.ports import PortOrder
 

@@ -9,7 +9,9 @@ from typing import Protocol
 
 from services.kernel.events import Event, Head
 from services.kernel.pages import Page, PageRequest
-from services.network.domain import Attachment, Network, Reading, SwitchPort
+from services.network.domain.attachments import Attachment, Reading
+from services.network.domain.networks import Network
+from services.network.domain.switch_ports import SwitchPort
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import NamedTuple, TypeVar
 from services.kernel.calls import Call
 from services.kernel.errors import BmsError, Stale
 from services.kernel.events import Head
-from services.network.domain import Attachment, Reading, Wish
+from services.network.domain.attachments import Attachment, Reading
+from services.network.domain.wishes import Wish
 from services.network.operations.attachments import (
     AskedFor,
     asked_for,

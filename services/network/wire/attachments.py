@@ -9,19 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from bms.network.v1 import attachment_pb2
 from services.kernel.errors import InvalidField
 from services.kernel.names import NETWORK, PORT, PROJECT, SERVER, new_id
-from services.network.domain import (
-    MAX_PORTS,
-    MAX_SERVERS,
-    Attachment,
-    Link,
-    PortClass,
-    Purpose,
-    Reading,
-    SwitchPort,
-    Tag,
-    Wish,
-    check_wish,
-)
+from services.network.domain.attachments import MAX_PORTS, MAX_SERVERS, Attachment, Link, Reading
+from services.network.domain.networks import PortClass
+from services.network.domain.switch_ports import SwitchPort
+from services.network.domain.wishes import Purpose, Tag, Wish, check_wish
 from services.network.operations.store import Condition
 from services.network.wire.fields import CLASS_NUMBERS, CLASSES, MAX_TEXT, conditions, printable
 from services.runtime.times import to_timestamp

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bms.network.v1 import network_pb2
 from services.kernel.errors import InvalidField
-from services.network.domain import PortClass
+from services.network.domain.networks import PortClass
 from services.network.operations.store import Condition
 from services.runtime.filters import parse
 

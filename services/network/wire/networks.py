@@ -6,7 +6,7 @@ from __future__ import annotations
 from bms.network.v1 import network_pb2
 from services.kernel.errors import InvalidField
 from services.kernel.names import NETWORK, PROJECT, new_id
-from services.network.domain import Network, PortClass, check_vlan
+from services.network.domain.networks import Network, PortClass, check_vlan
 from services.network.operations.networks import NewNetwork
 from services.network.operations.store import Condition
 from services.network.wire.fields import CLASS_NUMBERS, CLASSES, MAX_TEXT, conditions, printable

@@ -13,7 +13,8 @@ import pytest
 from services.cli.__main__ import run
 from services.cli.datadir import DataDir, Login
 from services.cli.supervise.plan import SERVICES
-from tests.cli.fakes import World, serving
+from tests.cli.fakes.serving import serving
+from tests.cli.fakes.world import World
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from services.cli.supervise.plan import SERVICES
 from services.cli.transitions import sanitized
 from services.kernel.errors import Forbidden
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World, serving
+from tests.cli.fakes.serving import serving
+from tests.cli.fakes.world import World
 from tests.cli.proving import OTHER, SERVER, Log, exposed, ipam_log, lifecycle_log, powered_on, proving
 
 

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.lifecycle.v1 import brake_pb2
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 PULLED = brake_pb2.Brake(
     pulled=True, pull_time=Timestamp(seconds=1), server="servers/00000000-0000-4000-8000-000000000001",

@@ -20,7 +20,7 @@ from services.kernel.errors import (
     Unauthenticated,
 )
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 @pytest.mark.parametrize(

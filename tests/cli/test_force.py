@@ -9,7 +9,7 @@ from bms.lifecycle.v1.forced_action_pb2 import ForcedAction
 from bms.lifecycle.v1.server_status_pb2 import ServerStatus
 from services.cli.commands.force import MEANINGS
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 ADOPT = "server adopt a --project p --instance web --flavor f --image i --network blue,address=10.0.0.7,vlan=5"
 

@@ -10,7 +10,7 @@ import pytest
 from services.cli.app import COMMANDS, bms
 from services.cli.commands.rack import rack
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 HEAVY = ("grpc", "rich", "google", "bms", "services.runtime", "yaml")
 

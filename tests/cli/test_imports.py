@@ -8,7 +8,7 @@ import pytest
 
 from bms.inventory.v1.server_pb2 import ImportFault, ImportFormat
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 @pytest.fixture

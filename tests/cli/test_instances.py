@@ -9,7 +9,7 @@ import pytest
 from services.cli import waiting
 from services.kernel.errors import OperationFailed
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 CREATE = "--as tenant-a instance create web --flavor bm --image deb --network blue"
 

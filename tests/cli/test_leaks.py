@@ -18,7 +18,7 @@ from bms.lifecycle.v1.audit_service_pb2 import Leak
 from services.cli.supervise.plan import SERVICES
 from services.kernel.errors import BmsError, PeerUnavailable, WrongState
 from tests.cli.conftest import Shell
-from tests.cli.fakes import refuse
+from tests.cli.fakes.answers import refuse
 
 LEASE = "projects/demo/leases/00000001-0000-4000-8000-000000000000"
 PORT = "servers/00000001-0000-4000-8000-000000000000/ports/0c0000000001"

@@ -4,7 +4,7 @@ from __future__ import annotations
 from bms.inventory.v1 import server_pb2
 from bms.ipam.v1 import lease_pb2
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 def port(number: int, *, pxe: bool = False, plugged: bool = True) -> server_pb2.Port:

@@ -15,7 +15,7 @@ from bms.network.v1 import network_pb2
 from bms.telemetry.v1.telemetry_pb2 import SourcedEvent, UveChange, WatchEventsResponse, WatchUvesResponse
 from services.cli.nouns import Span
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 def test_flavors(bms: Shell, world: World) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from services.kernel.errors import WrongState
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 @pytest.fixture(autouse=True)

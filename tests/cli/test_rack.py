@@ -11,7 +11,7 @@ from services.cli.rack import FILE, open_rack, set_pace
 from services.simulated.rack import PortWrite
 from services.simulated.state import Vlans
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 BMC = "10.84.1.1:443"
 UUID = "00000000-0000-4000-8000-000000000001"

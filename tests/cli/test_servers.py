@@ -9,7 +9,7 @@ import pytest
 from bms.inventory.v1.server_pb2 import Bmc, Location
 from services.kernel.errors import OperationFailed
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 def test_servers_and_their_states_are_one_table(bms: Shell, world: World) -> None:

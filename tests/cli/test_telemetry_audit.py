@@ -17,7 +17,7 @@ from bms.event.v1 import event_pb2
 from bms.telemetry.v1.telemetry_pb2 import SandeshMessage, SourcedEvent
 from services.cli import delivered
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 
 
 def now() -> datetime:

@@ -12,7 +12,7 @@ import pytest
 from services.cli.failures import CliError
 from services.cli.tokens import CloudToken, FileToken
 from tests.cli.conftest import Shell
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 from tests.support.keystone import SERVICE, FakeKeystone, fake_keystone
 
 

@@ -16,7 +16,7 @@ from services.runtime.contrail import MAC, dashed, listed, network_uuid
 from tests.cli.conftest import Shell
 from tests.cli.doctor.fakes import PROJECT as LOGIN
 from tests.cli.doctor.fakes import FakeCloud, fake_cloud
-from tests.cli.fakes import World
+from tests.cli.fakes.world import World
 from tests.support.contrail import FakeContrail
 from tests.support.contrail_http import served
 

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from services.kernel.errors import PeerUnavailable
-from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.backends.ironic_held import IronicHolds
 from services.lifecycle.ports import HoldSeen
 from tests.lifecycle.backends.fake_ironic import Fake, serving
-from tests.lifecycle.backends.test_ironic import SERVER, TARGET, Login, StepClock
+from tests.lifecycle.backends.ironic_rig import SERVER, TARGET, Login, StepClock, impatient
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -25,9 +24,7 @@ FIRST, OTHER = (f"{number:08d}-0000-4000-8000-00000000000a" for number in (1, 2)
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """An Ironic with one node that is available."""
-    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
-
-    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 3.0)
+    impatient(monkeypatch)
     with serving() as running:
         running.add(SERVER, "available", provision_updated_at="2026-01-01T00:00:00+00:00")
         yield running

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from services.kernel.errors import PeerUnavailable
-from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.ports import TakenElsewhere
 from tests.lifecycle.backends.fake_ironic import Fake, serving
-from tests.lifecycle.backends.test_ironic import SERVER, TARGET, Login, StepClock
+from tests.lifecycle.backends.ironic_rig import SERVER, TARGET, impatient
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -24,18 +23,10 @@ FIRST, SECOND, OTHER = (f"{number:08d}-0000-4000-8000-00000000000a" for number i
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """An Ironic with one node that is available, and a backend with little patience."""
-    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
-
-    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 3.0)
-    monkeypatch.setattr(ironic_api, "_LOCKED_SECONDS", 0.2)
+    impatient(monkeypatch, locked=0.2)
     with serving() as running:
         running.add(SERVER, "available", provision_updated_at="2026-01-01T00:00:00+00:00")
         yield running
-
-
-@pytest.fixture
-def hardware(fake: Fake) -> IronicHardware:
-    return IronicHardware(IronicApi(endpoint=fake.url), Login(), StepClock())
 
 
 def held(fake: Fake) -> tuple[object, object]:

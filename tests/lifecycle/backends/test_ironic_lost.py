@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from services.kernel.errors import PeerUnavailable, WrongState
-from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.bmc import Bmc
 from services.lifecycle.ports import ImageOrder, JobKind, JobPhase, ServerCard, wait_for
-from tests.lifecycle.backends.fake_ironic import Fake, serving
-from tests.lifecycle.backends.test_ironic import IMAGE, ORDERS, SERVER, TARGET, Login, StepClock, done
+from tests.lifecycle.backends.fake_ironic import Fake
+from tests.lifecycle.backends.ironic_rig import IMAGE, ORDERS, SERVER, TARGET, StepClock, done
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -24,21 +21,6 @@ class Kept:
 
     def of(self, server: str) -> Bmc:
         return Bmc("", 0, "redfish", "", "", kept=True)
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
-
-    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 3.0)
-    monkeypatch.setattr(ironic_api, "_LOCKED_SECONDS", 0.4)
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def hardware(fake: Fake) -> IronicHardware:
-    return IronicHardware(IronicApi(endpoint=fake.url), Login(), StepClock())
 
 
 STATES = {JobKind.DEPLOY: "available", JobKind.RESCUE: "active"}

@@ -9,9 +9,7 @@ from services.kernel.errors import ConsoleNotOffered
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.ports import CleanStep, JobKind, JobOrder, JobPhase, Marks
 from tests.lifecycle.backends.fake_ironic import Fake
-from tests.lifecycle.backends.test_ironic import SERVER, TARGET, done, fake, hardware
-
-__all__ = ["fake", "hardware"]  # the fixtures
+from tests.lifecycle.backends.ironic_rig import SERVER, TARGET, done
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 

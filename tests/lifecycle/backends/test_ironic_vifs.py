@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.backends.nova import NovaHardware
@@ -16,7 +15,7 @@ from services.lifecycle.backends.nova_servers import NovaServers
 from services.lifecycle.ports import Booking, JobKind, JobPhase, NotNow, wait_for
 from tests.lifecycle.backends.fake_ironic import Fake, serving
 from tests.lifecycle.backends.fake_nova import FakeNova, FakePorts
-from tests.lifecycle.backends.test_ironic import ORDERS, SERVER, TARGET, Login, StepClock
+from tests.lifecycle.backends.ironic_rig import ORDERS, SERVER, TARGET, Login, StepClock, impatient
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -29,9 +28,7 @@ VIF = f"port of {LEASES[0]}"
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """An Ironic with one free node, whose ports it moves."""
-    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
-
-    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 3.0)
+    impatient(monkeypatch)
     with serving() as running:
         running.add(SERVER, "available", network_interface="neutron")
         running.ports = [{"node": SERVER, "uuid": PORT, "address": MAC.upper(), "portgroup_uuid": None}]

@@ -11,14 +11,13 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import Exhausted, PeerUnavailable, WrongState
-from services.lifecycle.backends import ironic_api
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.backends.nova import NovaHardware
 from services.lifecycle.backends.nova_servers import NovaServers
 from services.lifecycle.ports import Booking, JobKind, JobOrder, JobPhase, NotNow, TakenElsewhere, wait_for
 from tests.lifecycle.backends.fake_ironic import Fake, serving
 from tests.lifecycle.backends.fake_nova import FakeNova, FakePorts
-from tests.lifecycle.backends.test_ironic import IMAGE, SERVER, TARGET, Login, StepClock
+from tests.lifecycle.backends.ironic_rig import IMAGE, SERVER, TARGET, Login, StepClock, impatient
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
@@ -37,10 +36,7 @@ ORDER = JobOrder(JobKind.DEPLOY, image=IMAGE, config_drive=json.dumps(DRIVE).enc
 @pytest.fixture
 def ironic(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     """An Ironic with one node that is offered, and a template; patience is short."""
-    import openstack  # noqa: F401 -- it takes seconds, which are none of the call's here
-
-    monkeypatch.setattr(ironic_api, "CALL_SECONDS", 3.0)
-    monkeypatch.setattr(ironic_api, "_LOCKED_SECONDS", 0.2)
+    impatient(monkeypatch, locked=0.2)
     with serving() as running:
         running.add(SERVER, "available", provision_updated_at="2026-01-01T00:00:00+00:00")
         running.templates[TRAIT] = [{"interface": "deploy", "step": "boot_instance", "args": {}, "priority": 0}]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leases as callers meet them, over both databases."""
+"""Leases as callers meet them, over both databases: granted, refused, listed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from bms.event.v1 import event_pb2
@@ -18,22 +17,18 @@ from services.kernel.effect import observed
 from tests.ipam.rig import (
     ADMIN,
     BARE_METAL,
-    DEMO,
     LIFECYCLE,
     NETWORK,
     OTHER,
-    SERVER,
     Rig,
     creation,
-    proof,
     verify,
     wish,
 )
-from tests.support.wire import detail, fields, member, reader, reason, remedy
+from tests.support.wire import detail, fields, member, reader, remedy
 
 LEASED = lease_pb2.AddressLease.STATE_LEASED
 COOLING = lease_pb2.AddressLease.STATE_COOLING
-FREED = lease_pb2.AddressLease.STATE_FREED
 INSTANCE = "projects/demo/instances/web"
 
 
@@ -184,124 +179,6 @@ def test_an_owner_has_one_address_per_interface(rig: Rig) -> None:
     assert lease.name in remedy(reply.status)
 
 
-def test_exhaustion_tells_when_the_next_is_free(rig: Rig) -> None:
-    """
-    With every address leased or resting the refusal says so, with the next free time and RetryInfo; then it succeeds.
-    """
-    rig.prefix("10.1.0.0/30", gateway="none", cool_down=timedelta(minutes=10))
-    first, second = rig.lease("vm-1"), rig.lease("vm-2")
-    full = rig.refused("LeaseAddress", wish("vm-3"))
-    rig.release(second)
-    rig.clock.advance(60)
-    rig.release(first)
-
-    reply = rig.refused("LeaseAddress", wish("vm-3"))
-
-    assert full.code is reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    info = detail(reply.status, error_details_pb2.ErrorInfo)
-    assert info is not None
-    assert info.metadata["next_free_time"] == (rig.clock.now() + timedelta(minutes=9)).isoformat()
-    assert detail(reply.status, error_details_pb2.RetryInfo) is not None
-    assert remedy(reply.status)
-    rig.clock.advance(540)
-    again = rig.lease("vm-3")
-    assert (again.address, again.epoch) == (second.address, 2)
-    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=second.name)).state == FREED
-
-
-def test_the_events_of_an_address(rig: Rig) -> None:
-    """
-    An address that goes through two owners tells: leased, cooling, freed, leased; the freed event names no caller.
-    """
-    rig.prefix("10.1.0.0/32", cool_down=timedelta(seconds=30))
-    rig.release(rig.lease("vm-1"))
-    rig.clock.advance(30)
-    rig.lease("vm-2", request_id=str(uuid.uuid4()))
-
-    events = rig.events()
-
-    (stream,) = verify(events).values()
-    assert [header.type for header in stream] == [
-        "address.leased",
-        "address.cooling",
-        "address.freed",
-        "address.leased",
-    ]
-    assert [header.state_after for header in stream] == ["leased", "cooling", "free", "leased"]
-    bodies = [event_pb2.EventBody.FromString(event.body) for event in rig.of_addresses()]
-    assert [body.actor for body in bodies] == [DEMO.subject, DEMO.subject, "ipam", DEMO.subject]
-    assert [body.facts["owner"] for body in bodies] == ["vm-1", "vm-1", "vm-1", "vm-2"]
-    assert bodies[3].cause.request_id
-
-
-def test_the_sweeper_frees_what_has_rested(rig: Rig) -> None:
-    """
-    Without anybody asking, a rested address is freed in the log; the sweeper says when to look again.
-    """
-    rig.prefix(cool_down=timedelta(seconds=2))
-    lease = rig.release(rig.lease("vm-1"))
-
-    due = rig.sweeper.tick(rig.clock.now())
-    early = rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name))
-    rig.clock.advance(2)
-    rig.sweeper.tick(rig.clock.now())
-    rig.sweeper.tick(rig.clock.now())
-
-    assert due == rig.clock.now()
-    assert early.state == COOLING
-    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).state == FREED
-    (stream,) = verify(rig.events()).values()
-    assert [header.type for header in stream][-1] == "address.freed"
-    assert len(stream) == 3
-
-
-def test_old_leases_are_forgotten_but_epochs_are_not(rig: Rig) -> None:
-    """
-    A lease freed more than thirty days ago is gone; the next grant of its address goes on counting.
-    """
-    rig.prefix("10.1.0.0/32", cool_down=timedelta())
-    lease = rig.release(rig.lease("vm-1"))
-    rig.sweeper.tick(rig.clock.now())
-    rig.clock.advance(31 * 86400)
-    rig.sweeper.tick(rig.clock.now())
-
-    assert rig.refused("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).code is grpc.StatusCode.NOT_FOUND
-    assert rig.lease("vm-2").epoch == 2
-    verify(rig.events())
-
-
-def test_a_late_release_never_frees_the_new_owner(rig: Rig) -> None:
-    """
-    The old owner's release, repeated after another owner got the address, answers the old lease and changes nothing.
-    """
-    rig.prefix("10.1.0.0/32", cool_down=timedelta(seconds=1))
-    old = rig.lease("vm-1")
-    rig.release(old)
-    rig.clock.advance(1)
-    new = rig.lease("vm-2")
-
-    late = rig.release(old)
-    wrong = rig.refused("ReleaseLease", lease_pb2.ReleaseLeaseRequest(name=new.name, epoch=old.epoch))
-
-    assert late.state == FREED
-    assert wrong.code is grpc.StatusCode.ABORTED
-    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=new.name)) == new
-    assert rig.refused("LeaseAddress", wish("vm-3")).code is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-def test_releasing_twice_rests_once(rig: Rig) -> None:
-    """
-    Releasing a lease that rests answers it; its rest does not begin again.
-    """
-    rig.prefix()
-    lease = rig.lease("vm-1")
-    first = rig.release(lease)
-    rig.clock.advance(60)
-
-    assert first.state == COOLING
-    assert rig.release(lease) == first
-
-
 def test_networks_have_both_versions(rig: Rig) -> None:
     """
     An owner has one lease per IP version; asked for any, IPv4 comes first, and IPv6 where there is no IPv4.
@@ -331,124 +208,6 @@ def test_the_second_prefix_serves_when_the_first_is_full(rig: Rig) -> None:
     found = [rig.lease(f"vm-{number}").address for number in range(3)]
 
     assert found == ["10.1.0.0", "10.1.0.1", "10.0.0.2"]
-
-
-def test_bare_metal_belongs_to_services(rig: Rig) -> None:
-    """
-    Only services lease and release for bare metal instances; the refusal says what to do instead.
-    """
-    rig.prefix()
-    request = wish(INSTANCE, kind=BARE_METAL)
-    for caller in (DEMO, ADMIN):
-        assert rig.refused("LeaseAddress", request, caller).code is grpc.StatusCode.PERMISSION_DENIED
-    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=3)
-    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch, detach=proof(rig))
-    for caller in (DEMO, ADMIN):
-        reply = rig.refused("ReleaseLease", release, caller)
-        assert reply.code is grpc.StatusCode.PERMISSION_DENIED
-        assert "etach" in remedy(reply.status)
-    release.fence = 3
-
-    assert rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE).state == COOLING
-    body = event_pb2.EventBody.FromString(rig.events()[-1].body)
-    assert (body.instance, body.cause.fence) == (INSTANCE, 3)
-    assert body.facts["detached_server"] == SERVER
-
-
-def test_bare_metal_must_prove_its_detach(rig: Rig) -> None:
-    """
-    A bare metal instance's address is not released without a reading of its ports made after it was granted.
-    """
-    rig.prefix()
-    rig.clock.advance(3600)
-    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL)
-    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch)
-
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach"]
-    release.detach.CopyFrom(proof(rig, -1800))
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.read_time"]
-    release.detach.CopyFrom(proof(rig))
-    release.detach.reading_digest = b"short"
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.reading_digest"]
-    release.detach.reading_digest = b"d" * 32
-    release.detach.server = "servers/none"
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["detach.server"]
-    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=lease.name)).state == LEASED
-
-
-@pytest.mark.parametrize(
-    ("by", "told"),
-    [
-        (f"{SERVER}/forcedActions/22222222-2222-4222-8222-222222222222", "address.forced_free"),
-        (SERVER, "address.withdrawn"),
-    ],
-)
-def test_what_is_released_without_proof_rests_and_says_why(rig: Rig, by: str, told: str) -> None:
-    """
-    A service may name, instead of a proof, what allows the release: the event is another one and names it, and the
-    address rests as any does.
-    """
-    rig.prefix()
-    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=3)
-    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=lease.epoch, without_proof=by, fence=3)
-
-    resting = rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE)
-
-    assert (resting.state, resting.HasField("free_time")) == (COOLING, True)
-    event = rig.events()[-1]
-    header = event_pb2.EventHeader.FromString(event.header)
-    assert (header.type, header.state_after) == (told, "cooling")
-    assert event_pb2.EventBody.FromString(event.body).facts["without_proof"] == by
-    assert rig.wire.ok("ReleaseLease", release, caller=LIFECYCLE) == resting
-
-
-def test_nobody_else_releases_without_proof(rig: Rig) -> None:
-    """
-    Not administrators, not for virtual machines, not beside a proof, not for something that allows nothing.
-    """
-    rig.prefix()
-    held, virtual = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL), rig.lease("vm-1")
-    release = lease_pb2.ReleaseLeaseRequest(name=held.name, epoch=held.epoch, without_proof=SERVER)
-    of_vm = lease_pb2.ReleaseLeaseRequest(name=virtual.name, epoch=virtual.epoch, without_proof=SERVER)
-    for caller in (DEMO, ADMIN):
-        assert rig.refused("ReleaseLease", release, caller).code is grpc.StatusCode.PERMISSION_DENIED
-        assert rig.refused("ReleaseLease", of_vm, caller).code is grpc.StatusCode.PERMISSION_DENIED
-    assert fields(rig.refused("ReleaseLease", of_vm, LIFECYCLE).status) == ["without_proof"]
-    release.detach.CopyFrom(proof(rig))
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["without_proof"]
-    release.ClearField("detach")
-    release.without_proof = "servers/none"
-    assert fields(rig.refused("ReleaseLease", release, LIFECYCLE).status) == ["without_proof"]
-    assert rig.wire.ok("GetLease", lease_pb2.GetLeaseRequest(name=held.name)).state == LEASED
-
-
-def test_an_address_that_is_held_names_its_holder_to_those_who_may_know(rig: Rig) -> None:
-    """
-    A service that asks for a held address is told whose it is; another project's member is not.
-    """
-    rig.prefix()
-    held = rig.lease("vm-secret")
-    asked = wish(INSTANCE, kind=BARE_METAL, address=held.address)
-
-    assert "vm-secret" in rig.refused("LeaseAddress", asked, LIFECYCLE).status.message
-
-
-def test_a_lower_fence_is_refused(rig: Rig) -> None:
-    """
-    Once a fence was seen, lower ones of the same owner are ABORTED and change nothing; equal and higher ones pass.
-    """
-    rig.prefix()
-    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=7)
-
-    again = wish(INSTANCE, kind=BARE_METAL, interface="other", fence=6)
-    release = lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=1, fence=6, detach=proof(rig))
-
-    assert rig.refused("LeaseAddress", again, LIFECYCLE).code is grpc.StatusCode.ABORTED
-    assert rig.refused("ReleaseLease", release, LIFECYCLE).code is grpc.StatusCode.ABORTED
-    assert rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL, fence=7) == lease
-    assert rig.lease("projects/demo/instances/db", LIFECYCLE, kind=BARE_METAL, fence=1).epoch == 1
-    assert fields(rig.refused("LeaseAddress", wish(fence=1)).status) == ["fence"]
-    assert fields(rig.refused("LeaseAddress", wish(fence=-1), LIFECYCLE).status) == ["fence"]
 
 
 def test_projects_do_not_see_each_other(rig: Rig) -> None:
@@ -555,25 +314,6 @@ def test_events_hide_bodies_of_other_projects(rig: Rig) -> None:
     assert own[1].body.facts["owner"] == "vm-1"
     assert not [one for one in others if one.HasField("body") or "demo" in one.header.stream]
     assert [one.digest for one in others] == [one.digest for one in own]
-
-
-def test_times_that_no_clock_shows(rig: Rig) -> None:
-    """
-    A detach read at the end of time is taken as it is: it is evidence, not our clock.
-    """
-    rig.prefix()
-    lease = rig.lease(INSTANCE, LIFECYCLE, kind=BARE_METAL)
-    detach = proof(rig)
-    detach.read_time.CopyFrom(Timestamp(seconds=253402300799))
-
-    reply = rig.wire.call(
-        "ReleaseLease",
-        lease_pb2.ReleaseLeaseRequest(name=lease.name, epoch=1, detach=detach),
-        caller=LIFECYCLE,
-    )
-
-    assert reply.code is grpc.StatusCode.OK
-    assert reason(reply.status) == ""
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/8", "10.1.0.0/24", "2001:db8::/64", "::/0"])

@@ -59,6 +59,14 @@ def _of_call(error: grpc.RpcError) -> CliError:
     return CliError(text, reason=code.name)
 
 
+def is_of_one(error: grpc.RpcError) -> bool:
+    """Whether *error* refuses what was asked of one thing; any other would be told of the next as well."""
+    import grpc
+
+    against = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND)
+    return error.code() in against
+
+
 def from_status(status: status_pb2.Status) -> CliError:
     """A google.rpc.Status, of a call or of an operation that failed, in words."""
     from google.rpc import code_pb2, error_details_pb2
@@ -91,6 +99,13 @@ def render(error: CliError, *, color: bool) -> str:
     if error.remedy:
         lines.append(f"{bold}Remedy:{off} {error.remedy}")
     return "\n".join(lines)
+
+
+def tell_of(label: str, error: CliError, *, color: bool) -> None:
+    """Tells *error* of one of several on standard error, after what was said before."""
+    named = CliError(f"{label}: {error}", remedy=error.remedy, reason=error.reason)
+    sys.stdout.flush()
+    sys.stderr.write(render(named, color=color) + "\n")
 
 
 def show(error: CliError) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from services.cli.errors import from_status, render
+from services.cli.errors import from_status, tell_of
 from services.cli.failures import CliError, ExitCode, TimedOut
 from services.cli.screen import Screen, as_dict, moment, seconds, short, span
 from services.cli.session import Session
@@ -256,15 +256,10 @@ def _resume(names: Sequence[str]) -> str:
 
 def report(session: Session, ended: Mapping[str, Operation]) -> ExitCode:
     """Tells why operations failed; answers the exit code."""
-    import sys
-
     code = ExitCode.OK
     for label, operation in ended.items():
         if operation.HasField("error"):
-            failure = from_status(operation.error)
-            named = CliError(f"{label}: {failure}", remedy=failure.remedy, reason=failure.reason)
-            sys.stdout.flush()
-            sys.stderr.write(render(named, color=session.screen.color) + "\n")
+            tell_of(label, from_status(operation.error), color=session.screen.color)
             code = ExitCode.REFUSED
     return code
 

@@ -173,7 +173,7 @@ def test_two_leaks_of_one_server_are_repaired_in_one_go(bms: Shell, leaking: Aud
 @pytest.mark.parametrize("options", ["", "--repair --yes"], ids=["audit", "repair"])
 def test_what_could_not_be_looked_at_is_said(bms: Shell, leaking: Audits, options: str) -> None:
     """
-    What was found before a controller kept silent is told, nothing is repaired, and it is an error, not a clean bill.
+    What was found before a controller kept silent is told, or repaired, and it is an error, not a clean bill.
     """
     leaking.away = "Ironic does not answer"
 
@@ -182,7 +182,7 @@ def test_what_could_not_be_looked_at_is_said(bms: Shell, leaking: Audits, option
     assert said.code not in (0, 1)
     assert LEASE in said.out
     assert "Ironic does not answer" in said.err
-    assert not leaking.repaired
+    assert [each.resource for each in leaking.repaired] == ([LEASE] if options else [])
     leaking.leaks.clear()
     said = bms(f"audit leaks {options}")
     assert said.code not in (0, 1)

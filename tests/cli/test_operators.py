@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from services.kernel.errors import WrongState
+from services.kernel.errors import PeerUnavailable, WrongState
 from tests.cli.conftest import Shell
 from tests.cli.fakes.world import World
 
@@ -134,6 +134,37 @@ def test_a_link_that_is_not_understood_reaches_nobody(bms: Shell, world: World, 
 
     assert bms("server", "move", "a", "--yes", "--reason", "x", "--port", text).code == 2
     assert world.asked("MoveServer") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ("ConfirmServerMove", "cabled"),
+        ("SetMaintenance", "maintenance set --reason x"),
+        ("ClearMaintenance", "maintenance unset"),
+        ("RetireServer", "retire --reason x"),
+        ("UnretireServer", "unretire"),
+    ],
+)
+def test_a_refusal_of_one_keeps_no_other_from_its_turn(bms: Shell, world: World, method: str, line: str) -> None:
+    """
+    The others are done; which was refused, and why, is told at the end. What would be told of each ends it at once.
+    """
+    first, second, third = (world.add_server(name, "active").name for name in ("a", "b", "c"))
+    refused = world.statuses.pop(second)
+
+    said = bms(f"server {line} --selector name!=z")
+
+    assert said.code == 1
+    assert [each.name for each in world.asked(method)] == [first, second, third]
+    assert [word in said.out for word in ("a", "c")] == [True, True]
+    assert "b: " in said.err.splitlines()[0]
+    assert bms(f"server {line} b").code == 1
+    world.statuses[second] = refused
+    world.refusals[method] = PeerUnavailable("lifecycle's database does not answer", peer="database")
+    before = len(world.asked(method))
+    assert bms(f"server {line} a b c").code == 3
+    assert len(world.asked(method)) == before + 1
 
 
 def test_cables_are_told_of(bms: Shell, world: World) -> None:

@@ -10,6 +10,7 @@ import click
 
 from services.cli.commands.audit_noun import audit
 from services.cli.counting import Counter
+from services.cli.errors import is_of_one
 from services.cli.failures import ExitCode
 from services.cli.nouns import Span
 from services.cli.screen import Column, age, as_dict, when, word
@@ -54,14 +55,20 @@ def leaks(session: Session, repair: bool, settle: timedelta | None, book: str) -
     import grpc
 
     found: list[Leak] = []
-    screen = session.screen
     try:
         found.extend(_found(session, settle, book))
     except grpc.RpcError:
-        # What was found is told, and that nothing is known of the rest; never that there are no leaks.
+        # What was found is told, or repaired, and that nothing is known of the rest; never that there are no leaks.
         if found:
-            screen.rows(found, COLUMNS, name=lambda each: each.resource, as_data=as_dict)
+            session.screen.warn("not all books could be looked through; this is what was found before")
+            _dealt_with(session, found, repair=repair)
         raise
+    return _dealt_with(session, found, repair=repair)
+
+
+def _dealt_with(session: Session, found: Sequence[Leak], *, repair: bool) -> ExitCode:
+    """Tells the leaks, or repairs those that may be and tells what became of all."""
+    screen = session.screen
     repairable = [leak for leak in found if leak.repairable]
     if not (repair and repairable):
         screen.rows(found, COLUMNS, name=lambda each: each.resource, as_data=as_dict, none="No leaks: all sides agree.")
@@ -121,12 +128,11 @@ def _repaired(session: Session, leak: Leak, etag: str) -> tuple[str, str]:
 
     from bms.lifecycle.v1.audit_service_pb2 import RepairLeakRequest
 
-    against = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND)
     request = RepairLeakRequest(kind=leak.kind, resource=leak.resource, etag=etag)
     try:
         done = session.audits.RepairLeak(session.fill(request, leak.resource)).done
     except grpc.RpcError as error:
-        if error.code() not in against:
+        if not is_of_one(error):
             raise
         return _REFUSED, error.details() or ""
     return ("would be repaired" if session.options.validate_only else _DONE), done

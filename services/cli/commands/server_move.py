@@ -12,6 +12,7 @@ from services.cli.commands.server_verbs import carry_out
 from services.cli.failures import BadUsage, ExitCode
 from services.cli.fleet import find, targets
 from services.cli.session import Session, changes
+from services.cli.turns import each_in_turn
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -92,12 +93,13 @@ def move(
 @NAMES
 @SELECTOR
 @changes
-def cabled_(session: Session, names: tuple[str, ...], selector: str) -> None:
+def cabled_(session: Session, names: tuple[str, ...], selector: str) -> ExitCode:
     """Say that the cables of servers that are being moved are where `bms server move` said."""
     from bms.lifecycle.v1.server_move_pb2 import ConfirmServerMoveRequest
 
-    records = targets(session, names, selector)
-    for record in records:
+    def ask(record: Server, target: str) -> None:
         request = ConfirmServerMoveRequest(name=record.name)
-        status = session.lifecycle.ConfirmServerMove(session.fill(request, record.name if len(records) > 1 else ""))
+        status = session.lifecycle.ConfirmServerMove(session.fill(request, target))
         session.screen.one(status, [("Name", record.display_name), ("Cables", "where they shall be")])
+
+    return each_in_turn(session, targets(session, names, selector), ask)

@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from services.cli.commands.server_noun import NAMES, SELECTOR, server
+from services.cli.failures import ExitCode
 from services.cli.fleet import targets
 from services.cli.session import Session, changes
+from services.cli.turns import each_in_turn
+
+if TYPE_CHECKING:
+    from bms.inventory.v1.server_pb2 import Server
 
 
 @server.command("retire")
@@ -15,27 +22,28 @@ from services.cli.session import Session, changes
 @SELECTOR
 @click.option("--reason", required=True, help="Why, for the record.")
 @changes
-def retire(session: Session, names: tuple[str, ...], selector: str, reason: str) -> None:
+def retire(session: Session, names: tuple[str, ...], selector: str, reason: str) -> ExitCode:
     """Offer servers to nobody from now on; free and clean they rest as enrolled, and may be deleted."""
     from bms.lifecycle.v1.server_status_pb2 import RetireServerRequest
 
-    records = targets(session, names, selector)
-    for record in records:
+    def ask(record: Server, target: str) -> None:
         request = RetireServerRequest(name=record.name, reason=reason)
-        status = session.lifecycle.RetireServer(session.fill(request, record.name if len(records) > 1 else ""))
+        status = session.lifecycle.RetireServer(session.fill(request, target))
         session.screen.one(status, [("Name", record.display_name), ("Retired", status.retired_reason or reason)])
+
+    return each_in_turn(session, targets(session, names, selector), ask)
 
 
 @server.command("unretire")
 @NAMES
 @SELECTOR
 @changes
-def unretire(session: Session, names: tuple[str, ...], selector: str) -> None:
+def unretire(session: Session, names: tuple[str, ...], selector: str) -> ExitCode:
     """End retirement; an enrolled server comes into the pool by `bms server provide`."""
     from bms.lifecycle.v1.server_status_pb2 import UnretireServerRequest
 
-    records = targets(session, names, selector)
-    for record in records:
-        request = UnretireServerRequest(name=record.name)
-        status = session.lifecycle.UnretireServer(session.fill(request, record.name if len(records) > 1 else ""))
+    def ask(record: Server, target: str) -> None:
+        status = session.lifecycle.UnretireServer(session.fill(UnretireServerRequest(name=record.name), target))
         session.screen.one(status, [("Name", record.display_name), ("Retired", "ended")])
+
+    return each_in_turn(session, targets(session, names, selector), ask)

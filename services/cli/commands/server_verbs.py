@@ -18,6 +18,7 @@ from services.cli.nouns import Noun, Span
 from services.cli.screen import age, seconds, short, when
 from services.cli.selector import parse_selector
 from services.cli.session import Session, changes, reads
+from services.cli.turns import each_in_turn
 from services.cli.waiting import conclude, plan_of, show_plan
 
 if TYPE_CHECKING:
@@ -177,32 +178,33 @@ def maintenance() -> None:
 @SELECTOR
 @click.option("--reason", required=True, help="Why, for the record.")
 @changes
-def maintenance_set(session: Session, names: tuple[str, ...], selector: str, reason: str) -> None:
+def maintenance_set(session: Session, names: tuple[str, ...], selector: str, reason: str) -> ExitCode:
     """Set maintenance."""
     from bms.lifecycle.v1.server_status_pb2 import SetMaintenanceRequest
 
-    records = targets(session, names, selector)
-    for record in records:
+    def ask(record: Server, target: str) -> None:
         request = SetMaintenanceRequest(name=record.name, reason=reason)
-        status = session.lifecycle.SetMaintenance(session.fill(request, record.name if len(records) > 1 else ""))
+        status = session.lifecycle.SetMaintenance(session.fill(request, target))
         session.screen.one(
             status, [("Name", record.display_name), ("Maintenance", status.maintenance_reason or reason)]
         )
+
+    return each_in_turn(session, targets(session, names, selector), ask)
 
 
 @maintenance.command("unset")
 @NAMES
 @SELECTOR
 @changes
-def maintenance_unset(session: Session, names: tuple[str, ...], selector: str) -> None:
+def maintenance_unset(session: Session, names: tuple[str, ...], selector: str) -> ExitCode:
     """End maintenance."""
     from bms.lifecycle.v1.server_status_pb2 import ClearMaintenanceRequest
 
-    records = targets(session, names, selector)
-    for record in records:
-        request = ClearMaintenanceRequest(name=record.name)
-        status = session.lifecycle.ClearMaintenance(session.fill(request, record.name if len(records) > 1 else ""))
+    def ask(record: Server, target: str) -> None:
+        status = session.lifecycle.ClearMaintenance(session.fill(ClearMaintenanceRequest(name=record.name), target))
         session.screen.one(status, [("Name", record.display_name), ("Maintenance", "ended")])
+
+    return each_in_turn(session, targets(session, names, selector), ask)
 
 
 @server.command("diagnose")

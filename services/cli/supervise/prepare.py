@@ -114,7 +114,7 @@ def find_free_base(first: int = 51051, step: int = 20, tries: int = 100) -> int:
         try:
             require_free(Ports.from_base(base))
         except CliError:
-            continue
+            continue  # somebody listens there: the next
         return base
     msg = f"there are no free ports from {first} on"
     raise CliError(msg, remedy="Choose a range yourself: --port-base N.")

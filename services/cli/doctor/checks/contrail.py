@@ -31,6 +31,13 @@ def _of_endpoint(judge: Callable[[Endpoint], Iterator[Said]]) -> Callable[[Facts
     return each_of(lambda one: judge(one.endpoint))
 
 
+def _answers(one: ApiServer) -> Iterator[Said]:
+    """As `answers`, but for the URL, which is the subject here."""
+    for said in answers(one.endpoint):
+        text = said.text.removeprefix(one.endpoint.url).removeprefix(": ")
+        yield replace(said, text=text or "it answers")
+
+
 def where_it_answers(judge: Callable[[Contrail], Iterator[Said]]) -> Callable[[Facts], Iterator[Said]]:
     """*judge* of what was seen, if any API server answers."""
 
@@ -190,7 +197,7 @@ CHECKS: tuple[Check, ...] = (
             Line("clouds.yaml", "clouds.NAME", "cacert", "/path/to/ca.pem"),
         ),
         commands=("contrail-status",),
-    )(_of_endpoint(answers)),
+    )(each_of(_answers)),
     check(
         "CONTRAIL_TLS",
         "It is asked over TLS, or on this machine; its certificate is verified and does not end soon.",

@@ -122,10 +122,8 @@ class Rounds:
 
     def _is_ours(self, holder: Holder, now: datetime) -> bool:
         """Whether what has an address is there for a lease of ours; what one left over is marked to be let go of."""
-        lease = self._database.read(lambda tx: self._store(tx).lease(holder.lease)) if holder.lease else None
+        lease = self._lease(holder)
         if lease is None:
-            if holder.lease:
-                _log.warning("hold.of_nobody", holder=holder.ref, says=holder.lease, address=str(holder.address))
             return False
         if lease.state is LeaseState.FREED:
             left = replace(lease, hold=holder.ref, settle_time=now)
@@ -134,8 +132,16 @@ class Rounds:
 
     def _observe(self, prefix: Prefix, others: Sequence[Holder], now: datetime) -> None:
         for some in _some(others, _PAGE):
-            for few in _some(self._news(prefix, some), _AT_ONCE):
+            news = self._news(prefix, some)
+            for each in news:
+                if each.lease and self._lease(each) is None:
+                    _log.warning("hold.of_nobody", holder=each.ref, says=each.lease, address=str(each.address))
+            for few in _some(news, _AT_ONCE):
                 self._each(few, lambda store, each: observe(store, prefix, each, now), "ipam.observe")
+
+    def _lease(self, holder: Holder) -> Lease | None:
+        """The lease that *holder* says it is there for."""
+        return self._database.read(lambda tx: self._store(tx).lease(holder.lease)) if holder.lease else None
 
     def _news(self, prefix: Prefix, others: Sequence[Holder]) -> list[Holder]:
         """Those of *others* that are not known as they are."""

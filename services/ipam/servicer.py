@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -15,7 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from bms.event.v1 import event_pb2
 from bms.ipam.v1 import ipam_service_pb2_grpc, lease_pb2, leftover_pb2, prefix_pb2
 from services.ipam import wire
-from services.ipam.clearing import Clearing
+from services.ipam.clearing import Clearing, Leftover
 from services.ipam.domain.addresses import Network
 from services.ipam.domain.prefixes import Prefix
 from services.ipam.gathering import Gathering
@@ -250,16 +250,14 @@ class IpamServicer(ipam_service_pb2_grpc.IpamServiceServicer):
     ) -> leftover_pb2.Leftover:
         """See the contract."""
         call = current_call()
-        before = self._writer.earlier(call, request)
-        if before is not None:
-            return cast("leftover_pb2.Leftover", before)
-        removed = self._clearing.remove(call, request.name, request.etag)
 
-        def told(tx: Transaction) -> leftover_pb2.Leftover:
+        def told(tx: Transaction, removed: Leftover) -> leftover_pb2.Leftover:
             self._clearing.record(tx, call, removed)
             return wire.leftover_message(removed)
 
-        return self._writer.once(call, request, told)
+        return self._writer.prepared(
+            call, request, lambda: self._clearing.remove(call, request.name, request.etag), told
+        )
 
     def ListEvents(
         self, request: event_pb2.ListEventsRequest, context: grpc.ServicerContext

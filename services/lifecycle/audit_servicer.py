@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Self, cast
+from typing import Self
 
 import grpc
 
@@ -24,6 +24,7 @@ from services.lifecycle.audits.repairs import Repairs
 from services.lifecycle.audits.shelves import shelves
 from services.lifecycle.audits.stores import Stores
 from services.lifecycle.audits.sweep import Pause, Sweep
+from services.lifecycle.audits.telling import Repair
 from services.lifecycle.judging import docket
 from services.lifecycle.judging.wire import stream_verdict
 from services.lifecycle.peers import Addresses, Networks
@@ -143,16 +144,16 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         call = current_call()
         if request.kind not in _KIND_OF:
             raise InvalidField("kind", "is none of the contract's", remedy="Give the kind that an audit answered.")
-        before = self._writer.earlier(call, request)
-        if before is not None:
-            return cast("audit_service_pb2.RepairLeakResponse", before)
-        repair = self._repairs.repair(call, _KIND_OF[request.kind], request.resource, request.etag)
 
-        def once(tx: Transaction) -> audit_service_pb2.RepairLeakResponse:
+        def told(tx: Transaction, repair: Repair) -> audit_service_pb2.RepairLeakResponse:
             self._repairs.record(tx, call, repair)
             return audit_service_pb2.RepairLeakResponse(leak=_leak(repair.leak), done=repair.done)
 
-        return self._writer.once(call, request, once)
+        return self._writer.prepared(
+            call, request,
+            lambda: self._repairs.repair(call, _KIND_OF[request.kind], request.resource, request.etag),
+            told,
+        )  # fmt: skip
 
 
 def _settle(request: audit_service_pb2.AuditLeaksRequest) -> timedelta:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.kernel.calls import Call
-from services.kernel.errors import NotFound, Stale
+from services.kernel.errors import BmsError, NotFound, Stale
 from services.kernel.names import LEFTOVER
 from services.network.operations.leftovers import Leftover, check, leftovers, tell
 from services.network.operations.store import Store
@@ -77,14 +77,24 @@ class Clearing:
                 label="leftover.removal_requested",
             )
             assert self._there is not None, "found there"
-            if not self._there.remove(leftover.marked):
+            try:
+                gone = self._there.remove(leftover.marked)
+            except BmsError:
+                # It may be gone all the same.
+                self._send_anew(call, leftover)
+                raise
+            if not gone:
                 msg = f"{name} is not as it was a moment ago"
                 raise Stale(msg, remedy="List again.", name=name)
-            # Another process may have asked for it meanwhile, and met what is gone now: it is sent once more.
-            asked = self._database.read(lambda tx: self._store_of(tx).attachments(server))
-            if tuple(one.asked for one in asked) != leftover.wishes:
-                self._switching.send(server, [one.link.port for one in asked], request_id=call.request_id)
+            self._send_anew(call, leftover)
         return leftover
+
+    def _send_anew(self, call: Call, leftover: Leftover) -> None:
+        """Sends once more what another process asked for meanwhile: it may have met what is gone now."""
+        server = leftover.marked.server
+        asked = self._database.read(lambda tx: self._store_of(tx).attachments(server))
+        if tuple(one.asked for one in asked) != leftover.wishes:
+            self._switching.send(server, [one.link.port for one in asked], request_id=call.request_id)
 
     def _one(self, call: Call, name: str) -> Leftover | None:
         (ident,) = LEFTOVER.parse(name)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -256,16 +256,14 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
     ) -> leftover_pb2.Leftover:
         """See the contract."""
         call = current_call()
-        before = self._writer.earlier(call, request)
-        if before is not None:
-            return cast("leftover_pb2.Leftover", before)
-        removed = self._clearing.remove(call, request.name, request.etag)
 
-        def told(tx: Transaction) -> leftover_pb2.Leftover:
+        def told(tx: Transaction, removed: left.Leftover) -> leftover_pb2.Leftover:
             left.tell(self.store(tx), call, removed, "leftover.removed")
             return leftover_wire.leftover_message(removed)
 
-        return self._writer.once(call, request, told)
+        return self._writer.prepared(
+            call, request, lambda: self._clearing.remove(call, request.name, request.etag), told
+        )
 
     # -- events --------------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Witness:
             draft.write_bytes(orjson.dumps(asdict(seen)))
             draft.replace(self._path)
         except OSError as error:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it may never have come to be; why is told below
                 draft.unlink()
             if not self._deaf:
                 self._deaf = True

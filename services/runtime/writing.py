@@ -19,6 +19,7 @@ from services.runtime.database import Database, Row, Transaction
 from services.runtime.times import to_micros
 
 M = TypeVar("M", bound=Message)
+P = TypeVar("P")
 
 KEPT = timedelta(hours=24)
 """How long a request_id is remembered."""
@@ -226,6 +227,23 @@ class Writer:
             return self._database.transact(run, label=call.method.rpartition("/")[2], lock=lock)
         except _Undone as undone:
             return cast("M", undone.reply)
+
+    def prepared(
+        self, call: Call, request: Message, prepare: Callable[[], P], verb: Callable[[Transaction, P], M]
+    ) -> M:
+        """As `once`, of what takes more than a transaction: *prepare* does that first, and *verb* records what came.
+
+        A request that was answered before prepares nothing (see `earlier`).
+
+        Args:
+            prepare: may be done again by the same request, if nothing was recorded the first time.
+            verb: as in `once`; is given what *prepare* answered.
+        """
+        before = self.earlier(call, request)
+        if before is not None:
+            return cast("M", before)
+        found = prepare()
+        return self.once(call, request, lambda tx: verb(tx, found))
 
     def together(
         self,

@@ -8,16 +8,18 @@ from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from bms.ipam.v1 import lease_pb2
 from bms.ipam.v1 import leftover_pb2 as lo
+from services.ipam import clearing
 from services.ipam.backends.contrail_words import hold_uuid
 from services.ipam.worker import KEEP_FREED
 from services.runtime.contrail import LEASE as NOTE
-from services.runtime.contrail import listed
+from services.runtime.contrail import MAC, listed
 from services.runtime.neutron import LEASE
 from tests.ipam.contrail_rig import BLUE, ContrailRig
-from tests.ipam.controller_rig import ControllerRig
+from tests.ipam.controller_rig import OTHER_MAC, ControllerRig
 from tests.ipam.neutron_rig import NeutronRig
 from tests.ipam.rig import ADMIN, DEMO, Rig
 from tests.support.stores import MakeDatabase
@@ -38,6 +40,10 @@ class Place:
     @abstractmethod
     def use(self, ident: str) -> None:
         """Somebody uses it."""
+
+    @abstractmethod
+    def change(self, ident: str) -> None:
+        """It shows another MAC address."""
 
     @abstractmethod
     def foreign(self, address: str) -> str:
@@ -79,6 +85,10 @@ class InContrail(Place):
         }  # fmt: skip
         self.contrail.do("POST", "/ref-update", body)
 
+    def change(self, ident: str) -> None:
+        body = {"uuid": ident, "annotations": listed({NOTE: UNHEARD, MAC: OTHER_MAC})}
+        self.contrail.do("PUT", f"/instance-ip/{ident}", {"instance-ip": body})
+
     def foreign(self, address: str) -> str:
         return self._add("000000aa-0000-4000-8000-000000000000", UNHEARD, address)
 
@@ -101,6 +111,9 @@ class InNeutron(Place):
 
     def use(self, ident: str) -> None:
         self.neutron.do("PUT", f"/ports/{ident}", {"port": {"binding:host_id": "somewhere"}})
+
+    def change(self, ident: str) -> None:
+        self.neutron.do("PUT", f"/ports/{ident}", {"port": {"mac_address": OTHER_MAC}})
 
     def foreign(self, address: str) -> str:
         made = self.neutron.port(self.network, name=UNHEARD, fixed_ips=[{"ip_address": address}])
@@ -198,6 +211,36 @@ def test_what_the_log_does_not_know_is_told_and_stays(place: Place) -> None:
     reply = remove(place, found)
     assert reply.code is grpc.StatusCode.FAILED_PRECONDITION
     assert ident in place.there()
+
+
+def test_a_hold_of_nobody_is_logged_once_and_when_it_changes(place: Place) -> None:
+    """
+    Not in every round: the log would hold nothing else.
+    """
+
+    def logged() -> list[str]:
+        with capture_logs() as logs:
+            place.rig.round()
+        return [str(one["holder"]) for one in logs if one["event"] == "hold.of_nobody"]
+
+    first = place.leave(UNHEARD, "10.1.0.50")
+    assert [logged(), logged()] == [[first], []]
+    second = place.leave(UNHEARD[:-1] + "1", "10.1.0.51")
+    assert [logged(), logged()] == [[second], []]
+    place.change(first)
+    assert [logged(), logged()] == [[first], []]
+
+
+def test_of_many_leases_none_is_left_over(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However many pages of them there are.
+    """
+    monkeypatch.setattr(clearing, "_PAGE", 2)
+    for number in range(5):
+        place.rig.lease(f"vm-{number}")
+    ident = place.leave(UNHEARD, "10.1.0.50")
+
+    assert [found.name.rpartition("/")[2] for found in listing(place)] == [ident]
 
 
 def test_what_somebody_uses_stays(place: Place) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -12,9 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bms.inventory.v1 import server_pb2
 from bms.ipam.v1 import lease_pb2
-from bms.ipam.v1 import leftover_pb2 as ipam_leftover_pb2
+from bms.ipam.v1 import leftover_pb2 as left_in_ipam
 from bms.ipam.v1.lease_pb2 import AddressLease, Owner
-from bms.network.v1 import attachment_pb2, leftover_pb2, network_pb2
+from bms.network.v1 import attachment_pb2, network_pb2
+from bms.network.v1 import leftover_pb2 as left_at_fabric
 from services.kernel.errors import NotFound, PeerUnavailable
 from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen
 from services.lifecycle.audits.stores import StoreClients
@@ -23,6 +26,12 @@ from tests.lifecycle.test_clients import BLUE, LEASE, SERVER, UUID, WEB, Other
 from tests.support.clocks import START
 
 PORT = f"{SERVER}/ports/0c0000000001"
+
+AnyLeftover = left_at_fabric.Leftover | left_in_ipam.Leftover
+PAGES: dict[type[AnyLeftover], Any] = {
+    left_at_fabric.Leftover: left_at_fabric.ListLeftoversResponse,
+    left_in_ipam.Leftover: left_in_ipam.ListLeftoversResponse,
+}
 
 
 class Others:
@@ -132,47 +141,47 @@ def test_a_service_that_does_not_answer_is_no_empty_book(others: Others) -> None
     assert isinstance(error, PeerUnavailable)
 
 
-def test_what_is_left_at_the_fabrics_controller(others: Others) -> None:
+LEFT = f"leftovers/{UUID}"
+LEFT_IN = f"projects/demo/prefixes/p1/leftovers/{UUID}"
+
+
+@pytest.mark.parametrize(
+    ("service", "book", "left", "expected"),
+    [
+        (
+            "network",
+            "fabric",
+            left_at_fabric.Leftover(
+                name=LEFT, server=SERVER, why="at nothing", create_time=start(), removable=True, etag='"1"'
+            ),
+            LeftoverSeen(LEFT, UUID, "at nothing", START, removable=True, etag='"1"'),
+        ),
+        (
+            "ipam",
+            "addresses",
+            left_in_ipam.Leftover(name=LEFT_IN, lease=LEASE, why="nothing uses it", removable=True, etag='"1"'),
+            LeftoverSeen(LEFT_IN, "", "nothing uses it", None, removable=True, etag='"1"'),
+        ),
+    ],
+    ids=["fabric", "addresses, of no server, and nobody says since when"],
+)
+def test_what_is_left_at_a_controller(
+    others: Others, service: str, book: str, left: AnyLeftover, expected: LeftoverSeen
+) -> None:
     """
     A page of it, one of it, and its removal; nothing is made of what is not there.
     """
-    name = f"leftovers/{UUID}"
-    left = leftover_pb2.Leftover(
-        name=name, server=SERVER, why="at nothing", create_time=start(), removable=True, etag='"1"'
-    )
-    expected = LeftoverSeen(name, UUID, "at nothing", START, removable=True, etag='"1"')
-    page = leftover_pb2.ListLeftoversResponse(leftovers=[left], examined_count=4, next_page_token="next")
+    asks, books = getattr(others, service), getattr(others.stores, book)
+    page = PAGES[type(left)](leftovers=[left], examined_count=4, next_page_token="next")
 
-    found, (request,) = others.network.answers(lambda: others.stores.fabric.page("here", 7), ("ListLeftovers", page))
+    found, (request,) = asks.answers(lambda: books.page("here", 7), ("ListLeftovers", page))
     assert (request.page_size, request.page_token) == (7, "here")
     assert (list(found.rows), found.read, found.token) == ([expected], 4, "next")
-    one, _ = others.network.answers(lambda: others.stores.fabric.one(name), ("GetLeftover", left))
+    one, _ = asks.answers(lambda: books.one(left.name), ("GetLeftover", left))
     assert one == expected
-    gone, _ = others.network.answers(lambda: others.stores.fabric.one(name), ("GetLeftover", NotFound("gone")))
+    gone, _ = asks.answers(lambda: books.one(left.name), ("GetLeftover", NotFound("gone")))
     assert gone is None
-    _, (asked,) = others.network.answers(
-        lambda: others.stores.fabric.remove(name, '"1"', UUID, check=True), ("RemoveLeftover", left)
-    )
-    assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (name, '"1"', UUID, True)
-
-
-def test_what_is_left_at_the_controller_of_addresses(others: Others) -> None:
-    """
-    The same of ipam's: of no server, and nobody says since when.
-    """
-    name = f"projects/demo/prefixes/p1/leftovers/{UUID}"
-    left = ipam_leftover_pb2.Leftover(name=name, lease=LEASE, why="nothing uses it", removable=True, etag='"1"')
-    expected = LeftoverSeen(name, "", "nothing uses it", None, removable=True, etag='"1"')
-    page = ipam_leftover_pb2.ListLeftoversResponse(leftovers=[left], examined_count=4, next_page_token="next")
-
-    found, (request,) = others.ipam.answers(lambda: others.stores.addresses.page("here", 7), ("ListLeftovers", page))
-    assert (request.page_size, request.page_token) == (7, "here")
-    assert (list(found.rows), found.read, found.token) == ([expected], 4, "next")
-    one, _ = others.ipam.answers(lambda: others.stores.addresses.one(name), ("GetLeftover", left))
-    assert one == expected
-    gone, _ = others.ipam.answers(lambda: others.stores.addresses.one(name), ("GetLeftover", NotFound("gone")))
-    assert gone is None
-    _, (asked,) = others.ipam.answers(
-        lambda: others.stores.addresses.remove(name, '"1"', UUID, check=False), ("RemoveLeftover", left)
-    )
-    assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (name, '"1"', UUID, False)
+    for check in (True, False):
+        remove = partial(books.remove, left.name, '"1"', UUID, check=check)
+        _, (asked,) = asks.answers(remove, ("RemoveLeftover", left))
+        assert (asked.name, asked.etag, asked.request_id, asked.validate_only) == (left.name, '"1"', UUID, check)

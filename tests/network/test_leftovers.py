@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from bms.network.v1 import leftover_pb2 as lo
+from services.kernel.errors import PeerUnavailable
 from services.network.backends.contrail_words import MARK, UNIT, machine, machine_uuid
 from services.network.operations.leftovers import GRACE
 from services.runtime.contrail import listed, network_uuid
@@ -395,8 +396,9 @@ def test_without_a_controller_nothing_is_left(database: Database, tmp_path: Path
     site.close()
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["answered", "gone, and nobody heard of it"])
 def test_what_another_process_asks_for_in_that_moment_is_made_again(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: bool
 ) -> None:
     """
     It met what was about to be removed, and took it for its own: the wish is sent once more, and comes true.
@@ -419,10 +421,14 @@ def test_what_another_process_asks_for_in_that_moment_is_made_again(
         ok(other.attach(wish(0, "tenant", BLUE), project=DEMO))
         assert place.cloud.by_name(BLUE)["id"] == fake.ports[ident]["network_id"]
         delete(collection, which)
+        if not heard:
+            msg = "Neutron does not answer"
+            raise PeerUnavailable(msg, peer="neutron")
 
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(place.cloud.api, "delete", late)
-        ok(remove(place, found))
+        reply = remove(place, found)
+        assert reply.code is (grpc.StatusCode.OK if heard else grpc.StatusCode.UNAVAILABLE)
 
     assert ident not in place.there()
     assert place.site.classes() == ["tenant"]

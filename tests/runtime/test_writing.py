@@ -101,6 +101,32 @@ def test_an_answer_can_be_had_before_anybody_is_asked(database: Database, writer
         writer.earlier(replace(CALL, request_id="x"), request())
 
 
+def test_a_request_that_was_answered_prepares_nothing(database: Database, writer: Writer) -> None:
+    """
+    What comes before the transaction is done until its answer is kept, and not again; a refusal keeps none.
+    """
+    done: list[str] = []
+    verb = Verb("one")
+
+    def prepare() -> str:
+        done.append("asked")
+        if len(done) == 1:
+            msg = "not now"
+            raise WrongState(msg)
+        return "found"
+
+    def record(tx: Transaction, found: str) -> event_pb2.EventHeader:
+        assert found == "found"
+        return verb(tx)
+
+    with pytest.raises(WrongState):
+        writer.prepared(CALL, request(), prepare, record)
+    first = writer.prepared(CALL, request(), prepare, record)
+
+    assert writer.prepared(CALL, request(), prepare, record) == first
+    assert (len(done), verb.runs, count(database, "notes")) == (2, 1, 1)
+
+
 def test_without_an_id_each_request_counts(database: Database, writer: Writer) -> None:
     """
     Requests without a request_id are carried out each time, and no answer is kept.

@@ -68,10 +68,11 @@ class Releases:
     def _claim(self, tx: Transaction, call: Call, leak: Leak, seen: HoldSeen) -> Claim:
         """Claims the server and records what is about to be asked, if it still leaks as *leak* says."""
         now = self.clock.now()
+        # Locked first: who takes it while it is judged would be overlooked.
+        server = self.store.server(tx, leak.server, lock=True)
         row = rows.servers(tx, {leak.server}).get(leak.server)
         if leak.mark not in {found.mark for found in of_hold(seen, row, now)}:
             raise _changed(leak)
-        server = self.store.server(tx, leak.server, lock=True)
         event = told(server, leak, call, "audit.repair_requested", leak.why, None)
         self.store.write(tx, Change(server, (event,)), now, due=now)
         claim = claim_one(tx, leak.server, now, now + _CLAIM)

@@ -76,7 +76,7 @@ class Desk:
     async def run(self) -> None:
         """Keeps what people acknowledge, and learns what they do elsewhere, until it is cancelled."""
         while True:
-            with suppress(TimeoutError):
+            with suppress(TimeoutError):  # no news here: what others do elsewhere is looked for all the same
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._news.wait()
             self._news.clear()

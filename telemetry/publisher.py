@@ -159,7 +159,7 @@ class Publisher:
                 async with asyncio.timeout_at(again):
                     await self._news.wait()
             except TimeoutError:
-                continue
+                continue  # no news: what was not taken is sent again
 
     async def step(self) -> bool:
         """Sends what is to be sent next; answers whether anything was."""

@@ -91,7 +91,7 @@ class Relay(ABC, Generic[B]):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wanted.wait()
             except TimeoutError:
-                continue
+                continue  # nobody asked: what others wrote is looked for all the same
 
     async def refresh(self) -> None:
         """Holds what is new since the last look."""

@@ -233,7 +233,7 @@ def _earlier(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]
 
 async def _pulse(event: asyncio.Event, seconds: float = POLL_SECONDS) -> None:
     """Waits for *event*, but not for ever: another replica's doings set none of ours."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError):  # the same as if it had been set
         async with asyncio.timeout(min(seconds, POLL_SECONDS)):
             await event.wait()
 

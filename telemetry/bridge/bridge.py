@@ -128,7 +128,7 @@ class Bridge:
                 async with asyncio.timeout(max(0.0, self._settings.every - self._least)):
                     await self._asked.wait()
             except TimeoutError:
-                continue
+                continue  # nobody asked: it is time again
 
     async def _list(self) -> None:
         fleet, began = self.fleet, time.monotonic()

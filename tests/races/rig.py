@@ -94,7 +94,7 @@ class Replica:
                     if check(health_pb2.HealthCheckRequest(), timeout=2, wait_for_ready=True).status == 1:
                         return
                 except grpc.RpcError:
-                    pass
+                    pass  # it does not serve yet
                 assert self.process is not None
                 assert self.process.poll() is None, f"{self.name} ended\n{self.log.read_text()[-3000:]}"
                 assert time.monotonic() < until, f"{self.name} does not serve\n{self.log.read_text()[-3000:]}"
@@ -188,7 +188,7 @@ def _addresses(replicas: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
                 try:
                     probe.bind(("127.0.0.1", port))
                 except OSError:
-                    continue
+                    continue  # somebody has it: the next
             taken.append(f"127.0.0.1:{port}")
         found[service] = tuple(taken)
     return found

@@ -171,7 +171,7 @@ class Simulation:
             self._check(actor)
             act()
         except (Ended, Crash):
-            pass
+            pass  # as the director wanted
         except BaseException as error:  # noqa: BLE001 -- told by the director, whatever it is
             self.failures.append((actor.name, error))
         actor.done = True

@@ -70,7 +70,7 @@ class Site:
             try:
                 name = by_package.get(child.cmdline()[-1])
             except (psutil.Error, IndexError):
-                continue
+                continue  # it ended meanwhile
             if name is not None:
                 found[name] = child
         return found

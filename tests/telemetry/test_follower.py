@@ -128,7 +128,7 @@ def test_a_crash_at_any_call_of_the_store_changes_nothing(
             for _ in range(4):
                 await crashing.step()
         except CrashError:
-            pass
+            pass  # the next one goes on
         crashing = follower(log, sqlite_store)
         while (await positions_kept(sqlite_store))[-1:] != [7]:
             await crashing.step()

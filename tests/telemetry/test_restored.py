@@ -217,7 +217,7 @@ def test_a_crash_while_going_on_changes_nothing(sqlite_store: Store, crash_at: i
             for _ in range(8):
                 await crashing.step()
         except CrashError:
-            pass
+            pass  # the next one goes on
         await until_read(follower(log, sqlite_store), sqlite_store, log)
 
         assert numbers(await rows_of(sqlite_store)) == list(range(1, 10))

@@ -128,7 +128,7 @@ def answers(url: str, log: Path) -> None:
             if error.code < 500:
                 return
         except OSError:
-            pass
+            pass  # nobody listens yet
         assert time.monotonic() < until, f"{url} does not answer:\n{_tail(log)}"
         time.sleep(0.1)
 

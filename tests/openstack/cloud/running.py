@@ -151,7 +151,7 @@ def status(home: Path = FOLDER) -> list[dict[str, object]]:
             try:
                 rss += process.memory_info().rss
             except psutil.NoSuchProcess:
-                continue
+                continue  # it ended meanwhile
         log = str(home / "log" / f"{entry.name}.log")
         row = {"name": entry.name, "pid": entry.pid, "up": entry.process is not None, "port": ports.get(entry.name)}
         rows.append({**row, "rss_mib": rss // 2**20, "log": log})

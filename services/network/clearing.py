@@ -8,9 +8,9 @@ from collections.abc import Callable
 from services.kernel.calls import Call
 from services.kernel.errors import BmsError, NotFound, Stale
 from services.kernel.names import LEFTOVER
-from services.network.operations.leftovers import Leftover, check, leftovers, tell
+from services.network.operations.leftovers import Leftover, check, leftovers, tell, wishes_of
 from services.network.operations.store import Store
-from services.network.ports import Leftovers, Marked
+from services.network.ports import Leftovers, Marked, Mirror
 from services.network.switching import Switching
 from services.runtime.database import Database, Transaction
 
@@ -21,6 +21,7 @@ class Clearing:
     Args:
         store_of: the store of a transaction.
         there: the controller's objects that bear our mark; None: it has none.
+        mirror: shows servers there; None: nobody does.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Clearing:
         store_of: Callable[[Transaction], Store],
         switching: Switching,
         there: Leftovers | None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._database = database
         self._store_of = store_of
         self._switching = switching
         self._there = there
+        self._mirror = mirror
 
     def page(self, call: Call, after: str, size: int) -> tuple[list[Leftover], int, str]:
         """The leftovers of a page, how many bore our mark on it, and where to go on ("": nowhere).
@@ -93,8 +96,10 @@ class Clearing:
         """Sends once more what another process asked for meanwhile: it may have met what is gone now."""
         server = leftover.marked.server
         asked = self._database.read(lambda tx: self._store_of(tx).attachments(server))
-        if tuple(one.asked for one in asked) != leftover.wishes:
+        if wishes_of(asked) != leftover.wishes:
             self._switching.send(server, [one.link.port for one in asked], request_id=call.request_id)
+            if self._mirror is not None:
+                self._mirror.show(server, [one.link for one in asked])
 
     def _one(self, call: Call, name: str) -> Leftover | None:
         (ident,) = LEFTOVER.parse(name)

@@ -165,10 +165,12 @@ class Marked:
         ident: its UUID there.
         kind: what it is, in the controller's word.
         server: the UUID of the server that it says it is for.
-        unit: the MAC address of the server's port, or the name of its port group; "": it stands for the whole server.
+        unit: the MAC address or name of the server's port, or the name of its port group; "": it stands for the whole
+            server.
         fabric_id: of the network that it is in; "" if it is in none.
         create_time: None if the controller does not say.
         says: what else counts of it: two that are equal are as they were.
+        shows: it shows the server to the controller's users, and is in no network.
     """
 
     ident: str
@@ -178,6 +180,7 @@ class Marked:
     fabric_id: str
     create_time: datetime | None
     says: str = ""
+    shows: bool = False
 
 
 class Leftovers(Protocol):
@@ -187,7 +190,10 @@ class Leftovers(Protocol):
     """
 
     def page(self, after: str, size: int) -> tuple[list[Marked], str]:
-        """The next of them, from *after* on ("" at the beginning), of *size* of its objects; where to go on, or ""."""
+        """The next of them, from *after* on ("" at the beginning), of *size* of its objects; where to go on, or "".
+
+        In an order in which they can be removed.
+        """
         ...
 
     def marked(self, ident: str) -> Marked | None:

@@ -66,7 +66,7 @@ class NetworkServicer(network_service_pb2_grpc.NetworkServiceServicer):
         self._switching = Switching(database, self.store, fabric, controller)
         self.gathering = Gathering(database, self.store, writer, self._switching, controlled=controller is not None)
         self._mirror = mirror
-        self._clearing = Clearing(database, self.store, self._switching, leftovers)
+        self._clearing = Clearing(database, self.store, self._switching, leftovers, mirror)
 
     def store(self, tx: Transaction) -> Store:
         """The store of a transaction."""

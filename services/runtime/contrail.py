@@ -142,16 +142,27 @@ class Contrail:
         return {":".join(one["fq_name"]): one for one in found}
 
     def page(
-        self, kind: str, after: str, size: int, *, fields: Sequence[str] = (), where: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        after: str,
+        size: int,
+        *,
+        fields: Sequence[str] = (),
+        where: Mapping[str, str] | None = None,
+        whole: bool = True,
     ) -> tuple[list[Resource], str]:
-        """Up to *size* of *kind*, from where *after* says ("": the first), as `every`; where to go on, or ""."""
-        query = {"detail": "true", "page_marker": after or "none", "page_limit": str(size)}
+        """Up to *size* of *kind*, from where *after* says ("": the first), as `every`; where to go on, or "".
+
+        Args:
+            whole: False: with names and *fields* alone, which may be properties; what else they say is not read.
+        """
+        query = {**({"detail": "true"} if whole else {}), "page_marker": after or "none", "page_limit": str(size)}
         if fields:
             query["fields"] = ",".join(fields)
         if where:
             query["filters"] = ",".join(f"{name}=={json.dumps(value)}" for name, value in where.items())
         answer = self.call("GET", f"/{kind}s?{urlencode(query, safe=',')}")
-        return [row[kind] for row in answer[f"{kind}s"]], str(answer.get("marker") or "")
+        return [row[kind] if whole else row for row in answer[f"{kind}s"]], str(answer.get("marker") or "")
 
     def create(self, kind: str, body: Resource) -> Resource:
         """Makes one and answers it as the server has it; one that has the ``uuid`` of *body* already is answered as is.

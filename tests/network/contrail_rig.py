@@ -52,7 +52,9 @@ class Cloud(Site):
     def __init__(self, database: Database, folder: Path, fake: FakeContrail) -> None:
         self.fake = fake
         self.api = Contrail(fake)
-        self.group = fake.add("security-group", ["default-domain", "default-project", "ours"])
+        ours = ["default-domain", "default-project", "ours"]
+        there = fake.named("security-group", *ours)
+        self.group = there["uuid"] if there else fake.add("security-group", ours)
         networks = ContrailNetworks(self.api, private_projects=[SITES])
         mirror, leftovers = ContrailMirror(self.api), ContrailLeftovers(self.api)
         super().__init__(database, folder, self.make_fabric, networks, mirror, leftovers)

@@ -42,9 +42,12 @@ _PROPERTIES = {
         "virtual_machine_interface_dhcp_option_list", "virtual_machine_interface_disable_policy",
     },
     "node": {"node_type", "hostname", "ip_address", "mac_address", "disk_partition", "interface_name", "bms_info"},
-    "port": {"bms_port_info", "esxi_port_info"},
+    "port": {"bms_port_info", "esxi_port_info", "port_group_uuid"},
+    "port-group": {"bms_port_group_info"},
 }  # fmt: skip
 """The properties that types are known to have; any other of these types is dropped without a word."""
+_GROUP_INFO = {"standalone_ports_supported", "node_uuid", "properties", "address", "mode"}
+"""What `bms_port_group_info` takes, and nothing else."""
 _COMMON = {"display_name", "id_perms", "perms2", "annotations"}
 
 
@@ -172,6 +175,11 @@ class Objects:
                 kept[name] = [self._ref(kind, name, ref, given, making) for ref in value or ()]
             elif known is None or name in known | _COMMON:
                 kept[name] = value
+        group = kept.get("bms_port_group_info") or {}
+        if strange := sorted(set(group) - _GROUP_INFO):
+            what = f"class <class 'vnc_api.gen.resource_xsd.BaremetalPortGroupInfo'> does not have field {strange[0]}"
+            where = f"Error validating property bms_port_group_info value {group}"
+            raise Fault(400, f"Bad property in create: {where} {what}")
         info = kept.get("bms_info") or {}
         if "type" in info:
             raise Fault(400, "Bad property in create: Error validating property bms_info: does not have field type")

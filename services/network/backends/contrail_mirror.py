@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers and their ports shown in Contrail, as objects `node` and `port`: to its users, and to its device manager.
+"""Servers, their ports and port groups shown in Contrail: to its users, and to its device manager.
 
 The node has the server's UUID. What others made under it, or what the node says of itself, stays; of BMCs nothing is
 told, since Contrail shows `bms_info` with its password to whoever may read the node.
@@ -7,18 +7,20 @@ told, since Contrail shows `bms_info` with its password to whoever may read the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
 from services.network.backends.contrail_reading import ids
-from services.network.backends.contrail_words import MARK, machine_uuid
+from services.network.backends.contrail_shown import GROUP, NODE, PORT, group_uuid, is_shown, take_down
+from services.network.backends.contrail_words import MARK, UNIT, machine_uuid
 from services.network.domain.attachments import Link
-from services.runtime.contrail import CONFIG, Contrail, Resource, chosen, interface_name, listed, pairs_of
+from services.runtime.contrail import CONFIG, Contrail, Resource, chosen, interface_name, listed
 from services.runtime.openstack import Refused
 
 _log = structlog.get_logger("bms.network")
-_NODE, _PORT, _INTERFACE, _MACHINE = "node", "port", "physical-interface", "virtual-machine"
+_MACHINE = "virtual-machine"
 
 
 class ContrailMirror:
@@ -30,46 +32,77 @@ class ContrailMirror:
     def show(self, server: str, links: Sequence[Link]) -> None:
         """See `Mirror.show`."""
         try:
-            self._show(server, {chosen(_PORT, link.port): link for link in links})
+            self._show(server, {chosen(PORT, link.port): link for link in links})
         except Refused as error:
-            # Nothing that we do depends on it, and a server is not kept out for it.
-            _log.warning("mirror.refused", server=server, status=error.status, text=error.text)
+            _told(server, error)
 
-    def _show(self, server: str, wanted: dict[str, Link]) -> None:
-        node = self._api.get(_NODE, server, "annotations")
-        there = self._api.every(_PORT, fields=("physical_interface_back_refs",), parent_id=[server]) if node else []
-        known = {str(one["uuid"]): one for one in there}
-        for ident, one in known.items():
-            if ident not in wanted and pairs_of(one, "annotations").get(MARK) == server:
-                self._remove(one)
+    def _show(self, server: str, wanted: Mapping[str, Link]) -> None:
+        node = self._api.get(NODE, server, "annotations")
+        ports = self._below(PORT, server) if node else {}
+        groups = self._below(GROUP, server) if node else {}
+        ours = {ident for ident, one in ports.items() if ident in wanted or is_shown(PORT, one)}
+        theirs = {_address(one) for ident, one in ports.items() if ident not in ours}
+        links = {ident: link for ident, link in wanted.items() if ident in ours or link.mac_address not in theirs}
+        bonds = _bonds(server, wanted, links)
+        self._take_down(server, GROUP, [one for one in groups if one not in bonds and is_shown(GROUP, groups[one])])
+        self._take_down(server, PORT, ours - set(wanted))
         if not wanted:
-            if node and pairs_of(node, "annotations").get(MARK) == server:
-                self._api.delete(_NODE, server)
+            if node and is_shown(NODE, node):
+                self._take_down(server, NODE, [server])
             self._api.delete(_MACHINE, machine_uuid(server))
             return
         if node is None:
-            node = self._api.create(_NODE, _node(server))
-        addresses = {info.get("address", "").lower() for one in there for info in [one.get("bms_port_info") or {}]}
-        for ident, link in wanted.items():
-            info = _info(server, link)
-            if ident in known:
-                if known[ident].get("bms_port_info") != info:
-                    self._api.update(_PORT, ident, {"bms_port_info": info})
-            elif link.mac_address not in addresses:
-                body = {
-                    "uuid": ident,
-                    "fq_name": [*node["fq_name"], link.port.rpartition("/")[2]],
-                    "parent_type": _NODE,
-                    "bms_port_info": info,
-                    "annotations": listed({MARK: server}),
-                }
-                self._api.create(_PORT, body)
+            node = self._api.create(NODE, _node(server))
+        for ident, link in links.items():
+            if ident not in ports:
+                self._api.create(PORT, _port(server, node, ident, link))
+            elif ports[ident].get("bms_port_info") != _info(server, link):
+                self._api.update(PORT, ident, {"bms_port_info": _info(server, link)})
+        for ident, members in bonds.items():
+            group = groups.get(ident) or self._api.create(GROUP, _group(server, node, ident, members))
+            self._have_members(group, set(members))
 
-    def _remove(self, port: Resource) -> None:
-        """Deletes a port of ours. Contrail has the switch port point to it by itself, and deletes none that is so."""
-        for interface in sorted(ids(port, "physical_interface_back_refs")):
-            self._api.remove_ref(_INTERFACE, interface, _PORT, str(port["uuid"]))
-        self._api.delete(_PORT, str(port["uuid"]))
+    def _below(self, kind: str, server: str) -> dict[str, Resource]:
+        return {str(one["uuid"]): one for one in self._api.every(kind, parent_id=[server])}
+
+    def _have_members(self, group: Resource, members: Collection[str]) -> None:
+        """Has *group* refer to *members* alone; what others wrote since it was read is not written over."""
+        ident, there = str(group["uuid"]), ids(group, "port_refs")
+        for port in sorted(there - set(members)):
+            self._api.remove_ref(GROUP, ident, PORT, port)
+        for port in sorted(set(members) - there):
+            self._api.add_ref(GROUP, ident, PORT, port)
+
+    def _take_down(self, server: str, kind: str, idents: Collection[str]) -> None:
+        """Deletes what it can: one that is refused keeps no other. `ContrailLeftovers` finds it."""
+        for ident in sorted(idents):
+            try:
+                take_down(self._api, kind, ident)
+            except Refused as error:
+                _told(server, error)
+
+
+def _told(server: str, error: Refused) -> None:
+    # Nothing that we do depends on it, and a server is not kept out for it.
+    _log.warning("mirror.refused", server=server, status=error.status, text=error.text)
+
+
+def _bonds(server: str, wanted: Mapping[str, Link], links: Mapping[str, Link]) -> dict[str, dict[str, Link]]:
+    """The port groups to be shown, by uuid, each with its ports.
+
+    Args:
+        links: those of *wanted* that are shown by ports of ours. Who described the others describes their groups: a
+            reference of ours would keep him from deleting his port.
+    """
+    groups: dict[str, dict[str, Link]] = defaultdict(dict)
+    for ident, link in wanted.items():
+        if link.port_group:
+            groups[group_uuid(server, link.port_group)][ident] = link
+    return {ident: members for ident, members in groups.items() if members.keys() <= links.keys()}
+
+
+def _address(port: Resource) -> str:
+    return str((port.get("bms_port_info") or {}).get("address") or "").lower()
 
 
 def _node(server: str) -> Resource:
@@ -80,6 +113,34 @@ def _node(server: str) -> Resource:
         "node_type": "baremetal",
         "annotations": listed({MARK: server}),
     }
+
+
+def _port(server: str, node: Resource, ident: str, link: Link) -> Resource:
+    return {
+        "uuid": ident,
+        "fq_name": _port_names(node, link),
+        "parent_type": NODE,
+        "bms_port_info": _info(server, link),
+        "annotations": listed({MARK: server}),
+    }
+
+
+def _group(server: str, node: Resource, ident: str, members: Mapping[str, Link]) -> Resource:
+    label = next(iter(members.values())).port_group
+    return {
+        "uuid": ident,
+        # Not the label: a node profile makes a group of that name, and labels may have what names may not.
+        "fq_name": [*node["fq_name"], f"bms-{ident}"],
+        "parent_type": NODE,
+        "display_name": label,
+        "bms_port_group_info": {"node_uuid": server},
+        "port_refs": [{"to": _port_names(node, link), "uuid": port} for port, link in members.items()],
+        "annotations": listed({MARK: server, UNIT: label}),
+    }
+
+
+def _port_names(node: Resource, link: Link) -> list[str]:
+    return [*node["fq_name"], link.port.rpartition("/")[2]]
 
 
 def _info(server: str, link: Link) -> Resource:

@@ -27,13 +27,13 @@ class Leftover:
 
     Attributes:
         removable: network has, or had, ports of its server: it can be no other manager's.
-        wishes: how often each of its server's ports was asked for something.
+        wishes: its server's ports, and how often each was asked for something.
     """
 
     marked: Marked
     why: str
     removable: bool
-    wishes: tuple[int, ...] = ()
+    wishes: tuple[tuple[str, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,13 +74,16 @@ def judged(
     since = [one.request_time for one in ports] + ([marked.create_time] if marked.create_time else [])
     if any(now - moment < GRACE for moment in since):
         return None
-    wishes = tuple(one.asked for one in ports)
+    wishes = wishes_of(ports)
     if not ports:
         why = f"network has no ports of servers/{marked.server}" if known else f"servers/{marked.server} was never here"
         return Leftover(marked, f"{marked.kind} {marked.ident}: {why}", known, wishes)
     if not marked.unit:
         return None
-    own = [one for one in ports if marked.unit in (one.link.mac_address, one.link.port_group)]
+    own = [one for one in ports if marked.unit in (one.link.port, one.link.mac_address, one.link.port_group)]
+    if marked.shows:
+        why = f"{marked.kind} {marked.ident} shows {marked.unit}, and servers/{marked.server} has nothing of that name"
+        return None if own else Leftover(marked, why, removable=True, wishes=wishes)
     if any(not one.asked for one in own):
         # What was there when the server was found stays, whoever made it.
         return None
@@ -92,6 +95,11 @@ def judged(
     whose = f"{own[0].link.port} was asked to be {own[0].wish.port_class.value}" if own else "no port is called so"
     why = f"{marked.kind} {marked.ident} is for {marked.unit} of servers/{marked.server} in network {marked.fabric_id}"
     return Leftover(marked, f"{why}, and {whose}", removable=True, wishes=wishes)
+
+
+def wishes_of(ports: Sequence[Attachment]) -> tuple[tuple[str, int], ...]:
+    """`Leftover.wishes` of *ports*, all of a server's: another one when they were registered or asked anew."""
+    return tuple((one.link.port, one.asked) for one in ports)
 
 
 def check(leftover: Leftover | None, name: str, etag: str) -> Leftover:

@@ -211,6 +211,22 @@ def find_network(api: Neutron, name: str) -> Resource | None:
     return found
 
 
+def trunk_above(api: Neutron, port: str) -> Resource | None:
+    """The trunk that *port*, by its id, is a subport of; None if there is none.
+
+    With most plugins the port itself does not tell, and Neutron cannot be asked for it: every trunk is looked at.
+
+    See `Neutron` for what is raised.
+    """
+    try:
+        trunks = api.every("trunks")
+    except Refused as error:
+        if error.status == 404:
+            return None  # a Neutron that knows no trunks
+        raise
+    return next((one for one in trunks if any(sub["port_id"] == port for sub in one["sub_ports"])), None)
+
+
 def network_tag(name: str) -> str:
     """The mark of the Neutron network that we make for ``projects/{p}/networks/{n}``."""
     _, project, _, ident = name.split("/")

@@ -257,6 +257,36 @@ def test_what_somebody_uses_stays(place: Place) -> None:
     assert ident in place.there()
 
 
+@pytest.mark.parametrize("place", ["neutron"], indirect=True)
+def test_what_hangs_on_a_trunk_is_used(place: InNeutron) -> None:
+    """
+    The port itself does not tell: the trunks do.
+    """
+    ident, _ = come_back(place)
+    above = place.neutron.port(place.network, fixed_ips=[])
+    subs = [{"port_id": ident, "segmentation_id": 7}]
+    trunk = place.neutron.do("POST", "/trunks", {"trunk": {"port_id": above["id"], "sub_ports": subs}})["trunk"]
+
+    (found,) = listing(place)
+    assert not found.removable
+    assert f"trunk {trunk['id']} uses it" in found.why
+    assert remove(place, found).code is grpc.StatusCode.FAILED_PRECONDITION
+    assert ident in place.there()
+
+
+@pytest.mark.parametrize("place", ["neutron"], indirect=True)
+def test_a_neutron_without_trunks_has_leftovers_all_the_same(place: InNeutron) -> None:
+    """
+    It answers that it knows no such thing.
+    """
+    ident, _ = come_back(place)
+    place.neutron.aliases.discard("trunk")
+
+    (found,) = listing(place)
+    assert remove(place, found).code is grpc.StatusCode.OK
+    assert ident not in place.there()
+
+
 def test_what_is_used_by_now_is_not_removed(place: Place) -> None:
     """
     It has changed since it was looked at.

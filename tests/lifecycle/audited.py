@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bms.lifecycle.v1 import audit_service_pb2
 from services.kernel.effect import effect
 from services.kernel.errors import NotFound, PeerUnavailable, Stale
 from services.lifecycle.audit_servicer import AuditServicer
+from services.lifecycle.audits.left import Leftovers
 from services.lifecycle.audits.seen import AttachmentSeen, LeaseSeen, LeftoverSeen, PoolSeen, Portion
-from services.lifecycle.ports import HoldSeen, NotNow
+from services.lifecycle.ports import Hardware, Holds, HoldSeen, NotNow
 from services.runtime.page_tokens import PageTokens
 from services.runtime.writing import Replies, Writer
 from tests.lifecycle.rig import KEY, Rig, World
@@ -112,6 +113,16 @@ class FakeLeftovers:
             raise PeerUnavailable(msg)
 
 
+class _Elsewhere:
+    """*stores*, but for some of its leftovers."""
+
+    def __init__(self, stores: FakeStores, left: Mapping[str, Leftovers]) -> None:
+        self._stores, self._left = stores, left
+
+    def __getattr__(self, name: str) -> Any:
+        return self._left.get(name) or getattr(self._stores, name)
+
+
 class FakeHolds:
     """Whom the hardware of a world is held for, as its controller would list it; ``asked``: how many pages."""
 
@@ -138,25 +149,36 @@ class FakeHolds:
 
 
 class Auditor:
-    """Audits of a rig; ``between`` is what happens between the two looks."""
+    """Audits of a rig; ``between`` is what happens between the two looks.
 
-    def __init__(self, rig: Rig) -> None:
+    Args:
+        holds: another controller than the rig's, of which *hardware* lets go.
+        left: what other services find left over, by the name of `Stores`, where it is not what the test says.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        holds: Holds | None = None,
+        hardware: Hardware | None = None,
+        left: Mapping[str, Leftovers] | None = None,
+    ) -> None:
         self.rig = rig
         self.between: Callable[[], object] = lambda: None
         self.pauses: list[timedelta] = []
-        self.holds = FakeHolds(rig.world)
+        self.holds = holds or FakeHolds(rig.world)
         self.stores = FakeStores(rig.world)
         servicer = AuditServicer.build(
             rig.database,
             rig.store,
-            self.stores,
+            _Elsewhere(self.stores, left) if left else self.stores,
             rig.networks,
             rig.addresses,
             Writer(rig.database, Replies(KEY)),
             PageTokens(KEY),
             rig.clock,
             self._pause,
-            rig.hardware,
+            hardware or rig.hardware,
             self.holds,
         )
         self.wire = Wire(servicer, admin(), clock=rig.clock)
@@ -173,6 +195,18 @@ class Auditor:
             request = audit_service_pb2.AuditLeaksRequest(page_size=page_size, page_token=token)
             found.append(self.wire.ok("AuditLeaks", request))
             token = found[-1].next_page_token
+            if not token:
+                return found
+
+    def book(self, name: str, page_size: int = 0) -> list[audit_service_pb2.Leak]:
+        """Everything that leaked in one book."""
+        found: list[audit_service_pb2.Leak] = []
+        token = ""
+        while True:
+            request = audit_service_pb2.AuditLeaksRequest(book=name, page_size=page_size, page_token=token)
+            part = self.wire.ok("AuditLeaks", request)
+            found += part.leaks
+            token = part.next_page_token
             if not token:
                 return found
 

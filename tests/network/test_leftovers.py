@@ -27,6 +27,7 @@ from tests.support.wire import Reply, auditor, member, reason, service
 
 STRANGER = "00000000-0000-4000-8000-0000000000ff"
 BLUE, DEMO = contrail_rig.BLUE, contrail_rig.DEMO
+DEMO_ID = test_neutron_ports.DEMO
 
 
 class Place:
@@ -130,7 +131,10 @@ class InNeutron(Place):
         plain = self.cloud.fake.port(network, device_id=SERVER)
         lease = self.cloud.fake.port(network, description=LEASE, mac_address=link(1).mac_address)
         guest = self.cloud.fake.port(network, description=PORT, device_owner="compute:nova", device_id=OTHER)
-        return [str(one["id"]) for one in (plain, lease, guest)]
+        words = {"name": f"bms-{SERVER}", "description": PORT, "project_id": DEMO_ID}
+        copied = self.cloud.fake.port(network, **words)
+        as_ours = self.cloud.fake.port(network, **words, device_owner="baremetal:none", device_id=SERVER)
+        return [str(one["id"]) for one in (plain, lease, guest, copied, as_ours)]
 
     def there(self) -> set[str]:
         return set(self.cloud.fake.ports)
@@ -251,6 +255,25 @@ def test_what_is_of_a_server_that_never_was_may_be_anothers(place: Place) -> Non
     reply = remove(place, found[0])
     assert reply.code is grpc.StatusCode.FAILED_PRECONDITION
     assert ident in place.there()
+
+
+@pytest.mark.parametrize("place", ["neutron"], indirect=True)
+def test_what_hangs_on_a_trunk_is_taken_off(place: InNeutron) -> None:
+    """
+    The trunk stays, with its parent, which is a port that holds an address.
+    """
+    fake = place.cloud.fake
+    ident, other = place.leave(), place.leave(unit=link(1).mac_address)
+    for one in (ident, other):
+        fake.ports[one]["device_id"] = ""
+    above = fake.port(place.cloud.by_name(contrail_rig.GREEN)["id"], description=LEASE)
+    subs = [{"port_id": one, "segmentation_id": tag} for tag, one in ((7, ident), (8, other))]
+    trunk = fake.do("POST", "/trunks", {"trunk": {"port_id": above["id"], "sub_ports": subs}})["trunk"]
+
+    (found,) = [one for one in listed_there(place) if one.name.endswith(ident)]
+    ok(remove(place, found))
+    assert ident not in place.there()
+    assert [sub["port_id"] for sub in fake.trunks[trunk["id"]]["sub_ports"]] == [other]
 
 
 # -- what is not

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A genuine Ironic, and our five processes whose lifecycle works on it. What cannot be started fails the tests."""
+"""A genuine Ironic, our five processes whose lifecycle works on it, a cloud. What cannot be started fails the tests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 from tests.lifecycle.observing.broker import broker
 from tests.openstack.bed import Bed, running_bed
+from tests.openstack.cloud.fixture import cloud
 from tests.openstack.images import Images, serving
 from tests.openstack.shared_ironic import shared
 from tests.site.rig import Site, running_site
 
-__all__ = ["broker", "shared"]
+__all__ = ["broker", "cloud", "shared"]
 
 SERVERS = 3
 

@@ -31,7 +31,6 @@ from services.runtime.writing import Replies, Writer
 from tests.ipam.neutron_rig import Crash, dying
 from tests.ipam.rig import Rig, creation, verify, wish
 from tests.ipam.test_process import running
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.support.judging import findings
 from tests.support.wire import Wire, member
@@ -42,8 +41,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-cloud = fixture.cloud
 
 CIDR = "10.97.0.0/28"
 MAC = "52:54:00:97:00:01"

@@ -17,10 +17,7 @@ from services.lifecycle.bmc import Bmc
 from services.lifecycle.ports import CardPort, HardwareFacts, ImageOrder, JobKind, JobOrder, ServerCard, Target
 from services.lifecycle.ports import wait_for as code_of
 from services.runtime.keystone.clouds import shared_login
-from tests.openstack.cloud.conftest import cloud
 from tests.openstack.cloud.fixture import Cloud
-
-__all__ = ["cloud"]
 
 pytestmark = [
     pytest.mark.openstack_full,

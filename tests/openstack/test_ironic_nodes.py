@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of a genuine Ironic that knows no login: described, adopted, held back by what people marked them with."""
+"""Nodes of a genuine Ironic that knows no login: described, adopted, held, and held back by people's marks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from services.cli.ironic_nodes import read, rows_of
@@ -37,6 +39,9 @@ from services.lifecycle.ports import (
     Target,
     wait_for,
 )
+from tests.lifecycle.audited import Auditor
+from tests.lifecycle.rig import WEB
+from tests.openstack.auditing import Book, Leak, Looks, lifecycle, offered
 from tests.openstack.bed import BMC_USER, RELEASE, Bed, running_bed
 from tests.openstack.bed import Bmc as BedBmc
 
@@ -142,8 +147,11 @@ def target(api: IronicApi, hardware: Patient, registered: Target) -> Iterator[Ta
     """The node, manageable; whatever a test did to it is undone."""
     yield registered
     server = registered.server
-    if node(api, registered)["maintenance"]:
+    left_there = node(api, registered)
+    if left_there["maintenance"]:
         api.call("DELETE", f"/nodes/{server}/maintenance", Deadline())
+    if left_there["instance_uuid"] and left_there["provision_state"] != "active":
+        api.call("PATCH", f"/nodes/{server}", Deadline(), [{"op": "remove", "path": "/instance_uuid"}])
     left = {"/protected": False, "/retired": False, "/automated_clean": False, "/extra": THEIRS["extra"]}
     api.patch(server, left, Deadline())
     until = time.monotonic() + 120
@@ -355,3 +363,120 @@ def test_ironic_takes_our_network_data(api: IronicApi, target: Target) -> None:
     api.patch(target.server, {"/network_data": data}, Deadline())
 
     assert node(api, target)["network_data"] == data
+
+
+# -- holds that audits find
+
+
+@pytest.fixture
+def looks(api: IronicApi) -> Looks:
+    return Looks(api)
+
+
+@pytest.fixture
+def book(api: IronicApi, hardware: Patient, target: Target, looks: Looks, tmp_path: Path) -> Iterator[Book]:
+    """The book of a lifecycle to which the node is available, for long; Ironic offers it as we did last."""
+    led(api, target, "provide", "available")
+    hardware.unreserve(target)
+    with lifecycle(tmp_path) as rig:
+        offered(rig, target.server)
+        rig.clock.advance(300)
+        yield Book(Auditor(rig, looks, IronicHardware(api, Kept(), SystemClock())), "node_holds", target.server)
+
+
+def led(api: IronicApi, target: Target, verb: str, state: str) -> None:
+    """Somebody leads the node to *state*."""
+    api.provision(target.server, verb, Deadline())
+    until = time.monotonic() + 60
+    while (now := api.node(target.server, Deadline())).state != state or now.busy:
+        assert time.monotonic() < until, now.state
+        time.sleep(0.3)
+
+
+def test_a_hold_of_nobody_is_let_go_by_a_repair(api: IronicApi, hardware: Patient, target: Target, book: Book) -> None:
+    """
+    A reservation that came after its worker had given up: told after two looks, gone at Ironic after the repair, and
+    the node offered as before; what others keep with it stays.
+    """
+    assert book.told(page_size=1) == []
+    hold = hardware.reserve(target, WEB, request_id=str(uuid.uuid4()))
+    assert book.told() == [("node_hold_of_nobody", target.server)]
+    (leak,) = book.leaks()
+    assert (leak.owner, leak.server, leak.repairable) == (WEB, f"servers/{target.server}", True)
+    book.audit.wire.ok("RepairLeak", book.audit.request(leak, validate_only=True))
+    assert node(api, target)["instance_uuid"] == hold
+
+    assert "for nobody" in book.audit.wire.ok("RepairLeak", book.audit.request(leak)).done
+
+    free = node(api, target)
+    assert (free["instance_uuid"], free["provision_state"], free["extra"]["site"]) == (None, "available", "s")
+    assert "hold" not in free["extra"]["bms"]
+    assert book.told() == []
+    assert book.audit.rig.types(target.server)[-2:] == ["audit.repair_requested", "audit.repaired"]
+    assert book.refused(leak)[0] is grpc.StatusCode.NOT_FOUND
+    assert hardware.reserve(target, WEB, request_id=hold) == hold
+    hardware.unreserve(target)
+
+
+def test_a_hold_that_is_anothers_by_now_is_left(
+    api: IronicApi, hardware: Patient, target: Target, book: Book, looks: Looks
+) -> None:
+    """
+    Between the two looks: not told. Since it was told, and between the claim and the last look: refused, and the other
+    keeps the node.
+    """
+    another, mine = str(uuid.uuid4()), str(uuid.uuid4())
+
+    def taken(holder: str = another) -> None:
+        operations = [
+            {"op": "remove", "path": "/instance_uuid"}, {"op": "add", "path": "/instance_uuid", "value": holder},
+        ]  # fmt: skip
+        for one in operations:
+            api.call("PATCH", f"/nodes/{target.server}", Deadline(), [one])
+
+    hardware.reserve(target, WEB, request_id=mine)
+    book.audit.between = taken
+    assert book.told() == []
+    book.audit.between = lambda: None
+    taken(mine)
+    (leak,) = book.leaks()
+    taken()
+    assert book.refused(leak)[0] is grpc.StatusCode.NOT_FOUND
+    taken(mine)
+    (leak,) = book.leaks()
+    # The audit is repeated, the hold is looked at, and, under the claim, once more.
+    looks.number, looks.before = 0, {3: taken}
+    assert book.refused(leak)[0] is grpc.StatusCode.ABORTED
+    assert book.audit.rig.types(target.server)[-1] == "audit.repair_requested"
+    assert node(api, target)["instance_uuid"] == another
+    hardware.unreserve(target)
+    assert node(api, target)["instance_uuid"] == another
+
+
+def test_a_hold_of_a_node_in_use_is_told_and_left(
+    api: IronicApi, hardware: Patient, target: Target, book: Book
+) -> None:
+    """
+    Led away and back by somebody, or active: not as our log has it, so it is not let go; what an instance of ours has
+    is no leak.
+    """
+    hold = hardware.reserve(target, WEB, request_id=str(uuid.uuid4()))
+    led(api, target, "manage", "manageable")
+    led(api, target, "provide", "available")
+    assert book.told() == [("node_hold_used", target.server)]
+    (leak,) = book.leaks()
+    assert book.refused(leak)[0] is grpc.StatusCode.FAILED_PRECONDITION
+    led(api, target, "manage", "manageable")
+    hardware.adopt(target, IMAGE, project=PROJECT)
+    (leak,) = book.leaks()
+    assert "active" in leak.why
+    assert book.refused(leak)[0] is grpc.StatusCode.FAILED_PRECONDITION
+
+    book.audit.rig.create()
+    book.audit.rig.settle()
+    book.audit.rig.clock.advance(300)
+    assert book.audit.rig.server(target.server).instance == WEB
+    assert book.told() == []
+    leak.kind = Leak.KIND_NODE_HOLD_OF_NOBODY
+    assert book.refused(leak)[0] is grpc.StatusCode.NOT_FOUND
+    assert (node(api, target)["instance_uuid"], node(api, target)["provision_state"]) == (hold, "active")

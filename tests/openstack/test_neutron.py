@@ -14,6 +14,7 @@ import pytest
 
 from bms.network.v1 import network_pb2 as net
 from services.network.backends.neutron import NeutronFabric
+from services.network.backends.neutron_leftovers import NeutronLeftovers
 from services.network.backends.neutron_networks import NeutronNetworks
 from services.network.domain.networks import PortClass
 from services.network.ports import DhcpOption
@@ -21,7 +22,6 @@ from services.runtime.database import open_database
 from services.runtime.migrations import migrate
 from services.runtime.neutron import LEASE, PORT, open_neutron
 from tests.network.conftest import CLASSES, Site, link, refusal, wish
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.cloud.furnish import PROVIDER, TENANT
 from tests.openstack.cloud.neutron import PHYSICAL_NETWORK
@@ -34,8 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
-cloud = fixture.cloud
-
 
 class Genuine(Site):
     """A network service over the genuine Neutron, for one server that nobody else has.
@@ -43,6 +41,7 @@ class Genuine(Site):
     Attributes:
         server: its UUID.
         project: of tenant a.
+        there: what bears our mark.
     """
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
@@ -58,8 +57,13 @@ class Genuine(Site):
             PortClass.TENANT: [groups["helper-net-tenant"]],
         }
         options = [DhcpOption("67", "boot.img"), DhcpOption("tag:ipxe,67", "http://192.0.2.1/boot.ipxe")]
+        self.there = NeutronLeftovers(self.api)
         super().__init__(
-            open_database(url), folder, lambda clock: NeutronFabric(self.api, clock, self.groups, options), networks
+            open_database(url),
+            folder,
+            lambda clock: NeutronFabric(self.api, clock, self.groups, options),
+            networks,
+            leftovers=self.there,
         )
         # The last two digits are those of its MAC addresses too.
         self.server = f"{str(uuid.uuid4())[:-2]}{uuid.uuid4().hex[:2]}"
@@ -99,6 +103,21 @@ class Genuine(Site):
     def seen(self) -> list[str]:
         return self.classes(self.server)
 
+    def clear(self) -> None:
+        """Removes all that is of this server, and closes the service."""
+        left = self.ports()
+        for trunk in [one for one in self.admin.network.trunks() if one.port_id in {port.id for port in left}]:
+            self.admin.network.update_port(trunk.port_id, binding_host_id="")
+            self.admin.network.delete_trunk(trunk.id)
+        for port in left:
+            self.admin.network.delete_port(port.id)
+        for network in self.admin.network.networks(description="bms-network=helper-net"):
+            self.admin.network.delete_network(network.id)
+        for ids in self.groups.values():
+            self.admin.network.delete_security_group(ids[0])
+        self.close()
+        self.database.close()
+
 
 def ok(reply: Reply) -> Any:
     assert reply.code is grpc.StatusCode.OK, reply
@@ -112,18 +131,7 @@ def site(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     try:
         yield made
     finally:
-        left = made.ports()
-        for trunk in [one for one in made.admin.network.trunks() if one.port_id in {port.id for port in left}]:
-            made.admin.network.update_port(trunk.port_id, binding_host_id="")
-            made.admin.network.delete_trunk(trunk.id)
-        for port in left:
-            made.admin.network.delete_port(port.id)
-        for network in made.admin.network.networks(description="bms-network=helper-net"):
-            made.admin.network.delete_network(network.id)
-        for ids in made.groups.values():
-            made.admin.network.delete_security_group(ids[0])
-        made.close()
-        made.database.close()
+        made.clear()
 
 
 def test_a_port_goes_through_its_classes(site: Genuine) -> None:

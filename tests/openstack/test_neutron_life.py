@@ -18,7 +18,6 @@ from services.kernel.clock import SystemClock
 from services.kernel.names import SERVER
 from services.simulated.rack import PortWrite, Rack
 from services.simulated.state import Vlans
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.site import furnish
 from tests.site.client import Client, wait_for
@@ -30,8 +29,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-cloud = fixture.cloud
 
 _PRIVATE = ("provisioning", "cleaning", "rescue")
 # Names of its own: whoever looks for the cloud's own network called cleaning finds one.

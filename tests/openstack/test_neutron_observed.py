@@ -20,7 +20,6 @@ from services.runtime.database import open_database
 from services.runtime.migrations import migrate
 from services.runtime.neutron import open_neutron
 from tests.network.conftest import CLASSES, Site
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.cloud.neutron import PHYSICAL_NETWORK
 from tests.support.wire import Reply
@@ -32,7 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
-cloud = fixture.cloud
 WAIT = 180
 
 

@@ -19,7 +19,6 @@ from services.lifecycle.backends.ironic import IronicHardware
 from services.lifecycle.backends.ironic_api import IronicApi
 from services.lifecycle.bmc import Bmc
 from services.lifecycle.ports import TakenElsewhere, Target
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.cloud.nodes import offered
 from tests.openstack.cloud.test_cloud import until
@@ -31,7 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
-cloud = fixture.cloud
 WEB = "projects/demo/instances/web"
 HELD = "CUSTOM_BMS_HELD"
 CLASS = "bms.held"

@@ -15,7 +15,6 @@ from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from bms.telemetry.v1 import telemetry_pb2
 from services.verifier.verdict import StreamReport, Verdict
 from tests.openstack import test_nova_life as nova_life
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.nodes import offered
 from tests.openstack.test_nova_life import Life
 from tests.site.audit import read_logs
@@ -30,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
-cloud, node, life = fixture.cloud, nova_life.node, nova_life.life
+node, life = nova_life.node, nova_life.life
 
 SOON = 180.0
 """Seconds: a listing of Ironic's nodes, a look at Nova, and a slow machine."""

@@ -18,7 +18,6 @@ from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from bms.network.v1 import network_pb2
 from services.cli.ironic_nodes import read, rows_of
 from services.verifier.verdict import Verdict
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.cloud.nodes import offered
 from tests.site.audit import read_logs
@@ -33,8 +32,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-cloud = fixture.cloud
 
 HELD, CLASS, NAMED = "CUSTOM_BMS_HELD", "bms.booked", "nova-life"
 KEYS = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA first", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB second")

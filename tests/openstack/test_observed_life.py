@@ -18,7 +18,6 @@ from bms.lifecycle.v1 import instance_pb2, server_status_pb2
 from bms.network.v1 import network_pb2
 from services.cli.ironic_nodes import read, rows_of
 from services.verifier.verdict import Verdict
-from tests.openstack.cloud import fixture
 from tests.openstack.cloud.fixture import Cloud
 from tests.openstack.test_nova_life import image_of
 from tests.site.audit import read_logs
@@ -33,8 +32,6 @@ pytestmark = [
     # Of the SDK's own parts.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
-
-cloud = fixture.cloud
 
 CLASS, NAMED = "bms.observed", "observed-life"
 _PROOFS = ("power.observed", "clean.passed", "image.verified")

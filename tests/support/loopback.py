@@ -11,6 +11,7 @@ from typing import Any
 
 from services.access import RULES
 from services.kernel.calls import Caller
+from services.kernel.clock import Clock
 from services.kernel.errors import Unauthenticated
 from services.runtime.auth import Rule
 from services.runtime.interceptors import interceptors
@@ -63,10 +64,11 @@ def running(
     tls: ServerTls | None = None,
     metrics: Metrics | None = None,
     drain: Sequence[Callable[[], None]] = (),
+    clock: Clock | None = None,
 ) -> Iterator[Running]:
     """Serves *servicers* to *caller*, whose token is ``good``, until the block ends."""
     given = settings or ServerSettings("127.0.0.1:0", grace=5.0)
-    chain = interceptors(OneCaller(caller), {**RULES, **(rules or {})}, metrics=metrics)
+    chain = interceptors(OneCaller(caller), {**RULES, **(rules or {})}, metrics=metrics, clock=clock)
     bound = build_server(replace(given, tls=tls), servicers, chain, metrics=metrics)
     stop, started = threading.Event(), threading.Event()
     thread = threading.Thread(

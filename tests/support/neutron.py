@@ -4,7 +4,7 @@
 `FakeNeutron` is a `services.runtime.openstack.Transport`: ``Neutron(FakeNeutron(), OWN)``. neutron_http.py puts it on
 the loopback. Seen at Neutron 29: tags in a POST are an error for networks and dropped for ports, an unknown filter is
 an error, a page says where the next one begins; no trunk goes on or off a port that is bound, no port goes into a trunk
-that says whose it is, and a trunk is ACTIVE when its parent is.
+that says whose it is, and a trunk is ACTIVE when its parent is; a parent shows its trunk, and a subport shows nothing.
 """
 
 from __future__ import annotations
@@ -342,8 +342,12 @@ class FakeNeutron:
             self.networks[thing["network_id"]]["subnets"].remove(ident)
         if collection == "ports":
             for trunk in self.trunks.values():
-                if trunk["port_id"] == ident or any(sub["port_id"] == ident for sub in trunk["sub_ports"]):
-                    raise _Fault(409, "PortInUse", f"Port {ident} is currently part of trunk {trunk['id']}.")
+                if trunk["port_id"] == ident:
+                    message = f"Port {ident} is currently a parent port for trunk {trunk['id']}."
+                    raise _Fault(409, "PortInUseAsTrunkParent", message)
+                if any(sub["port_id"] == ident for sub in trunk["sub_ports"]):
+                    message = f"Port {ident} is currently a subport for trunk {trunk['id']}."
+                    raise _Fault(409, "PortInUseAsSubPort", message)
         if collection == "trunks":
             if not thing["admin_state_up"]:
                 raise _Fault(409, "TrunkDisabled", f"Trunk {ident} is currently disabled.")

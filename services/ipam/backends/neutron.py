@@ -26,7 +26,7 @@ from services.ipam.domain.holding import UNSURE, Holder, MacTaken, Marked, Realm
 from services.ipam.domain.leases import Lease
 from services.ipam.domain.prefixes import Prefix
 from services.kernel.errors import Exhausted, NotFound, WrongState
-from services.runtime.neutron import LEASE, Neutron, Resource, age, find_network, is_ours
+from services.runtime.neutron import LEASE, Neutron, Resource, age, find_network, is_ours, trunk_above
 from services.runtime.openstack import Refused
 
 _TRIES = 3
@@ -128,6 +128,8 @@ class NeutronPlane:
         if port is None or address is None or not is_ours(port, LEASE):
             return None
         uses = [f"{word} {port[key]}" for key, word in _USES.items() if port.get(key)]
+        above = trunk_above(self._api(), ref)
+        uses += [f"trunk {above['id']}"] if above is not None else []
         others = [str(one) for one in addresses_of(port) if one != address]
         used = ", ".join([*uses, *(f"address {one}" for one in others)])
         return Marked(holder_of(port, address), used, repr(port.get("binding:profile")))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.kernel.errors import PeerUnavailable
 from services.network.backends.neutron_found import told
-from services.network.backends.neutron_trunks import without_trunk
+from services.network.backends.neutron_trunks import off_trunk, without_trunk
 from services.network.ports import Marked
 from services.runtime.neutron import LEASE, PORT, Neutron, Resource, is_ours
 from services.runtime.openstack import Refused
@@ -18,6 +18,8 @@ from services.runtime.openstack import Refused
 _WAYS = ("tags", "description")
 """By the tag, then by the description: that of those alone that never got a tag."""
 _NAME = "bms-"
+_SAYS = ("binding:host_id", "binding:profile", "device_owner", "fixed_ips")
+"""What else has to be as it was judged."""
 
 
 class NeutronLeftovers:
@@ -33,7 +35,7 @@ class NeutronLeftovers:
             way, marker = _WAYS[0], ""
         with _refusals(listing=bool(marker)):
             ports, following = self._api.page("ports", marker, size, **{way: PORT})
-        found = [_marked(port) for port in ports if way == "tags" or PORT not in (port.get("tags") or ())]
+            found = [self._marked(port) for port in ports if way == "tags" or PORT not in (port.get("tags") or ())]
         onward = f"{way} {following}" if following else f"{_WAYS[1]} " if way == _WAYS[0] else ""
         return [one for one in found if one is not None], onward
 
@@ -41,31 +43,35 @@ class NeutronLeftovers:
         """See `Leftovers.marked`."""
         with _refusals():
             port = self._api.get("ports", ident)
-        return _marked(port) if port is not None else None
+            return self._marked(port) if port is not None else None
 
     def remove(self, marked: Marked) -> bool:
-        """See `Leftovers.remove`. What hangs on its trunk stays, as ports of their own."""
+        """See `Leftovers.remove`. What hangs on its trunk stays, as ports of their own; so does what it hangs on."""
         with _refusals():
             port = self._api.get("ports", marked.ident)
-            if port is None or _marked(port) != marked:
+            if port is None or self._marked(port) != marked:
                 return False
             without_trunk(self._api, port)
+            off_trunk(self._api, port)
             self._api.delete("ports", marked.ident)
         return True
 
+    def _marked(self, port: Resource) -> Marked | None:
+        """*port*, if it is ours, says whose it is, and nobody put it to another use.
 
-def _marked(port: Resource) -> Marked | None:
-    """*port*, if it is ours, says whose it is, and nobody put it to another use."""
-    name, device = str(port.get("name") or ""), str(port.get("device_id") or "")
-    server = name.removeprefix(_NAME) if name.startswith(_NAME) else device
-    if not is_ours(port, PORT) or is_ours(port, LEASE) or not _is_uuid(server) or device not in ("", server):
-        return None
-    if str(port.get("device_owner") or "") not in ("", "baremetal:none", "trunk:subport"):
-        return None
-    says = (port.get("binding:host_id"), port.get("binding:profile"), port.get("device_owner"), port.get("fixed_ips"))
-    return Marked(
-        str(port["id"]), "port", server, str(port["mac_address"]), str(port["network_id"]), _created(port), repr(says)
-    )
+        Tenants may write all our words on ports of theirs; but not into the project of our login, where ours are.
+        """
+        name, device = str(port.get("name") or ""), str(port.get("device_id") or "")
+        server = name.removeprefix(_NAME) if name.startswith(_NAME) else device
+        if not is_ours(port, PORT) or is_ours(port, LEASE) or not _is_uuid(server) or device not in ("", server):
+            return None
+        if port["project_id"] != self._api.own_project:
+            return None
+        if str(port.get("device_owner") or "") not in ("", "baremetal:none", "trunk:subport"):
+            return None
+        says = tuple(port.get(word) for word in _SAYS)
+        ident, mac, network = (str(port[word]) for word in ("id", "mac_address", "network_id"))
+        return Marked(ident, "port", server, mac, network, _created(port), repr(says))
 
 
 def _is_uuid(text: str) -> bool:

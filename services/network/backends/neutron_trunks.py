@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.network.backends.neutron_reading import is_bound
-from services.runtime.neutron import PORT, Neutron, Resource, is_ours
+from services.runtime.neutron import PORT, Neutron, Resource, is_ours, trunk_above
 from services.runtime.openstack import Refused
 
 UNBOUND: Mapping[str, object] = {"binding:host_id": "", "binding:profile": {}}
@@ -55,6 +55,16 @@ def without_trunk(api: Neutron, parent: Resource) -> Resource:
         api.update("trunks", str(details["trunk_id"]), {"admin_state_up": True})
         api.delete("trunks", str(details["trunk_id"]))
     return {**freed, "trunk_details": None}
+
+
+def off_trunk(api: Neutron, port: Resource) -> None:
+    """Takes *port* off the trunk that it is a subport of, if there is one; the trunk and its other subports stay.
+
+    See `keep_trunk` for what is raised.
+    """
+    above = trunk_above(api, str(port["id"]))
+    if above is not None:
+        api.call("PUT", f"/trunks/{above['id']}/remove_subports", {"sub_ports": [{"port_id": port["id"]}]})
 
 
 def fit_for_trunk(api: Neutron, port: Resource, parent: Resource) -> str:

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fixture of the suites over a whole cloud, which run only when they are asked for."""
+"""The suites over a whole cloud run only when they are asked for."""
 
 from __future__ import annotations
 
 import pytest
-
-from tests.openstack.cloud.fixture import cloud
-
-__all__ = ["cloud"]
 
 MARK = "openstack_full"
 

@@ -43,10 +43,9 @@ _READ = (
     " seen_asked = ?, seen_setup = ?, seen_breach = ?, settled = ? WHERE port = ?"
 )
 _NO_FENCE = 2**63 - 1
-_FEW = 8
-"""So many ports are kept by one statement; more by one each, all sent at once: text that long is parsed every time."""
 _SAVED = (
-    "server = excluded.server, mac_address = excluded.mac_address, switch = excluded.switch,"
+    "ON CONFLICT (port) DO UPDATE SET server = excluded.server, mac_address = excluded.mac_address,"
+    " switch = excluded.switch,"
     " switch_port = excluded.switch_port, port_group = excluded.port_group, switch_id = excluded.switch_id,"
     " wish_class = excluded.wish_class,"
     " wish_tags = excluded.wish_tags, project = excluded.project, request_time = excluded.request_time,"
@@ -56,17 +55,6 @@ _SAVED = (
     " seen_breach = excluded.seen_breach,"
     " wish_purpose = excluded.wish_purpose, settled = excluded.settled"
 )
-
-
-def _save(ports: int) -> str:
-    """The statement that keeps so many."""
-    rows = ", ".join(f"({', '.join('?' * 22)})" for _ in range(ports))
-    return (
-        "INSERT INTO ports (port, server, mac_address, switch, switch_port, port_group, switch_id, wish_class,"
-        " wish_tags, project, request_time, asked, seen_class, seen_tags, seen_time, seen_digest, seen_detail,"
-        " seen_asked, seen_setup, seen_breach, wish_purpose, settled)"
-        f" VALUES {rows} ON CONFLICT (port) DO UPDATE SET {_SAVED}"
-    )
 
 
 class SqlStore:
@@ -178,9 +166,11 @@ class SqlStore:
         return {row["server"]: (row["fence"], Head(row["sequence"])) for row in rows}
 
     def save_servers(self, servers: Mapping[str, tuple[int, Head]]) -> None:
-        self._tx.many(
-            "UPDATE servers SET fence = ?, sequence = ? WHERE server = ?",
-            [(fence, head.sequence, server) for server, (fence, head) in servers.items()],
+        self._tx.insert_later(
+            "servers",
+            "server, fence, sequence",
+            [(server, fence, head.sequence) for server, (fence, head) in servers.items()],
+            "ON CONFLICT (server) DO UPDATE SET fence = excluded.fence, sequence = excluded.sequence",
         )
 
     def attachments(self, server: str) -> list[Attachment]:
@@ -200,10 +190,7 @@ class SqlStore:
 
     def save(self, changes: Sequence[tuple[Attachment, Attachment | None]]) -> None:
         values = [_values(new) for new, _ in changes]
-        if len(values) <= _FEW:
-            self._tx.later(_save(len(values)), [value for row in values for value in row])
-        else:
-            self._tx.many(_save(1), values)
+        self._tx.insert_later("ports", f"{_PORT_COLUMNS}, settled", values, _SAVED)
         left, joined = [], []
         for new, old in changes:
             port, before = new.link.port, old.networks if old else frozenset()
@@ -272,11 +259,7 @@ class SqlStore:
                 [value for pair in left for value in pair],
             )
         if joined:
-            pairs = ", ".join(["(?, ?)"] * len(joined))
-            self._tx.later(
-                f"INSERT INTO network_ports (network, port) VALUES {pairs}",
-                [value for pair in joined for value in pair],
-            )
+            self._tx.insert_later("network_ports", "network, port", joined)
 
     def _those(self, column: str, values: Sequence[object], lock: str = "") -> list[Row]:
         if not values:

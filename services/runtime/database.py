@@ -69,6 +69,22 @@ class Transaction(Protocol):
         """As `many`, of a statement that answers: the first row for each of *params*, None where there is none."""
         ...
 
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> list[Row]:
+        """Inserts *rows* by one statement with one effect; answers what RETURNING says of them, in any order.
+
+        PostgreSQL is given all of them as one value: the cheapest way, and the same text however many they are.
+
+        Args:
+            columns: names, separated by commas; the values of a row are in their order.
+            rows: no two with the same key, if *tail* says what becomes of a row that is there.
+            tail: what follows: ON CONFLICT, RETURNING; without parameters.
+        """
+        ...
+
+    def insert_later(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> None:
+        """`insert` as `later` runs a statement."""
+        ...
+
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         """Inserts many *rows* that clash with none: PostgreSQL's COPY.
 

@@ -31,10 +31,8 @@ DEFAULT_LIMIT = 500
 MAX_LIMIT = 1000
 MAX_WAIT = 30
 _SEAL_BATCH = 1000
-_INSERT = (
-    "INSERT INTO events (id, stream, sequence, project, header, body, body_digest, previous, digest)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_COLUMNS = "id, stream, sequence, project, header, body, body_digest, previous, digest"
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 _log = structlog.get_logger("bms.eventlog")
 
@@ -103,9 +101,9 @@ class EventLog:
         return end
 
     def append_each(self, tx: Transaction, events: Sequence[tuple[Event, Head]]) -> list[Head]:
-        """As `append`, for several streams at once."""
+        """As `append`, for several streams at once, by `Transaction.later`."""
         made = [self._made(event, head) for event, head in events]
-        tx.many(_INSERT, [values for values, _ in made])
+        tx.insert_later("events", _COLUMNS, [values for values, _ in made])
         self._tell_of(tx)
         return [end for _, end in made]
 

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Literal, LiteralString, TypeVar, cast
 
+import orjson
 import psycopg
 import structlog
 from psycopg import errors as pg
@@ -73,6 +74,26 @@ def together(statements: tuple[str, ...]) -> str:
     return f"WITH {', '.join(f'part{at} AS ({sql})' for at, sql in enumerate(statements))} SELECT 1"
 
 
+@lru_cache(maxsize=128)
+def insertion(table: str, columns: str, tail: str) -> str:
+    """The statement that inserts rows that are given as JSON; the types of their columns are the table's."""
+    return (
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::{table}, ?::json) {tail}"
+    )
+
+
+def _as_json(columns: str, rows: Sequence[Sequence[object]]) -> str:
+    names = columns.split(", ")
+    return orjson.dumps([dict(zip(names, row, strict=True)) for row in rows], default=_hexadecimal).decode()
+
+
+def _hexadecimal(value: object) -> str:
+    """Bytes as PostgreSQL reads them; JSON has none."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    raise TypeError
+
+
 class _PostgresTransaction:
     """See `services.runtime.database.Transaction`."""
 
@@ -112,6 +133,13 @@ class _PostgresTransaction:
             # All are sent before the first is answered.
             cursor.executemany(placeholders(sql), params, returning=True)
             return [answered.fetchone() for answered in cursor.results()]
+
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> list[Row]:
+        return self.all(insertion(table, columns, tail), (_as_json(columns, rows),)) if rows else []
+
+    def insert_later(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> None:
+        if rows:
+            self.later(insertion(table, columns, tail), (_as_json(columns, rows),))
 
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         self.flush()

@@ -70,6 +70,13 @@ class _SqliteTransaction:
         with effect(self._label):
             return [self._first(sql, values) for values in params]
 
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> list[Row]:
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))}) {tail}"
+        return [row for row in self.each(sql, rows) if row is not None] if rows else []
+
+    def insert_later(self, table: str, columns: str, rows: Sequence[Sequence[object]], tail: str = "") -> None:
+        self.insert(table, columns, rows, tail)
+
     def load(self, table: str, columns: Mapping[str, str], rows: Iterable[Sequence[object]]) -> None:
         self.many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", rows)
 

@@ -25,7 +25,8 @@ KEPT = timedelta(hours=24)
 """How long a request_id is remembered."""
 
 _OF_REQUEST = "FROM replies WHERE caller = ? AND method = ? AND request_id = ?"
-_INSERT = "INSERT INTO replies (caller, method, request_id, mac, type, reply, create_time) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = "caller, method, request_id, mac, type, reply, create_time"
+_INSERT = f"INSERT INTO replies ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _IMPATIENT = "SELECT set_config('lock_timeout', '200', true) AS milliseconds"
 _PURGE_EVERY = 64
 _PURGE_BATCH = 256
@@ -125,7 +126,7 @@ class Replies:
         """
         kept = [self._values(*one) for one in answered if one[0].request_id]
         if kept:
-            tx.many(_INSERT, kept)
+            tx.insert_later("replies", _COLUMNS, kept)
             self._count(tx, answered[0][0], len(kept))
 
     def _values(self, call: Call, request: Message, reply: Message) -> tuple[object, ...]:

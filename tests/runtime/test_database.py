@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from services.kernel.effect import observed
 from services.kernel.errors import BmsError, InvalidField, PeerUnavailable
-from services.runtime.database import Database, Transaction, UniqueViolation, open_database
+from services.runtime.database import Database, Row, Transaction, UniqueViolation, open_database
 from tests.support.stores import MakeDatabase
 
 SAMPLE = "tests.runtime.sample"
@@ -115,6 +115,49 @@ def test_rows_are_loaded_as_they_are(database: Database) -> None:
     found = database.read(lambda tx: tx.all("SELECT name, version, text, data FROM notes ORDER BY name"))
 
     assert [tuple(row.values()) for row in found] == given
+
+
+def test_rows_are_inserted_by_one_statement(database: Database) -> None:
+    """
+    insert() keeps every value as it is, is one effect, answers what it was asked to, and does nothing for no rows; a
+    key that exists undoes them all.
+    """
+    columns = "name, version, text, data"
+    rows = [("a", 2**63 - 1, "\t\\x41 ünï \"quoted\" '?' %s \U0001f600", b"\x00\xff\\"), ("b", -1, "", None)]
+    seen: list[str] = []
+    with observed(lambda label, when: seen.append(f"{label} {when}")):
+        answered = database.transact(lambda tx: tx.insert("notes", columns, rows, "RETURNING name"), label="put")
+    assert sorted(row["name"] for row in answered) == ["a", "b"]
+    assert [one for one in seen if "statement" in one] == ["db.put.statement before", "db.put.statement after"]
+    found = database.read(lambda tx: tx.all(f"SELECT {columns} FROM notes ORDER BY name"))
+    assert [(*list(row.values())[:3], row["data"] and bytes(row["data"])) for row in found] == rows
+
+    assert database.transact(lambda tx: tx.insert("notes", columns, [], "RETURNING name"), label="put") == []
+    kept = "ON CONFLICT (name) DO UPDATE SET version = excluded.version WHERE notes.version < excluded.version"
+    again = [("a", 1, "", None), ("b", 7, "", None), ("c", 3, "", None)]
+    answered = database.transact(lambda tx: tx.insert("notes", columns, again, f"{kept} RETURNING name"), label="put")
+    assert sorted(row["name"] for row in answered) == ["b", "c"]
+    with pytest.raises(UniqueViolation):
+        database.transact(lambda tx: tx.insert("notes", columns, [("d", 1, "", None), ("c", 1, "", None)]), label="put")
+    assert names(database) == ["a", "b", "c"]
+
+
+def test_rows_are_inserted_later(database: Database) -> None:
+    """
+    insert_later() is done by the commit, and before whatever reads; a key that exists shows by then.
+    """
+
+    def work(tx: Transaction) -> list[Row]:
+        tx.insert_later("notes", "name, version, text", [("a", 1, ""), ("b", 1, "")])
+        tx.insert_later("notes", "name, version, text", [])
+        found = tx.all("SELECT name FROM notes ORDER BY name")
+        tx.insert_later("notes", "name, version, text", [("c", 1, "")])
+        return found
+
+    assert database.transact(work, label="put") == [{"name": "a"}, {"name": "b"}]
+    assert names(database) == ["a", "b", "c"]
+    with pytest.raises(UniqueViolation):
+        database.transact(lambda tx: tx.insert_later("notes", "name, version, text", [("a", 1, "")]), label="put")
 
 
 def test_a_raising_function_leaves_nothing(database: Database) -> None:

@@ -201,8 +201,8 @@ class LeaseStore(Protocol):
         """
         ...
 
-    def save_addresses(self, changes: Sequence[tuple[AddressRow, AddressRow]]) -> None:
-        """As `save_address`, for each row and what it was."""
+    def save_addresses(self, rows: Sequence[AddressRow]) -> None:
+        """As `save_address` of *rows*, which are locked, each one event on from what it was."""
         ...
 
     def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:

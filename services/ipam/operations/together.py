@@ -74,9 +74,7 @@ def lease_together(store: Store, ids: Ids, wishes: Mapping[int, Wish]) -> dict[i
     there = store.insert_leases([grant.lease for grant in found])
     granted = [grant for grant, inserted in zip(found, there, strict=True) if inserted]
     heads = store.append_each([(grant.event, grant.row.head) for grant in granted])
-    store.save_addresses(
-        [(replace(grant.after, head=head), grant.row) for grant, head in zip(granted, heads, strict=True)]
-    )
+    store.save_addresses([replace(grant.after, head=head) for grant, head in zip(granted, heads, strict=True)])
     return {grant.wish: grant.lease for grant in granted}
 
 

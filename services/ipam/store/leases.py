@@ -30,9 +30,17 @@ from services.runtime.times import from_micros, to_micros
 _INSERT_LEASE = f"INSERT INTO leases ({LEASE_COLUMNS}) VALUES ({marks(LEASE_COLUMNS)}) ON CONFLICT DO NOTHING"
 # ORDER BY goes along the index, which PostgreSQL then reads even of a table that was never analysed.
 _FREE = f"SELECT {ADDRESS_COLUMNS} FROM addresses WHERE pool = ? AND free_at <= ? ORDER BY free_at, address"
+_STATE = "state, free_at, epoch, lease, sequence, digest"
 _SAVE_ADDRESS = (
     "UPDATE addresses SET state = ?, free_at = ?, epoch = ?, lease = ?, sequence = ?, digest = ?"
     " WHERE vrf = ? AND address = ? AND sequence = ?"
+)
+# By its key, whatever PostgreSQL knows of the table: an UPDATE that is joined with its rows may read all of it. No row
+# is inserted, for they are there, and locked.
+_SAVED = (
+    "ON CONFLICT (vrf, address) DO UPDATE SET state = excluded.state, free_at = excluded.free_at,"
+    " epoch = excluded.epoch, lease = excluded.lease, sequence = excluded.sequence, digest = excluded.digest"
+    " WHERE addresses.sequence = excluded.sequence - 1 RETURNING address"
 )
 # The second half is what the index of ends leaves out. SQLite does not conclude it, and would go through all leases.
 _COOLING = "state = 'cooling' AND state <> 'leased'"
@@ -100,8 +108,10 @@ class LeaseTables(Tables):
         return bool(self._tx.execute(_INSERT_LEASE, lease_values(lease)))
 
     def insert_leases(self, leases: Sequence[Lease]) -> list[bool]:
-        inserted = self._tx.each(f"{_INSERT_LEASE} RETURNING 1 AS there", [lease_values(lease) for lease in leases])
-        return [row is not None for row in inserted]
+        values = [lease_values(lease) for lease in leases]
+        inserted = self._tx.insert("leases", LEASE_COLUMNS, values, "ON CONFLICT DO NOTHING RETURNING name")
+        there = {row["name"] for row in inserted}
+        return [lease.name in there for lease in leases]
 
     def update_lease(self, lease: Lease) -> None:
         self._tx.execute(
@@ -157,11 +167,12 @@ class LeaseTables(Tables):
         if not self._tx.execute(_SAVE_ADDRESS, _saved(row, was)):
             raise _changed(row)
 
-    def save_addresses(self, changes: Sequence[tuple[AddressRow, AddressRow]]) -> None:
-        saved = self._tx.each(f"{_SAVE_ADDRESS} RETURNING 1 AS there", [_saved(row, was) for row, was in changes])
-        for (row, _), there in zip(changes, saved, strict=True):
-            if there is None:
-                raise _changed(row)
+    def save_addresses(self, rows: Sequence[AddressRow]) -> None:
+        values = [(row.vrf, key(row.address), "", *_state(row)) for row in rows]
+        saved = self._tx.insert("addresses", f"vrf, address, pool, {_STATE}", values, _SAVED)
+        if len(saved) < len(rows):
+            there = {row["address"] for row in saved}
+            raise _changed(next(row for row in rows if key(row.address) not in there))
 
     def next_free_time(self, prefixes: Sequence[Prefix], now: datetime) -> datetime | None:
         times = []
@@ -215,17 +226,12 @@ def _values(holding: Holding) -> tuple[str | int, ...]:
 
 def _saved(row: AddressRow, was: AddressRow) -> tuple[object, ...]:
     """The values of `_SAVE_ADDRESS`."""
-    return (
-        row.state.value,
-        free_at_of(row),
-        row.epoch,
-        row.lease,
-        row.head.sequence,
-        row.head.digest,
-        row.vrf,
-        key(row.address),
-        was.head.sequence,
-    )
+    return *_state(row), row.vrf, key(row.address), was.head.sequence
+
+
+def _state(row: AddressRow) -> tuple[object, ...]:
+    """The values of `_STATE`."""
+    return row.state.value, free_at_of(row), row.epoch, row.lease, row.head.sequence, row.head.digest
 
 
 def _changed(row: AddressRow) -> Busy:

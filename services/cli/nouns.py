@@ -41,8 +41,17 @@ class Noun(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_OF_PROJECTS = ("instances", "leases", "networks", "prefixes")
+
+
 def full_name(name: str, collection: str, parent: str = "") -> str:
-    """*name* as a resource name: kept if it is one, else *collection*'s (below *parent*) with that id."""
+    """*name* as a resource name: kept if it is one, else *collection*'s (below *parent*) with that id.
+
+    ``PROJECT/ID``, as tables show what projects have, is one as well.
+    """
+    if name.count("/") == 1 and collection in _OF_PROJECTS:
+        project, own = name.split("/")
+        return f"projects/{project}/{collection}/{own}"
     if "/" in name:
         return name
     return f"{parent}/{collection}/{name}" if parent else f"{collection}/{name}"

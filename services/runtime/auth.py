@@ -193,6 +193,10 @@ Check = Callable[[Caller, Message], None]
 """Refuses a request that the caller may not make."""
 
 
+_PROJECT_REMEDY = "Check its name, and that your login has a role in its project."
+_ALL_REMEDY = "Name a project of yours; those of all projects are listed for administrators."
+
+
 def compile_rule(rule: Rule) -> Check:
     """*rule* as a function that is quick to call for every request.
 
@@ -215,7 +219,7 @@ def compile_rule(rule: Rule) -> Check:
             project = _project(name, rule.project_field)
             if not caller.may_read(project):
                 msg = f"{name} does not exist"
-                raise NotFound(msg, name=name)
+                raise NotFound(msg, remedy=_ALL_REMEDY if project == "-" else _PROJECT_REMEDY, name=name)
             if Role.READER in rule.roles or (Role.MEMBER in rule.roles and caller.may_write(project)):
                 return
         msg = f"{caller.subject} may not do this: it takes the role {needed}"

@@ -24,6 +24,8 @@ MAX_STRING = 64 * 1024
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VIOLATIONS = 100
 
+_REQUIRED = "is required"
+_GIVE = "Give it; the comments of the contract say what each field is."
 _TIMESTAMP_SECONDS = (-62135596800, 253402300799)
 _DURATION_SECONDS = 315576000000
 _NANOS = 999999999
@@ -59,10 +61,11 @@ class Checker:
             violations.append(violation)
             if len(violations) >= MAX_VIOLATIONS:
                 break
+        remedy = _GIVE if all(each.description == _REQUIRED for each in violations) else ""
         if len(violations) == 1:
-            raise InvalidField(violations[0].field, violations[0].description)
+            raise InvalidField(violations[0].field, violations[0].description, remedy=remedy)
         if violations:
-            raise InvalidFields(violations)
+            raise InvalidFields(violations, remedy=remedy)
 
     def plan(self, descriptor: Any) -> _Plan:
         """What to look at in messages of this type (a Descriptor, whose class depends on protobuf's implementation)."""
@@ -153,7 +156,7 @@ class _Plan:
             if demanded is not None and name not in demanded:
                 continue
             if not (message.HasField(name) if presence else getattr(message, name)):
-                yield FieldViolation(path + name, "is required")
+                yield FieldViolation(path + name, _REQUIRED)
         for unknown in _unknown(message):
             # As the text format prints what it does not know: by number.
             yield FieldViolation(f"{path}{unknown.field_number}", f"unknown field number {unknown.field_number}")

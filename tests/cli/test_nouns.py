@@ -93,6 +93,9 @@ def test_containers(bms: Shell, world: World) -> None:
     assert world.prefixes["projects/site/prefixes/p"].parent_prefix == "projects/site/prefixes/pool"
     assert world.asked("CreatePrefix")[1].prefix_length == 24
     assert "(container)" in bms("prefix list").out
+    assert "Cool-down" not in bms("prefix show pool").out
+    assert "Part of    projects/site/prefixes/pool" in bms("prefix show site/p").out
+    assert "Cool-down  none" in bms("prefix show p").out
 
 
 def test_prefixes_are_changed(bms: Shell, world: World) -> None:
@@ -127,8 +130,21 @@ def test_leases(bms: Shell, world: World) -> None:
     assert world.leases[name].owner.kind == Owner.KIND_VIRTUAL_MACHINE
     assert "vm-7" in bms("lease list --network blue --state leased").out
     assert world.asked("ListLeases")[0].filter == 'network = "projects/site/networks/blue" AND state = "leased"'
-    assert "cooling" in bms("lease", "release", name).out
+    assert "cooling" in bms("lease", "release", name.removeprefix("projects/").replace("/leases/", "/")).out
     assert world.asked("ReleaseLease")[0].epoch == 3
+
+
+def test_leases_are_found_as_tables_show_them(bms: Shell, world: World) -> None:
+    """
+    An owner or a network is PROJECT/ID, as shown; what is listed is in order of addresses, and not of their text.
+    """
+    for address in ("10.1.0.10", "10.1.0.9", "2001:db8::9"):
+        bms(f"lease create --network blue --owner vm-7 --address {address}")
+    rows = bms("lease list -A --network tenant-a/blue --owner tenant-a/web").out.splitlines()[1:]
+
+    assert [row.split()[0] for row in rows] == ["10.1.0.9", "10.1.0.10", "2001:db8::9"]
+    asked = world.asked("ListLeases")[0].filter
+    assert asked == 'network = "projects/tenant-a/networks/blue" AND owner = "projects/tenant-a/instances/web"'
 
 
 def test_leases_of_both_versions(bms: Shell, world: World) -> None:

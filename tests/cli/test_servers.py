@@ -346,4 +346,4 @@ def test_waiting_for_a_state(bms: Shell, world: World) -> None:
     assert bms("server wait a --for state=available").code == 0
     late = bms("server wait a --for state=active --timeout 1s")
     assert late.code == 4
-    assert "a is available" in late.err
+    assert "not state=active after 1s: a is available" in late.err

@@ -100,7 +100,9 @@ def test_a_container_is_not_removed_under_its_parts(rig: Rig) -> None:
     rig.wire.ok("CreatePrefix", part("leaf", 24, parent_prefix="projects/demo/prefixes/inner"))
 
     for name in ("pool", "inner"):
-        assert rig.refused("DeletePrefix", delete(name)).code is grpc.StatusCode.FAILED_PRECONDITION
+        reply = rig.refused("DeletePrefix", delete(name))
+        assert reply.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert reply.status.message.endswith("is divided into 1 prefix")
     for name in ("leaf", "inner", "pool"):
         rig.wire.ok("DeletePrefix", delete(name))
 
@@ -121,6 +123,22 @@ def test_parts_and_strangers_lie_apart(rig: Rig) -> None:
     beside = rig.refused("CreatePrefix", creation("10.0.2.0/24", "b", vrf="demo.all"))
     assert beside.code is grpc.StatusCode.ALREADY_EXISTS
     assert pool(rig).child_count == 1
+
+
+def test_what_is_left_out_is_told_by_its_name(rig: Rig) -> None:
+    """
+    A length without its container, no range and no length, and a network that is missing: each is said so.
+    """
+    container(rig)
+
+    for request, field in (
+        (part("a", 24, parent_prefix=""), "prefix.parent_prefix"),
+        (part("a"), "prefix.cidr"),
+        (part("a", 24, network=""), "prefix.network"),
+    ):
+        reply = rig.refused("CreatePrefix", request)
+        assert fields(reply.status) == [field]
+        assert "is not given" in reply.status.message
 
 
 def test_a_shared_container_serves_all_projects(rig: Rig) -> None:

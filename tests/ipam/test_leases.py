@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import grpc
 import pytest
@@ -129,6 +129,7 @@ def test_a_fixed_address_is_granted_as_asked(rig: Rig) -> None:
         ("10.2.0.7", "no prefix"),
         ("10.1.0", "not an IPv4"),
         ("fe80::1%eth0", "not an IPv4"),
+        ("::ffff:10.1.0.7", "is the IPv4 address 10.1.0.7"),
     ],
 )
 def test_addresses_that_nobody_may_have(sqlite_rig: Rig, address: str, what: str) -> None:
@@ -160,7 +161,10 @@ def test_a_fixed_address_of_another_owner(rig: Rig) -> None:
     assert resting.code is grpc.StatusCode.FAILED_PRECONDITION
     info = detail(resting.status, error_details_pb2.ErrorInfo)
     assert info is not None
-    assert info.metadata["free_time"] == (rig.clock.now() + timedelta(minutes=5)).isoformat()
+    free = rig.clock.now() + timedelta(minutes=5)
+    assert info.metadata["free_time"] == free.isoformat()
+    shown = datetime.fromisoformat(resting.status.message.rpartition(" ")[2])
+    assert (timedelta(0) <= shown - free < timedelta(seconds=1), shown.microsecond) == (True, 0)
     assert "12:05" in remedy(resting.status)
     rig.clock.advance(300)
     assert rig.lease("vm-2", address="10.1.0.7").epoch == 2
@@ -238,6 +242,9 @@ def test_projects_do_not_see_each_other(rig: Rig) -> None:
         ({"resource": ""}, "owner.resource"),
         ({"interface": "x" * 256}, "owner.interface"),
         ({"mac_address": "52:54"}, "owner.mac_address"),
+        ({"mac_address": "01:00:5e:00:00:01"}, "owner.mac_address"),
+        ({"mac_address": "ff:ff:ff:ff:ff:ff"}, "owner.mac_address"),
+        ({"mac_address": "00:00:00:00:00:00"}, "owner.mac_address"),
         ({"kind": 0}, "owner.kind"),
         ({"kind": 99}, "owner.kind"),
         ({"network": "blue"}, "network"),

@@ -184,6 +184,17 @@ def test_rules(rule: Rule, caller: Caller, expected: type[BmsError] | None) -> N
     assert verdict(rule, caller) is expected
 
 
+@pytest.mark.parametrize(("name", "what"), [("projects/-", "administrators"), ("projects/other", "role")])
+def test_what_does_not_exist_for_somebody_has_a_remedy(name: str, what: str) -> None:
+    """
+    A tenant who asks for all projects, or another's, is told what he may ask for.
+    """
+    with pytest.raises(NotFound) as caught:
+        compile_rule(READERS)(OWN, GetOperationRequest(name=name))
+
+    assert what in caught.value.remedy
+
+
 @pytest.mark.parametrize("name", ["", "projects", "projects/", "flavors/a", "/projects/demo", "x" * 5000])
 def test_a_name_without_project_is_refused(name: str) -> None:
     """

@@ -58,6 +58,10 @@ def test_all_missing_fields_are_told_at_once() -> None:
     Every required field that is missing is named by its path, also inside messages, lists and maps that are present.
     """
     broken = note(answers=[note(), Note(count=1)], parts={"k": Note(text="t")})
+    with pytest.raises(InvalidFields) as caught:
+        CHECKER.check(WriteNoteRequest(), suspect=False)
+
+    assert caught.value.remedy
     assert wrong(WriteNoteRequest()) == [("note", "is required"), ("paths", "is required")]
     assert wrong(write(note=Note())) == [("note.text", "is required"), ("note.count", "is required")]
     assert wrong(write(note=broken)) == [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.verifier.judge import Judge
 
 
-@audit.command("export")
+@audit.command("export", short_help="Write the logs, with what proves them.")
 @click.option("--server", default="", shell_complete=complete_server, help="Only this server.")
 @click.option(
     "--to",

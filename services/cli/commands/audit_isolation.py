@@ -51,7 +51,7 @@ class Row:
     interval: Interval
 
 
-@audit.command("isolation")
+@audit.command("isolation", short_help="Judge the evidence on this machine.")
 @click.option("--server", default="", shell_complete=complete_server, help="Only this server.")
 @click.option("--since", type=Since(), metavar="WHEN", help="Only what reaches into this time: 2h, 2026-11-22.")
 @click.option("--from-file", type=_FILE, help="Judge what `bms audit export` wrote, without asking any service.")

@@ -43,7 +43,7 @@ COLUMNS: Sequence[Column[Leak]] = (
 )
 
 
-@audit.command("leaks")
+@audit.command("leaks", short_help="Find what leaked between the services.")
 @click.option("--repair", is_flag=True, help="Give back what can be shown to be nobody's; asks first.")
 @click.option(
     "--settle", type=Span(), metavar="TIME", help="The time between the two looks, at most 10s.  [default: 2s]"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import click
@@ -73,7 +74,7 @@ COLUMNS: Sequence[Column[AddressLease]] = (
 @click.option("--all", "-A", "everywhere", is_flag=True, help="Of all projects; for administrators.")
 @click.option("--network", "network_name", default="", help="Only of this network.")
 @click.option("--address", default="", help="Only of this address.")
-@click.option("--owner", default="", help="Only of this owner: an instance's full name, or a virtual machine's id.")
+@click.option("--owner", default="", help="Only of this owner: PROJECT/INSTANCE, or a virtual machine's id.")
 @click.option("--state", type=click.Choice(["leased", "cooling", "freed"]), help="Only in this state.")
 @reads
 def list_(session: Session, everywhere: bool, network_name: str, address: str, owner: str, state: str | None) -> None:
@@ -82,18 +83,28 @@ def list_(session: Session, everywhere: bool, network_name: str, address: str, o
 
     parent = "projects/-" if everywhere else session.parent
     terms = {
-        "network": full_name(network_name, "networks", parent) if network_name else "",
+        "network": full_name(network_name, "networks", "" if "/" in network_name else session.parent)
+        if network_name
+        else "",
         "address": address,
-        "owner": owner,
+        "owner": full_name(owner, "instances") if owner.count("/") == 1 else owner,
         "state": state or "",
     }
     filter_ = " AND ".join(f"{field} = {quote(value)}" for field, value in terms.items() if value)
     session.screen.rows(
-        session.pages(session.ipam.ListLeases, ListLeasesRequest(parent=parent, filter=filter_), "leases"),
+        sorted(
+            session.pages(session.ipam.ListLeases, ListLeasesRequest(parent=parent, filter=filter_), "leases"), key=_at
+        ),
         COLUMNS,
         name=lambda each: each.name,
         as_data=as_dict,
     )
+
+
+def _at(each: AddressLease) -> tuple[str, int, int]:
+    """By address space and address: services list by id, which tells people nothing."""
+    address = ip_address(each.address)
+    return each.vrf, address.version, int(address)
 
 
 @lease.command("show")

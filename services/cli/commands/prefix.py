@@ -27,8 +27,18 @@ def _spans(ranges: Iterable[AddressRange]) -> str:
     return ", ".join(f"{one.start}-{one.end}" for one in ranges)
 
 
-def _many(count: int) -> str:
-    return "more than can be counted" if count == 2**63 - 1 else str(count)
+_MANY = 2**63 - 1
+"""What stands for more."""
+
+
+def _free(each: Prefix) -> str:
+    if each.free_count == _MANY:
+        return "more than can be counted"
+    return f"{each.free_count} of {'more than can be counted' if each.capacity == _MANY else each.capacity}"
+
+
+def _divided(each: Prefix) -> str:
+    return f"{each.child_count} {'prefix' if each.child_count == 1 else 'prefixes'}" if each.container else ""
 
 
 def _used(each: Prefix) -> str:
@@ -53,20 +63,20 @@ def _card(each: Prefix) -> list[tuple[str, str]]:
         ("Name", each.name),
         ("Range", each.cidr),
         ("Part of", each.parent_prefix),
-        ("Divided into", f"{each.child_count} prefixes" if each.container else ""),
+        ("Divided into", _divided(each)),
         ("Network", each.network),
         ("VRF", each.vrf),
-        ("Gateway", each.gateway),
+        ("Gateway", "" if each.container else each.gateway),
         ("Chosen from", _spans(each.pools)),
         ("Reserved", _spans(each.reserved)),
         ("Shared", "with all projects" if each.shared else ""),
         ("Name servers", ", ".join(each.dns_servers)),
         ("Domain", each.domain),
-        ("Cool-down", seconds(each.cool_down)),
+        ("Cool-down", "" if each.container else seconds(each.cool_down) or "none"),
         ("Kept for the owner", seconds(each.sticky_time) if each.HasField("sticky_time") else ""),
-        ("Leased", str(each.leased_count)),
-        ("Cooling", str(each.cooling_count)),
-        ("Free", f"{_many(each.free_count)} of {_many(each.capacity)}"),
+        ("Leased", "" if each.container else str(each.leased_count)),
+        ("Cooling", "" if each.container else str(each.cooling_count)),
+        ("Free", _free(each)),
         ("Etag", each.etag),
     ]
 

@@ -15,7 +15,7 @@ from services.cli.commands.server_noun import NAME, NAMES, SELECTOR, TIMEOUT, WA
 from services.cli.failures import BadUsage, ExitCode, TimedOut
 from services.cli.fleet import Machine, find, join, targets
 from services.cli.nouns import Noun, Span
-from services.cli.screen import age, seconds, short, when
+from services.cli.screen import age, seconds, short, span, when
 from services.cli.selector import parse_selector
 from services.cli.session import Session, changes, reads
 from services.cli.turns import each_in_turn
@@ -268,7 +268,8 @@ def wait_for(session: Session, names: tuple[str, ...], selector: str, wanted: st
             break
         if time.monotonic() > deadline:
             now = ", ".join(f"{each.label} is {each.state or 'not known to lifecycle yet'}" for each in late[:5])
-            raise TimedOut(f"not {wanted} after {timeout}: {now}", remedy=f"See bms server diagnose {late[0].label}.")
+            message = f"not {wanted} after {span(timeout)}: {now}"
+            raise TimedOut(message, remedy=f"See bms server diagnose {late[0].label}.")
         # Waits begin and end without an event: nothing tells of them but looking.
         pause.wait(_LOOK_SECONDS)
     for each in machines:

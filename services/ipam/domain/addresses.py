@@ -17,6 +17,9 @@ Version: TypeAlias = Literal[4, 6]
 _CIDR = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+_GROUP_BIT = 1 << 40
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def key(address: Address) -> str:
@@ -42,13 +45,18 @@ def parse_address(text: str, field: str) -> Address:
     """The address that *text* writes.
 
     Raises:
-        InvalidField: it writes none. A zone (``fe80::1%eth0``) is refused: a lease belongs to a VRF, not to a link.
+        InvalidField: it writes none. A zone (``fe80::1%eth0``) is refused: a lease belongs to a VRF, not to a link. So
+            is IPv4 within IPv6 (``::ffff:10.1.0.7``): it would be a second name, and a second owner, of one address.
     """
     try:
-        if "%" not in text:
-            return ipaddress.ip_address(text)
+        found = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
-        pass  # told below, in our words
+        found = None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    if mapped is not None:
+        raise InvalidField(field, f"{found} is the IPv4 address {mapped}", remedy=f"Give {mapped}.", given=text)
+    if found is not None:
+        return found
     raise InvalidField(
         field,
         f"{_shown(text)!r} is not an IPv4 or IPv6 address",
@@ -61,7 +69,8 @@ def parse_network(text: str, field: str) -> Network:
     """The network that *text* writes, of any length, with its host bits zero.
 
     Raises:
-        InvalidField: it writes none, its host bits are not zero, or no host has addresses there (multicast, loopback).
+        InvalidField: it writes none, its host bits are not zero, or no host has addresses there that a VRF could route
+            (multicast, loopback, link-local, 0.0.0.0/8, IPv4 within IPv6).
     """
     try:
         found = ipaddress.ip_network(text, strict=False) if _CIDR.fullmatch(text) else None
@@ -76,9 +85,20 @@ def parse_network(text: str, field: str) -> Network:
         )
     if ipaddress.ip_address(text.partition("/")[0]) != found.network_address:
         raise InvalidField(field, f"{text} has host bits set", remedy=f"Give {found}.", given=text, network=str(found))
-    if found.is_multicast or found.is_loopback:
-        raise InvalidField(field, f"{found} holds no host's addresses", remedy="Give a unicast range.", given=text)
+    if not _of_hosts(found):
+        raise InvalidField(
+            field,
+            f"{found} holds no host's addresses",
+            remedy="Give a unicast range that is not loopback, link-local, 0.0.0.0/8 or IPv4 within IPv6.",
+            given=text,
+        )
     return found
+
+
+def _of_hosts(network: Network) -> bool:
+    """Whether some of *network* may be a host's in a VRF: a link-local address belongs to a link."""
+    special = network.subnet_of(_THIS_NETWORK) if isinstance(network, IPv4Network) else network.subnet_of(_MAPPED)
+    return not (special or network.is_multicast or network.is_loopback or network.is_link_local)
 
 
 def parse_host_name(text: str, field: str) -> str:
@@ -119,11 +139,21 @@ def parse_mac(text: str, field: str) -> str:
     """*text* as a MAC address in lower case with colons; "" stays so.
 
     Raises:
-        InvalidField: it is none.
+        InvalidField: it is none, or none of one network card: zero, multicast or broadcast.
     """
     plain = text.lower().replace("-", ":")
-    if not plain or _MAC.fullmatch(plain):
+    if not plain:
         return plain
+    if _MAC.fullmatch(plain):
+        number = int(plain.replace(":", ""), 16)
+        if number and not number & _GROUP_BIT:
+            return plain
+        raise InvalidField(
+            field,
+            f"{plain} is not the address of one network card (it is zero, multicast or broadcast)",
+            remedy="Give that of the interface that will use the address.",
+            given=plain,
+        )
     raise InvalidField(
         field,
         f"{_shown(text)!r} is not a MAC address",

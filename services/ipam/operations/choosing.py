@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from services.ipam.domain.addresses import Address
 from services.ipam.domain.allocation import Frontier
@@ -58,7 +59,7 @@ def choose_any(
     if free_time is None:
         raise Exhausted(msg, remedy="Release leases, or make another prefix in the network.", **facts)
     raise Exhausted(
-        f"{msg}; the next one is free at {free_time.isoformat()}",
+        f"{msg}; the next one is free at {_second(free_time)}",
         remedy="Try again then, release leases, or make another prefix in the network.",
         next_free_time=free_time.isoformat(),
         **facts,
@@ -130,14 +131,14 @@ def _unless_kept(store: Store, call: Call, row: AddressRow, holding: Holding) ->
     if last is None or last.keep_time is None or rests:
         return row
     if last.keep_time > call.now and last.holding != holding:
-        until = last.keep_time.isoformat()
+        until = _second(last.keep_time)
         msg = f"{row.address} is kept for its last owner until {until}"
         raise WrongState(
             msg,
             remedy=f"Give another address, or try again after {until}.",
             subject=last.name if call.caller.may_read(last.project) else holding.network,
             address=str(row.address),
-            free_time=until,
+            free_time=last.keep_time.isoformat(),
         )
     return replace(row, free_time=last.free_time)
 
@@ -161,13 +162,18 @@ def _not_free(store: Store, caller: Caller, row: AddressRow) -> BmsError:
             **facts,
         )
     until = row.free_time or (lease.free_time if lease is not None else None)
-    free_time = until.isoformat() if until else ""
+    shown = _second(until) if until else ""
     return WrongState(
-        f"{row.address} rests until {free_time}",
-        remedy=f"Try again after {free_time}, or give another address.",
-        free_time=free_time,
+        f"{row.address} rests until {shown}",
+        remedy=f"Try again after {shown}, or give another address.",
+        free_time=until.isoformat() if until else "",
         **facts,
     )
+
+
+def _second(moment: datetime) -> str:
+    """*moment* as people read it: the first whole second that is not before it."""
+    return f"{moment + timedelta(microseconds=-moment.microsecond % 1_000_000):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def held_elsewhere(caller: Caller, address: Address, holder: Holder | None) -> AlreadyExists:

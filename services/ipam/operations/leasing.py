@@ -223,7 +223,7 @@ class Leasing:
         lease = store.lease(name)
         if lease is None or lease.pending:
             msg = f"{name} does not exist"
-            raise NotFound(msg, name=name)
+            raise NotFound(msg, remedy="bms lease list -o name shows those there are.", name=name)
         return lease
 
     def list(self, store: Store, project: str, page: PageRequest, where: Sequence[Condition]) -> Page[Lease]:

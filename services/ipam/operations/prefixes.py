@@ -197,7 +197,7 @@ class Prefixes:
         if prefix.container:
             children = usage_of(store, [prefix], call.now)[prefix.uid].children
             if children:
-                msg = f"{name} is divided into {children} prefixes"
+                msg = f"{name} is divided into {children} {'prefix' if children == 1 else 'prefixes'}"
                 raise StillInUse(msg, remedy="Remove those first.", name=name, children=str(children))
             store.drop_blocks(prefix.uid)
         free_due(store, call.now, _FREED_AT_ONCE, prefix)
@@ -341,7 +341,7 @@ def _found(store: Store, name: str) -> Prefix:
 
 
 def _missing(name: str) -> NotFound:
-    return NotFound(f"{name} does not exist", name=name)
+    return NotFound(f"{name} does not exist", remedy="bms prefix list shows those there are.", name=name)
 
 
 def _taken(prefix: Prefix) -> AlreadyExists:

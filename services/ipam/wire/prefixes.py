@@ -54,6 +54,12 @@ def part_of(request: prefix_pb2.CreatePrefixRequest) -> tuple[str, str, int] | N
     (project,) = PROJECT.parse(request.parent, "parent")
     if request.prefix.cidr:
         raise InvalidField("prefix_length", "is given beside prefix.cidr", remedy="Give one of the two.")
+    if not request.prefix.parent_prefix:
+        raise InvalidField(
+            "prefix.parent_prefix",
+            "is not given: prefix_length asks for a part of it",
+            remedy="Name the container, or give prefix.cidr in place of prefix_length.",
+        )
     PREFIX.parse(request.prefix.parent_prefix, "prefix.parent_prefix")
     return project, request.prefix.parent_prefix, request.prefix_length
 
@@ -69,11 +75,21 @@ def new_prefix(request: prefix_pb2.CreatePrefixRequest, chosen: Network | None =
     """
     (project,) = PROJECT.parse(request.parent, "parent")
     given = request.prefix
+    if not (chosen or given.cidr):
+        raise InvalidField(
+            "prefix.cidr",
+            "is not given",
+            remedy="Give a range such as 10.1.0.0/24, or a parent_prefix and the prefix_length of a part of it.",
+        )
     cidr = chosen or parse_network(given.cidr, "prefix.cidr")
     if given.parent_prefix:
         PREFIX.parse(given.parent_prefix, "prefix.parent_prefix")
     if given.container:
         _require_bare(given)
+    elif not given.network:
+        raise InvalidField(
+            "prefix.network", "is not given", remedy="Name the network that it serves, or make it a container."
+        )
     else:
         NETWORK.parse(given.network, "prefix.network")
     return NewPrefix(

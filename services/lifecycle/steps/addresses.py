@@ -101,7 +101,10 @@ class AddressSteps:
                 held = {name: lease for name, lease in held.items() if lease.network == ctx.intent.network}
             if not held:
                 return Done(server, (), _without(ctx.instance, ctx.intent.network))
-            readings = self.networks.read(server.uuid, server.fence)
+            try:
+                readings = self.networks.read(server.uuid, server.fence)
+            except (PeerUnavailable, DeadlineExceeded) as error:
+                return Waiting(server, "NETWORK_SILENT", str(error))
             if still := _still_on(readings, ctx.intent.network if ctx.intent.kind is IntentKind.DETACH else ""):
                 return Waiting(server, "PORTS_NOT_SETTLED", f"addresses are kept: {still}")
             proof = _proof(server, readings, ctx)

@@ -29,6 +29,9 @@ class Ipam(ipam_service_pb2_grpc.IpamServiceServicer):
         rows, token = paged(request, list(self.world.prefixes.values()))
         return prefix_pb2.ListPrefixesResponse(prefixes=rows, next_page_token=token)
 
+    def GetPrefix(self, request: Any, context: Any) -> Any:
+        return found(self.world.prefixes, request.name, context)
+
     def UpdatePrefix(self, request: Any, context: Any) -> Any:
         prefix = found(self.world.prefixes, request.prefix.name, context)
         for path in request.update_mask.paths:

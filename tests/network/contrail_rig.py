@@ -121,11 +121,16 @@ class Cloud(Site):
         keys = {"vnic_type": "baremetal", "host_id": "another", **more}
         keys |= {"profile": json.dumps({"local_link_information": links})} if links else {}
         keys |= {"vpg": vpg} if vpg else {}
+        # Without a switch port its bindings do not say in which fabric the group is.
+        group: dict[str, Any] = {}
+        if vpg and not links and (there := self.fake.named("virtual-port-group", CONFIG, "fab1", vpg)):
+            group[f"{GROUP}_refs"] = [{"to": there["fq_name"], "uuid": there["uuid"], "attr": None}]
         return self.fake.add(
             "virtual-machine-interface",
             [*network["fq_name"][:-1], f"foreign-{len(self.interfaces())}"],
             virtual_network_refs=[{"to": network["fq_name"]}],
             virtual_machine_interface_bindings=listed(keys),
+            **group,
         )
 
     def user_group(self, name: str, *indices: int) -> str:

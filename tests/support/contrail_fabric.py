@@ -129,10 +129,8 @@ class Ports:
             raise Fault(400, "Physical interfaces in the same vpg should belong to the same fabric")
         interfaces = [self._interface(link, named or "vpg-internal-missing") for link in links]
         if not links and not own:
-            fabrics = {group.fq_name[-2] for group in self._objects.of("virtual-port-group")
-                       if group.fq_name[-1] == named}  # fmt: skip
-            if not fabrics:
-                raise Fault(400, "Unable to retrieve fabric name. No physical interfaces and no vpg refs")
+            # The name of a port group alone does not say in which fabric it is.
+            raise Fault(400, "Unable to retrieve fabric name. No physical interfaces and no vpg refs")
         fabric_name = min(fabrics) if fabrics else own[0].fq_name[-2]
         for interface in interfaces:
             there = self._group_at(interface)

@@ -2,9 +2,9 @@
 """Callers who wait at the same moment are served as one.
 
 Few callers are served at once, each by himself and in his own thread. Whoever comes while so many are being served
-waits for the first of them to end; then the first who waits leads, and all who wait by then are served together. One
-leads at a time: while he does, those who come are the next to be led. So nobody waits in the hope that others come, and
-no thread stands between a caller and his answer.
+waits for the first of them to end; then the first who waits leads, and all who wait by then are served together. While
+he leads, those who come are the next to be led: as soon as he has ended, or beside him if they are enough to be worth
+it. So nobody waits in the hope that others come, and no thread stands between a caller and his answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 AT_ONCE = 2
-"""How many are served at once, of whom one may lead others: one is in the database while another computes."""
+"""How many are served at once, alone or leading others: one is in the database while another computes."""
+ENOUGH = 8
+"""How many wait at least before one of them leads beside another who leads: a small group costs each of them more."""
 MOST = 64
 """How many are served together at most, so that the first of them is not held up without bound."""
 _PATIENCE_SECONDS = 1.0
@@ -57,17 +59,19 @@ class Together(Generic[Q, A]):
         self._mutex = threading.Lock()
         self._queue: deque[_Place[Q, A]] = deque()
         self._busy = 0
-        self._led = False
+        self._leading = 0  # of those
 
     def ask(self, question: Q, alone: Callable[[], A]) -> A:
         """The answer to *question*: given together with others', or by *alone*, which raises what is to be raised."""
         with self._mutex:
-            free = self._busy < AT_ONCE and not self._led and not self._queue
+            free = self._busy < AT_ONCE and not self._leading and not self._queue
             if free:
                 self._busy += 1
             else:
                 place: _Place[Q, A] = _Place(question)
                 self._queue.append(place)
+                if self._busy < AT_ONCE and self._pass_on():
+                    self._busy += 1
         if free:
             return self._by_himself(alone)
         self._wait(place)
@@ -109,17 +113,22 @@ class Together(Generic[Q, A]):
             self._hand_on(leads=True)
 
     def _hand_on(self, *, leads: bool) -> None:
-        """Has the first who waits lead, if nobody else does; if nobody waits, one less is being served.
+        """Gives the place of one who ends to who waits; if he need not have it, one less is being served.
 
         Args:
             leads: whoever ends has led.
         """
         with self._mutex:
-            if leads:
-                self._led = False
-            if self._queue and not self._led:
-                first = self._queue.popleft()
-                first.leads = self._led = True
-                first.turn.release()
-            else:
+            self._leading -= leads
+            if not self._pass_on():
                 self._busy -= 1
+
+    def _pass_on(self) -> bool:
+        """Has the first who waits lead, unless those who wait are too few to be led beside others."""
+        if len(self._queue) < (ENOUGH if self._leading else 1):
+            return False
+        first = self._queue.popleft()
+        first.leads = True
+        self._leading += 1
+        first.turn.release()
+        return True

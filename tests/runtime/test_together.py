@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from services.runtime import together as runtime
-from services.runtime.together import AT_ONCE, MOST, Together
+from services.runtime.together import AT_ONCE, ENOUGH, MOST, Together
 
 
 class Counter:
@@ -162,39 +162,74 @@ def test_trouble_makes_everybody_go_alone(error: BaseException) -> None:
     assert counter.together._busy == 0
 
 
-def test_one_leads_at_a_time() -> None:
-    """
-    Who comes while others are led waits for their end, also if nobody else is served, and is led next.
-    """
-    counter = Counter()
-    serving, go = threading.Event(), threading.Event()
-    genuine = counter.serve
+class Held(Counter):
+    """A counter whose groups are held until they may go on."""
 
-    def slow(numbers: Sequence[int]) -> list[str | None]:
-        serving.set()
+    def __init__(self) -> None:
+        super().__init__()
+        self.go: list[threading.Event] = []
+
+    def serve(self, numbers: Sequence[int]) -> list[str | None]:
+        go = threading.Event()
+        self.groups.append(list(numbers))
+        self.go.append(go)
         assert go.wait(20)
-        return genuine(numbers)
+        return [f"{number} together" for number in numbers]
 
-    counter.together._serve = slow
-    with ThreadPoolExecutor(5) as pool:
-        with gathered(counter, [1, 2]):
-            go.set()
-        go.clear()
-        serving.clear()
-        counter.together._busy = AT_ONCE  # held by nobody who ends
-        led = [pool.submit(counter.ask, number) for number in (3, 4)]
-        until(lambda: counter.waits(2))
+    def lead(self, numbers: Sequence[int], pool: ThreadPoolExecutor) -> list[Future[str]]:
+        """Those who ask for *numbers*, led while nobody else is served."""
+        self.together._busy = AT_ONCE  # held by nobody who ends
+        found = [pool.submit(self.ask, number) for number in numbers]
+        until(lambda: self.waits(len(numbers)))
         for _ in range(AT_ONCE):
-            counter.together._hand_on(leads=False)
-        assert serving.wait(20)
-        late = [pool.submit(counter.ask, number) for number in (5, 6)]
-        until(lambda: counter.waits(2))
-        go.set()
-        assert [one.result(20) for one in led] == ["3 together", "4 together"]
-        assert [one.result(20) for one in late] == ["5 together", "6 together"]
-    assert counter.groups[0] == [1, 2]
-    assert sorted(map(sorted, counter.groups[1:])) == [[3, 4], [5, 6]]
-    assert (counter.together._busy, counter.together._led) == (0, False)
+            self.together._hand_on(leads=False)
+        until(lambda: len(self.go) == 1)
+        return found
+
+
+def test_few_who_come_while_others_are_led_wait() -> None:
+    """
+    They wait for the end of those who are led, also if nobody else is served, and are led next.
+    """
+    held = Held()
+    few = range(5, 4 + ENOUGH)
+    with ThreadPoolExecutor(2 + ENOUGH) as pool:
+        first = held.lead([3, 4], pool)
+        late = [pool.submit(held.ask, number) for number in few]
+        until(lambda: held.waits(len(few)))
+        assert len(held.groups) == 1
+        held.go[0].set()
+        until(lambda: len(held.go) == 2)
+        held.go[1].set()
+        assert [one.result(20) for one in first] == ["3 together", "4 together"]
+        assert [one.result(20) for one in late] == [f"{number} together" for number in few]
+    assert [sorted(group) for group in held.groups] == [[3, 4], list(few)]
+    assert (held.together._busy, held.together._leading) == (0, 0)
+
+
+def test_enough_who_come_while_others_are_led_are_led_beside_them() -> None:
+    """
+    They are answered before the others are; however many come then, no third group is led beside two.
+    """
+    held = Held()
+    beside, third = range(ENOUGH), range(ENOUGH, 2 * ENOUGH)
+    with ThreadPoolExecutor(2 + 2 * ENOUGH) as pool:
+        first = held.lead([98, 99], pool)
+        second = [pool.submit(held.ask, number) for number in beside]
+        until(lambda: len(held.go) == 2)
+        last = [pool.submit(held.ask, number) for number in third]
+        until(lambda: held.waits(ENOUGH))
+        assert len(held.groups) == 2
+        held.go[1].set()
+        assert [one.result(20) for one in second] == [f"{number} together" for number in beside]
+        until(lambda: len(held.go) == 3)
+        held.go[2].set()
+        assert [one.result(20) for one in last] == [f"{number} together" for number in third]
+        assert not any(one.done() for one in first)
+        held.go[0].set()
+        assert [one.result(20) for one in first] == ["98 together", "99 together"]
+    assert [sorted(group) for group in held.groups] == [[98, 99], list(beside), list(third)]
+    assert (held.together._busy, held.together._leading) == (0, 0)
 
 
 def test_a_group_has_a_limit() -> None:

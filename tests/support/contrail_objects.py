@@ -276,6 +276,7 @@ def perms_of(thing: Thing) -> dict[str, Any]:
 
 
 def _fresh(thing: Thing) -> dict[str, Any]:
+    everybody = 7 if thing.body.get("is_shared") else 0
     permissions = {
         "owner": "cloud-admin", "owner_access": 7, "group": "cloud-admin-group", "group_access": 7, "other_access": 7,
     }  # fmt: skip
@@ -284,5 +285,5 @@ def _fresh(thing: Thing) -> dict[str, Any]:
             "permissions": permissions, "uuid": None, "enable": True, "created": None, "last_modified": None,
             "description": None, "user_visible": True, "creator": None,
         },
-        "perms2": {"owner": thing.tenant, "owner_access": 7, "global_access": 0, "share": thing.shares},
+        "perms2": {"owner": thing.tenant, "owner_access": 7, "global_access": everybody, "share": thing.shares},
     }  # fmt: skip

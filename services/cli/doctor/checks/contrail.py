@@ -75,7 +75,7 @@ def settings(facts: Facts) -> Iterator[Said]:
         lines = (Line(OURS, "", "BMS_NETWORK_BACKEND", "contrail"), Line(OURS, "", "BMS_NETWORK_CONTRAIL_URLS", _URLS))
         yield warned("ipam's alone: addresses are kept in Contrail, and server ports are not moved there", lines=lines)
     elif found.settings:
-        yield passed(f"network and ipam, {len(found.servers)} API servers")
+        yield passed(f"network and ipam, {len(found.servers)} API server{'' if len(found.servers) == 1 else 's'}")
 
 
 def _login(one: ApiServer) -> Iterator[Said]:

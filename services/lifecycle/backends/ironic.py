@@ -211,7 +211,7 @@ class IronicHardware:
                     if way.verb == "deleted":
                         # Undeploying would clean, and here the ports are not on the cleaning network.
                         self._api.patch(target.server, {"/automated_clean": False}, deadline)
-                    self._api.provision(target.server, way.verb, deadline)
+                    self._api.lead(node, way.verb, deadline)
                 if not deadline.pause():
                     msg = f"Ironic shows the node {node.state}; the {order.kind.value} starts when it is through"
                     raise NotNow("CONTROLLER_BUSY", msg, peer="ironic", server=target.server)

@@ -29,7 +29,7 @@ def adopt(api: IronicApi, server: str, image: ImageOrder | None, deadline: Deadl
             return
         if node.state == "available":
             # No clean follows, nor was one needed: it only goes back to where its adoption may begin.
-            api.provision(server, "manage", deadline)
+            api.lead(node, "manage", deadline)
         elif node.state == "adopt failed" and asked is not None and asked != node.moved:
             _note(api, node, None, deadline)
             msg = f"Ironic cannot adopt servers/{server}: {node.error or 'it does not say why'}"

@@ -193,6 +193,18 @@ class IronicApi:
         body = {"target": target, **more}
         self.call("PUT", f"/nodes/{uuid}/states/provision", deadline, body, secret=bool(more), once=True)
 
+    def lead(self, node: Node, target: str, deadline: Deadline) -> None:
+        """As `provision` of a node on its way to where something may start; nothing if it has gone on since.
+
+        An earlier request for the same verb, whose answer did not come, can be carried out only now.
+        """
+        uuid = node.text("uuid")
+        try:
+            self.provision(uuid, target, deadline)
+        except Refused as error:
+            if error.status >= 500 or self.node(uuid, deadline).state == node.state:
+                raise
+
     def power(self, uuid: str, target: str, deadline: Deadline) -> None:
         """Asks for ``power on``, ``power off`` or ``rebooting``; the last at most once."""
         body = {"target": target}

@@ -7,9 +7,9 @@ import pytest
 
 from services.kernel.errors import PeerUnavailable, WrongState
 from services.lifecycle.backends.ironic import IronicHardware
-from services.lifecycle.backends.ironic_api import IronicApi
+from services.lifecycle.backends.ironic_api import Deadline, IronicApi
 from services.lifecycle.bmc import Bmc
-from services.lifecycle.ports import ImageOrder, JobKind, JobPhase, ServerCard, wait_for
+from services.lifecycle.ports import ImageOrder, JobKind, JobPhase, NotNow, ServerCard, wait_for
 from tests.lifecycle.backends.fake_ironic import Fake
 from tests.lifecycle.backends.ironic_rig import IMAGE, ORDERS, SERVER, TARGET, StepClock, done
 
@@ -43,6 +43,42 @@ def test_a_job_is_asked_for_once(fake: Fake, hardware: IronicHardware, kind: Job
     assert wait_for(caught.value) == "CONTROLLER_SILENT"
     assert reading.phase is JobPhase.PASSED
     assert len(fake.verbs()) == 1
+
+
+@pytest.mark.parametrize("begin", ["inspect", "adopt"])
+def test_a_verb_that_is_carried_out_late_is_no_refusal(
+    fake: Fake, hardware: IronicHardware, begin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The node was read before an earlier request for the same verb was carried out: Ironic refuses the second.
+    """
+    fake.add(SERVER, "available")
+    genuine = IronicApi.provision
+
+    def late(self: IronicApi, uuid: str, target: str, deadline: Deadline, **more: object) -> None:
+        if target == "manage":
+            genuine(self, uuid, target, deadline)
+        genuine(self, uuid, target, deadline, **more)
+
+    monkeypatch.setattr(IronicApi, "provision", late)
+    if begin == "adopt":
+        hardware.adopt(TARGET, IMAGE, project="")
+        assert fake.nodes[SERVER]["provision_state"] == "active"
+    else:
+        assert done(fake, hardware, JobKind.INSPECT, "j1").phase is JobPhase.PASSED
+    assert fake.verbs()[:2] == ["manage", "manage"]
+
+
+def test_a_verb_that_is_refused_is_told(fake: Fake, hardware: IronicHardware, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the node has not moved, Ironic's refusal is one.
+    """
+    fake.add(SERVER, "available")
+    refused = IronicApi.provision
+    monkeypatch.setattr(IronicApi, "provision", lambda api, uuid, target, at, **_: refused(api, uuid, "rescue", at))
+
+    with pytest.raises(NotNow, match="refuses"):
+        hardware.start_job(TARGET, ORDERS[JobKind.INSPECT], request_id="j1")
 
 
 @pytest.mark.parametrize("fault", ["lost", "dropped", "broken"])
